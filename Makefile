@@ -1,0 +1,61 @@
+# One way to do a thing: people, commit hooks and workflows call these targets. `make` alone lists them.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+VENV ?= .venv
+bin := $(VENV)/bin
+run := $(bin)/python -m
+
+-include template.mk
+
+.PHONY: help setup train serve locust image perf promote pipeline demo test lint format lock up down clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
+
+# --- The environment: requirements/*.txt, pinned with hashes, into one folder. A stamp for each set that is in it.
+
+# uv reads no pip configuration: where pip has an index of its own, uv is told of it.
+index = $$($(run) pip config get global.index-url 2>/dev/null || true)
+
+$(bin)/uv: requirements/uv.txt requirements/venv.sh .python-version
+	@sh requirements/venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.%: requirements/%.txt $(bin)/uv
+	@echo "Installing $< into $(VENV)"
+	@index="$${UV_DEFAULT_INDEX:-$(index)}"; [ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
+	  $(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $<
+	@touch $@
+
+setup: $(VENV)/.dev ## install everything for development, and the commit hook in a Git checkout
+	@if git rev-parse --git-dir >/dev/null 2>&1; then $(bin)/pre-commit install; else echo "Not a Git checkout: no commit hook installed."; fi
+	@echo "Ready: $(VENV)"
+
+# --- The stages
+
+train: $(VENV)/.train ## train, evaluate, register the candidate, write bundle/
+	@$(run) training.train
+
+bundle/card.json: | $(VENV)/.train
+	@$(run) training.train
+
+serve: bundle/card.json $(VENV)/.serve-sklearn ## serve bundle/ on http://127.0.0.1:8000
+	@$(bin)/gunicorn --config serving/gunicorn.conf.py
+
+locust: $(VENV)/.perf ## open Locust's own web page against the running service
+	@$(bin)/locust --locustfile perf/locustfile.py --host $${HOST_URL:-http://127.0.0.1:8000}
+
+# --- Quality of the code
+
+test: $(VENV)/.dev $(template_environment) ## run the tests
+	@$(run) pytest
+
+lint: $(VENV)/.dev ## run every linter, as the commit hook does
+	@$(run) pre_commit run --all-files
+
+format: $(VENV)/.dev ## let ruff format the code
+	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
+
+lock: $(bin)/uv ## pin the requirements again (UPGRADE=1: the newest that fit)
+	@UV=$(CURDIR)/$(bin)/uv requirements/lock.sh
