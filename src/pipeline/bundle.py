@@ -1,0 +1,129 @@
+"""The bundle: all that serving needs, in one folder that is whole or not there."""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from pipeline import contract as contracts
+from pipeline.contract import Contract
+
+CARD = "card.json"
+CONTRACT = "contract.json"
+REQUESTS = "requests.jsonl"
+MODELS: dict[str, str] = {"onnx": "model.onnx", "sklearn": "model.joblib"}
+
+
+class BundleError(ValueError):
+    """The bundle cannot be served; the message says why and what to do."""
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who the model is and where it comes from: card.json, and the answer of GET /model."""
+
+    name: str
+    version: str
+    run_id: str
+    git_sha: str
+    created: str  # ISO 8601, UTC
+    task: Literal["classification", "regression"]
+    runtime: Literal["onnx", "sklearn"]
+    reason: str  # why ONNX does not serve; empty where it does
+    metrics: dict[str, float]  # on the held-out part
+    data: dict[str, Any]
+    parity: dict[str, float]
+    libraries: dict[str, str]
+    files: dict[str, str]  # sha256 of every other file of the bundle
+    bundle_sha256: str  # of `files`: equal for equal data, code and seed, whatever the run
+    code_sha256: str  # of src/model, which the service runs on every record
+
+
+class Bundle(NamedTuple):
+    folder: Path
+    card: Card
+    contract: Contract
+
+    @property
+    def model(self) -> Path:
+        return self.folder / MODELS[self.card.runtime]
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def digest(files: Mapping[str, str]) -> str:
+    """One hash for a set of named hashes, whatever their order."""
+    return sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode())
+
+
+def code_digest(package: Path) -> str:
+    """One hash for the Python files of a package."""
+    return digest({str(path.relative_to(package)): sha256(path.read_bytes()) for path in package.rglob("*.py")})
+
+
+def write(folder: Path, files: Mapping[str, bytes], card: Card) -> None:
+    """Replaces the bundle in `folder` at one stroke: killed at any moment, the old one or the new one is whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for stale in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(stale)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    draft.chmod(0o755)
+    card_bytes = msgspec.json.format(msgspec.json.encode(card), indent=2) + b"\n"
+    for name, data in {**files, CARD: card_bytes}.items():
+        with (draft / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    if folder.exists():
+        _exchange(draft, folder)
+        shutil.rmtree(draft)
+    else:
+        draft.rename(folder)
+
+
+def read(folder: Path) -> Bundle:
+    """The bundle in `folder`, every file checked against the card. Raises BundleError."""
+    if not (folder / CARD).is_file():
+        raise BundleError(f"{folder}: no bundle there (no {CARD}); run `make train`")
+    try:
+        card = msgspec.json.decode((folder / CARD).read_bytes(), type=Card)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise BundleError(f"{folder / CARD}: {error}; run `make train`") from None
+    for name, expected in card.files.items():
+        path = folder / name
+        if not path.is_file() or sha256(path.read_bytes()) != expected:
+            state = "differs from what its card names" if path.is_file() else "is missing"
+            raise BundleError(f"{path}: {state}, so the bundle is incomplete or damaged; run `make train`")
+    missing = {MODELS[card.runtime], CONTRACT, REQUESTS} - card.files.keys()
+    if missing:
+        raise BundleError(f"{folder / CARD}: names no {', '.join(sorted(missing))}; run `make train`")
+    try:
+        return Bundle(folder, card, contracts.decode((folder / CONTRACT).read_bytes()))
+    except ValueError as error:
+        raise BundleError(f"{folder / CONTRACT}: {error}; run `make train`") from None
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swaps two folders atomically where the system can (renameat2 on Linux, renamex_np on macOS)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    paths = os.fsencode(one), os.fsencode(other)
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE and RENAME_SWAP
+    if sys.platform == "linux" and hasattr(libc, "renameat2"):
+        done = libc.renameat2(here, paths[0], here, paths[1], swap) == 0
+    elif sys.platform == "darwin":
+        done = libc.renamex_np(paths[0], paths[1], swap) == 0
+    else:
+        done = False
+    if not done:  # a file system without it: two renames, and a moment between them with no bundle
+        aside = one.with_name(one.name + ".old")
+        other.rename(aside)
+        one.rename(other)
+        aside.rename(one)

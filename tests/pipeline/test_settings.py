@@ -1,0 +1,91 @@
+"""pipeline.settings."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import SettingsError, load_settings
+from serving import limits
+from tests.conftest import ROOT
+
+
+@pytest.fixture(name="root")
+def _root(tmp_path: Path) -> Path:
+    (tmp_path / "pipeline.toml").write_bytes((ROOT / "pipeline.toml").read_bytes())
+    return tmp_path
+
+
+def edit(root: Path, old: str, new: str) -> None:
+    path = root / "pipeline.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_environment_beats_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLOPS_<SECTION>__<KEY>, at any depth, lists as JSON."""
+    monkeypatch.setenv("MLOPS_PERF__P95_MS", "42.5")
+    monkeypatch.setenv("MLOPS_PERF__LOAD__LOOKS", "[2, 4]")
+    settings = load_settings(root)
+    assert settings.perf.p95_ms == 42.5
+    assert settings.perf.load.looks == [2, 4]
+
+
+def test_an_unrelated_variable_is_no_setting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLOPS_FAULT_BURN_MS and the like belong to the service."""
+    monkeypatch.setenv("MLOPS_FAULT_BURN_MS", "2")
+    load_settings(root)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("p95_ms = 100", 'p95_ms = "fast"', "perf.p95_ms"),
+        ("p95_ms = 100", "p95_ms = -1", "perf.p95_ms"),
+        ("p95_ms = 100", "p95_ms = inf", "perf.p95_ms"),
+        ("p95_ms = 100", "p95ms = 100", "perf.p95ms"),
+        ('task = "classification"', 'task = "clustering"', "data.task"),
+        ('metric = "roc_auc"', 'metric = "r2"', "roc_auc, average_precision"),
+        ('metric = "roc_auc"', 'metric = "roc_auc', "pipeline.toml"),
+        ("looks = [5, 8, 12]", "looks = [8, 5]", "ascending"),
+        ("holdout = 0.2", "holdout = 1.0", "training.holdout"),
+        ('"LowDoc"]', '"LowDoc", "MIS_Status"]', "MIS_Status"),
+        ('unknown_fields = "reject"', 'unknown_fields = "drop"', "serving.unknown_fields"),
+    ],
+)
+def test_a_wrong_value_is_named(root: Path, old: str, new: str, expected: str) -> None:
+    """The message says which key of which file is wrong."""
+    edit(root, old, new)
+    with pytest.raises(SettingsError, match=r"pipeline\.toml") as error:
+        load_settings(root)
+    assert expected in str(error.value)
+
+
+def test_a_wrong_variable_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that came from the environment is not blamed on the file alone."""
+    monkeypatch.setenv("MLOPS_PERF__P95_MS", "soon")
+    with pytest.raises(SettingsError, match="MLOPS_PERF__P95_MS"):
+        load_settings(root)
+
+
+def test_outside_a_project_it_says_so(tmp_path: Path) -> None:
+    """No pipeline.toml: one sentence, no traceback of a parser."""
+    with pytest.raises(SettingsError, match="no such file"):
+        load_settings(tmp_path)
+
+
+def test_the_service_reads_the_same_limits(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image has no pydantic, so serving.limits reads [serving] by itself: file and environment, all keys alike."""
+    for name, value in {"MAX_ROWS": "7", "UNKNOWN_FIELDS": "ignore"}.items():
+        monkeypatch.setenv(f"MLOPS_SERVING__{name}", value)
+    ours = load_settings(root).serving.model_dump()
+    theirs = limits.load(root / "pipeline.toml")
+    assert ours == {name: getattr(theirs, name) for name in theirs.__struct_fields__}
+    assert theirs.max_rows == 7
+
+
+@pytest.mark.parametrize(("key", "value"), [("MAX_ROWS", "0"), ("MAX_ROWS", "many"), ("TYPO", "1")])
+def test_the_service_refuses_wrong_limits(root: Path, key: str, value: str) -> None:
+    """Zero rows, a word for a number, an unknown key: an error that names the section."""
+    with pytest.raises(ValueError, match=r"section \[serving\]"):
+        limits.load(root / "pipeline.toml", {f"MLOPS_SERVING__{key}": value})
