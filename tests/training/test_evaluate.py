@@ -1,0 +1,75 @@
+"""training.evaluate: metrics, and the quality gate."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as m
+
+from pipeline.settings import Quality
+from training import evaluate
+
+
+def quality(metric: str, floor: float, tolerance: float = 0.01) -> Quality:
+    return Quality(metric=metric, floor=floor, tolerance=tolerance)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "value", "champion", "floor", "passed"),
+    [
+        ("classification", "roc_auc", 0.95, None, 0.9, True),
+        ("classification", "roc_auc", 0.89, None, 0.9, False),
+        ("classification", "roc_auc", 0.90, None, 0.9, True),
+        ("classification", "roc_auc", 0.95, 0.955, 0.9, True),
+        ("classification", "roc_auc", 0.95, 0.97, 0.9, False),
+        ("classification", "roc_auc", 0.97, 0.95, 0.9, True),
+        ("classification", "log_loss", 0.20, None, 0.3, True),
+        ("classification", "log_loss", 0.31, None, 0.3, False),
+        ("classification", "log_loss", 0.20, 0.18, 0.3, False),
+        ("classification", "log_loss", 0.18, 0.20, 0.3, True),
+        ("regression", "r2", 0.5, 0.6, 0.3, False),
+        ("regression", "mae", 90.0, 89.995, 100, True),
+        ("classification", "roc_auc", float("nan"), None, 0.9, False),
+        ("regression", "rmse", float("nan"), 1.0, 100, False),
+    ],
+)
+def test_floor_and_champion(
+    task: str, metric: str, value: float, champion: float | None, floor: float, passed: bool
+) -> None:
+    """Beyond the floor (a ceiling, where less is better) or worse than the champion by more than the tolerance: no."""
+    rival = None if champion is None else {metric: champion}
+    verdict = evaluate.judge(task, {metric: value}, rival, quality(metric, floor))  # type: ignore[arg-type]
+    assert verdict.passed is passed
+    assert metric in verdict.sentence
+
+
+def test_a_refusal_says_by_how_much() -> None:
+    """The one line of a red gate: metric, value, distance and limit."""
+    sentence = evaluate.judge("classification", {"roc_auc": 0.93}, {"roc_auc": 0.97}, quality("roc_auc", 0.9)).sentence
+    assert sentence == "roc_auc is 0.9300, 0.0400 worse than the champion's 0.9700 (tolerance 0.01)"
+
+
+def test_the_positive_class_decides_average_precision() -> None:
+    """Average precision of the named class, not of whichever comes last in the alphabet."""
+    truth = np.array(["a", "b", "b", "b", "a", "b"], dtype=object)
+    p = np.array([0.9, 0.2, 0.4, 0.1, 0.3, 0.6])
+    both = np.column_stack([p, 1 - p])
+    found = evaluate.classification_metrics(truth, both, ["a", "b"], "a")
+    assert found["average_precision"] == m.average_precision_score(truth == "a", p)
+    assert (
+        found["average_precision"] != evaluate.classification_metrics(truth, both, ["a", "b"], "b")["average_precision"]
+    )
+    assert evaluate.rarest(truth) == "a"
+
+
+def test_more_than_two_classes() -> None:
+    """One against the rest, averaged; a perfect model scores 1, 1, and near 0, 0."""
+    truth = np.array(["a", "b", "c"] * 5, dtype=object)
+    sure = np.where(truth[:, None] == np.array(["a", "b", "c"]), 0.98, 0.01)
+    found = evaluate.classification_metrics(truth, sure, ["a", "b", "c"], "a")
+    assert found["roc_auc"] == found["average_precision"] == 1.0
+    assert found["log_loss"] == pytest.approx(-np.log(0.98))
+    assert found["brier"] == pytest.approx(0.02**2 + 2 * 0.01**2)
+    assert set(evaluate.classification_curves(truth, sure, ["a", "b", "c"], "a")) == {
+        "roc",
+        "precision_recall",
+        "calibration",
+    }

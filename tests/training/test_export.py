@@ -1,0 +1,154 @@
+"""training.export: what ONNX serves is what scikit-learn would have answered, or ONNX does not serve."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from sklearn.pipeline import make_pipeline
+
+from model.estimator import build
+from pipeline.columns import arrays, infer
+from tests.conftest import ROOT, environment
+from training import export
+
+RNG = np.random.default_rng(5)
+
+
+def sample(rows: int = 800) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """Mixed columns with gaps and fractions that no float32 holds; a target of labels and one of numbers."""
+    frame = pd.DataFrame(
+        {
+            "x": RNG.normal(size=rows).astype(np.float32),
+            "y": np.where(RNG.random(rows) < 0.1, np.nan, RNG.random(rows) * 1e5).astype(np.float32),
+            "c": RNG.choice(["red", "green", "", "blå"], size=rows).astype(object),
+        }
+    )
+    signal = frame["x"] + (frame["c"] == "red") + frame["y"].fillna(0) / 1e5
+    return frame, np.where(signal > 0.8, "yes", "no").astype(object), 3e5 + 1e5 * signal.to_numpy()
+
+
+FRAME, LABELS, NUMBERS = sample()
+
+
+def exported(estimator: BaseEstimator, target: np.ndarray, frame: pd.DataFrame = FRAME) -> export.Exported:
+    fitted = estimator.fit(FRAME, target)
+    columns = infer(FRAME.astype(object).where(FRAME.notna(), None).to_dict("records"))
+    rows = arrays(frame.to_dict("records"), columns)
+    return export.export(fitted, columns, rows, export.predict(fitted, frame), "sample")
+
+
+def on_the_thresholds(estimator: BaseEstimator, column: int, name: str) -> pd.DataFrame:
+    """Rows with values on, one float32 step below and one above every threshold of a column."""
+    trees = [tree for trees in estimator[-1]._predictors for tree in trees]
+    assert all(isinstance(tree, TreePredictor) for tree in trees)
+    cut = np.concatenate(
+        [t.nodes["num_threshold"][(t.nodes["feature_idx"] == column) & (t.nodes["is_leaf"] == 0)] for t in trees]
+    )
+    cut = np.unique(cut[np.isfinite(cut)]).astype(np.float32)
+    values = np.concatenate([cut, np.nextafter(cut, np.float32(-np.inf)), np.nextafter(cut, np.float32(np.inf))])
+    assert len(values) > 100
+    frame = FRAME.sample(len(values), replace=True, random_state=1).reset_index(drop=True)
+    return frame.assign(**{name: values})
+
+
+@pytest.mark.parametrize(("task", "target"), [("classification", LABELS), ("regression", NUMBERS)])
+def test_the_model_of_the_project_is_exact(task: str, target: np.ndarray) -> None:
+    """Within 1e-6 on rows that lie on, just below and just above every threshold of both number columns."""
+    estimator = build(task, 7).fit(FRAME, target)
+    for column, name in enumerate(["x", "y"]):
+        result = exported(build(task, 7), target, on_the_thresholds(estimator, column, name))
+        assert (result.runtime, result.reason) == ("onnx", "")
+        assert result.difference <= 1e-6
+
+
+def test_three_classes_convert_too() -> None:
+    """Probabilities of every class, in the order of classes_."""
+    labels = np.where(NUMBERS > 4e5, "high", LABELS)
+    result = exported(build("classification", 7), labels)
+    assert (result.runtime, result.reason) == ("onnx", "")
+
+
+class Unknown(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A transformer that no converter knows."""
+
+    def fit(self, _frame: pd.DataFrame, _target: object = None) -> "Unknown":
+        self.fitted_ = True
+        return self
+
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return frame[["x", "y"]] ** 2
+
+
+def encoded(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.assign(c=frame["c"].map({"red": 0, "green": 1, "": 2, "blå": 3}))
+
+
+@pytest.mark.parametrize(
+    ("make", "target", "reason"),
+    [
+        # an unknown step: does not convert
+        (
+            lambda: make_pipeline(Unknown(), HistGradientBoostingClassifier(max_iter=5)),
+            LABELS,
+            "does not convert to ONNX: ",
+        ),
+        # a loss with a link that the converter forgets: converts, and answers something else
+        (
+            lambda: make_pipeline(build("regression", 1)[0], HistGradientBoostingRegressor(loss="poisson", max_iter=5)),
+            NUMBERS,
+            "ONNX differs from scikit-learn by ",
+        ),
+        # splits on sets of categories, which the converter takes for thresholds
+        (
+            lambda: make_pipeline(
+                build("classification", 1)[0],
+                HistGradientBoostingClassifier(max_iter=30, categorical_features=[2]),
+            ),
+            LABELS,
+            "ONNX",
+        ),
+    ],
+    ids=["unknown-step", "forgotten-link", "categorical-splits"],
+)
+def test_what_is_not_exact_is_served_by_scikit_learn(
+    make: Callable[[], BaseEstimator], target: np.ndarray, reason: str, tmp_path: Path
+) -> None:
+    """The reason is said, and the joblib file answers as the fitted estimator does."""
+    result = exported(make(), target)
+    assert result.runtime == "sklearn"
+    assert reason in result.reason
+    (tmp_path / "model.joblib").write_bytes(result.model)
+    loaded = __import__("joblib").load(tmp_path / "model.joblib")
+    np.testing.assert_array_equal(export.predict(loaded, FRAME), export.predict(make().fit(FRAME, target), FRAME))
+
+
+def test_a_difference_is_relative_beyond_one() -> None:
+    """Dollars are compared by the dollar, probabilities absolutely; another shape is never equal."""
+    assert export.largest_difference(np.array([1e6 + 1]), np.array([1e6])) == pytest.approx(1e-6)
+    assert export.largest_difference(np.array([[0.1]]), np.array([[0.2]])) == pytest.approx(0.1)
+    assert export.largest_difference(np.zeros((2, 2)), np.zeros((2, 3))) == float("inf")
+
+
+def test_equal_models_give_equal_bytes() -> None:
+    """Whatever the seed of Python's hashes: a set's order once changed the file."""
+    program = (
+        "import hashlib; from tests.training.test_export import *\n"
+        "print(hashlib.sha256(exported(build('classification', 7), LABELS).model).hexdigest())"
+    )
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(ROOT, PYTHONHASHSEED=seed),
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "3")
+    }
+    assert len(hashes) == 1

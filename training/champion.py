@@ -1,0 +1,55 @@
+"""Lays out the champion, so that a load test can run it beside the candidate.
+
+    python -m training.champion
+
+Writes .mlops/champion.json (name, version, image, directory) and the folder .mlops/champion/ with the champion's own
+serving/, src/ and bundle/. Where there is no champion, both are gone afterwards. Exit code 3: could not be done.
+"""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import mlflow.artifacts
+from mlflow.exceptions import MlflowException
+
+from pipeline.settings import SettingsError, load_settings
+from training import registry
+
+
+def lay_out(name: str, folder: Path) -> str | None:
+    """Downloads the champion of model `name` into `folder`; returns its version, or None where there is none."""
+    note, directory = folder / "champion.json", folder / "champion"
+    note.unlink(missing_ok=True)
+    shutil.rmtree(directory, ignore_errors=True)
+    client = registry.connect(name)
+    version = registry.find(client, name, registry.CHAMPION)
+    if version is None:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    source = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=registry.SNAPSHOT)
+    shutil.copytree(source, directory)
+    champion = {
+        "name": name,
+        "version": str(version.version),
+        "image": version.tags.get("image", ""),
+        "directory": str(directory),
+    }
+    note.write_text(json.dumps(champion, indent=2) + "\n")
+    return str(version.version)
+
+
+def main() -> int:
+    try:
+        name = load_settings().project.name
+        version = lay_out(name, Path(".mlops"))
+    except (SettingsError, MlflowException, OSError) as error:
+        print(f"Cannot lay out the champion: {error}", file=sys.stderr)
+        return 3
+    print(f"Champion: {name} version {version}" if version else f"Champion: {name} has none yet")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

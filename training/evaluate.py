@@ -1,0 +1,107 @@
+"""How good the model is on the held-out part: metrics, pictures, and the quality gate."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn import metrics as m
+from sklearn.calibration import CalibrationDisplay
+
+from pipeline.settings import METRICS, Quality, Task
+
+Array = np.ndarray[Any, Any]
+
+
+class QualityVerdict(NamedTuple):
+    passed: bool
+    sentence: str
+
+
+def classification_metrics(
+    truth: Array, probabilities: Array, classes: Sequence[str], positive: str
+) -> dict[str, float]:
+    """Metrics of held-out rows. Two classes: of `positive`. More: ROC AUC and average precision one against the rest.
+
+    truth: (rows,) labels; probabilities: (rows, classes), in the order of `classes`.
+    """
+    if len(classes) == 2:
+        hit = truth == positive
+        p = probabilities[:, list(classes).index(positive)]
+        return {
+            "roc_auc": float(m.roc_auc_score(hit, p)),
+            "average_precision": float(m.average_precision_score(hit, p)),
+            "log_loss": float(m.log_loss(hit, p, labels=[False, True])),
+            "brier": float(m.brier_score_loss(hit, p)),
+        }
+    hits = (truth[:, None] == np.asarray(classes)[None, :]).astype(int)
+    return {
+        "roc_auc": float(m.roc_auc_score(hits, probabilities)),
+        "average_precision": float(m.average_precision_score(hits, probabilities)),
+        "log_loss": float(m.log_loss(truth, probabilities, labels=list(classes))),
+        "brier": float(np.mean(np.sum((probabilities - hits) ** 2, axis=1))),
+    }
+
+
+def regression_metrics(truth: Array, predicted: Array) -> dict[str, float]:
+    """R² (of 1), MAE and RMSE (in the target's unit) of held-out rows."""
+    return {
+        "r2": float(m.r2_score(truth, predicted)),
+        "mae": float(m.mean_absolute_error(truth, predicted)),
+        "rmse": float(m.root_mean_squared_error(truth, predicted)),
+    }
+
+
+def rarest(truth: Array) -> str:
+    """The class with the fewest rows: what average precision looks for when pipeline.toml names none."""
+    names, counts = np.unique(truth.astype(str), return_counts=True)
+    return str(names[np.argmin(counts)])
+
+
+def classification_curves(
+    truth: Array, probabilities: Array, classes: Sequence[str], positive: str
+) -> dict[str, Figure]:
+    """ROC, precision-recall and calibration curves, by file name."""
+    shown = [positive] if len(classes) == 2 else list(classes)
+    figures = {
+        name: Figure(figsize=(6, 5), layout="constrained") for name in ("roc", "precision_recall", "calibration")
+    }
+    axes = {name: figure.subplots() for name, figure in figures.items()}
+    for label in shown:
+        hit, p = truth == label, probabilities[:, list(classes).index(label)]
+        m.RocCurveDisplay.from_predictions(hit, p, name=label, ax=axes["roc"], plot_chance_level=label == shown[-1])
+        m.PrecisionRecallDisplay.from_predictions(hit, p, name=label, ax=axes["precision_recall"])
+        CalibrationDisplay.from_predictions(hit, p, n_bins=10, name=label, ax=axes["calibration"])
+    return figures
+
+
+def regression_curves(truth: Array, predicted: Array) -> dict[str, Figure]:
+    """Predicted against actual values, and residuals, by file name."""
+    figures = {}
+    for name, kind in (("predicted", "actual_vs_predicted"), ("residuals", "residual_vs_predicted")):
+        figures[name] = Figure(figsize=(6, 5), layout="constrained")
+        display = m.PredictionErrorDisplay.from_predictions
+        display(truth, predicted, kind=kind, ax=figures[name].subplots(), scatter_kwargs={"s": 6}, random_state=0)
+    return figures
+
+
+def judge(
+    task: Task, metrics: Mapping[str, float], champion: Mapping[str, float] | None, quality: Quality
+) -> QualityVerdict:
+    """The quality gate: the floor of pipeline.toml, and no worse than the champion by more than the tolerance."""
+    name, value = quality.metric, metrics[quality.metric]
+    sign, bound = (1, "floor") if METRICS[task][name] else (-1, "ceiling")
+    if not sign * value >= sign * quality.floor:  # so that NaN fails
+        return QualityVerdict(
+            False, f"{name} is {value:.4f}, {abs(value - quality.floor):.4f} beyond the {bound} of {quality.floor:g}"
+        )
+    if champion is None or name not in champion:
+        return QualityVerdict(True, f"{name} is {value:.4f} ({bound} {quality.floor:g}; no champion to compare with)")
+    loss = sign * (champion[name] - value)
+    if loss > quality.tolerance:
+        return QualityVerdict(
+            False,
+            f"{name} is {value:.4f}, {loss:.4f} worse than the champion's {champion[name]:.4f} "
+            f"(tolerance {quality.tolerance:g})",
+        )
+    return QualityVerdict(True, f"{name} is {value:.4f} ({bound} {quality.floor:g}; champion {champion[name]:.4f})")

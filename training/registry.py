@@ -1,0 +1,108 @@
+"""MLflow: where it is, who the champion is, and a candidate's way into it."""
+
+import subprocess
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import mlflow.sklearn
+import pandas as pd
+import skops.io
+from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from sklearn.pipeline import Pipeline
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+SNAPSHOT = "service"  # the artifact with serving/, src/ and bundle/: a version can be served from it years later
+
+
+def connect(name: str) -> MlflowClient:
+    """A client of the store that MLFLOW_TRACKING_URI names (default: mlflow.db here), with the experiment `name`."""
+    uri = mlflow.environment_variables.MLFLOW_TRACKING_URI.get() or "sqlite:///mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    client = MlflowClient()
+    if client.get_experiment_by_name(name) is None:
+        # Beside a local database lie its artifacts; a server knows where it keeps its own.
+        local = Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts" if "sqlite" in uri else None
+        client.create_experiment(name, artifact_location=local.as_uri() if local else None)
+    mlflow.set_experiment(name)
+    return client
+
+
+def find(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that an alias stands for, or None."""
+    try:
+        return client.get_model_version_by_alias(name, alias)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no such alias
+            return None
+        raise
+
+
+def metrics_of(client: MlflowClient, version: ModelVersion) -> dict[str, float]:
+    """The metrics of the run that made a version."""
+    return dict(client.get_run(version.run_id).data.metrics)
+
+
+def git_sha(root: Path) -> str:
+    """The commit of the checkout, with "-dirty" where files differ from it; empty outside Git."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    sha = git("rev-parse", "HEAD")
+    return f"{sha}-dirty" if sha and git("status", "--porcelain", "--untracked-files=no") else sha
+
+
+@contextmanager
+def run(name: str, git: str) -> Iterator[str]:
+    """An MLflow run; gives its id. It is marked as failed where the block raises."""
+    with mlflow.start_run(tags={"git_sha": git, "model": name}) as active:
+        yield active.info.run_id
+
+
+def log_dataset(frame: pd.DataFrame, path: Path, target: str) -> None:
+    """Logs where the data came from, and MLflow's own digest of it, as the input of the run."""
+    with warnings.catch_warnings():
+        # two kinds of source fit a path, and MLflow takes the right one
+        warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
+        dataset = mlflow.data.from_pandas(frame, source=str(path), targets=target, name=path.stem)
+    mlflow.log_input(dataset, context="training")
+
+
+def log_figures(figures: Mapping[str, Figure]) -> None:
+    for name, figure in figures.items():
+        mlflow.log_figure(figure, f"curves/{name}.png")
+
+
+def log_model(pipeline: Pipeline, signature: ModelSignature, example: pd.DataFrame) -> str:
+    """Logs the scikit-learn pipeline, which takes the file's own columns; returns its URI."""
+    untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
+    info = mlflow.sklearn.log_model(
+        pipeline,
+        name="model",
+        signature=signature,
+        input_example=example,
+        code_paths=["src/model", "src/pipeline"],
+        pip_requirements="requirements/serve-sklearn.txt",
+        serialization_format="skops",
+        skops_trusted_types=untrusted,  # of a pipeline that this very process has fitted
+    )
+    return str(info.model_uri)
+
+
+def create_version(client: MlflowClient, name: str, uri: str, run_id: str, tags: dict[str, Any]) -> ModelVersion:
+    """A new version of the registered model; no alias points to it yet."""
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return client.create_model_version(name, source=uri, run_id=run_id, tags=tags)

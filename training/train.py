@@ -1,0 +1,234 @@
+"""Train, evaluate, register: from the data file to a candidate in MLflow and a bundle that can be served.
+
+    make train
+    python -m training.train
+
+Exit code 0: registered; 1: the quality gate refused the model; 3: could not run, and the last line says why.
+"""
+
+import importlib.metadata
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mlflow
+import msgspec
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from mlflow.models import infer_signature
+from rich.console import Console
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+import model
+from model.estimator import build
+from pipeline import bundle as bundles
+from pipeline import contract as contracts
+from pipeline.bundle import Card
+from pipeline.columns import DeriveError, arrays, derived
+from pipeline.contract import Contract, Field
+from pipeline.settings import Settings, SettingsError, Task, load_settings
+from pipeline.transformer import Derive, records
+from training import evaluate, export, registry
+from training.dataset import DataError, Dataset, read
+from training.export import Exported
+
+REQUESTS = 500  # held-out rows that go into the bundle, for the smoke test and the load
+CATEGORIES = 1000  # more distinct texts than that are no list that helps anybody
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def step(what: str) -> Iterator[None]:
+    """Shows what is under way, and how long it took."""
+    started = time.perf_counter()
+    with console.status(what):
+        yield
+    console.print(f"  {what} [dim]{time.perf_counter() - started:.1f} s[/dim]")
+
+
+class Evaluation(NamedTuple):
+    expected: np.ndarray  # scikit-learn's answer on the held-out rows: probabilities (rows, classes) or values (rows,)
+    classes: list[str]
+    metrics: dict[str, float]
+    figures: dict[str, Figure]
+
+
+def train(settings: Settings, root: Path) -> bool:
+    """Runs the whole of training in the project `root`; False where the quality gate refuses the model."""
+    name, git = settings.project.name, registry.git_sha(root)
+    with step("read the data"):
+        dataset = read(settings.data, settings.training.holdout)
+    with step("connect to MLflow"):
+        client = registry.connect(name)
+        champion = registry.find(client, name, registry.CHAMPION)
+
+    with registry.run(name, git) as run_id:
+        with step(f"fit on {(~dataset.held_out).sum():,} rows"):
+            pipeline = _fit(settings, dataset)
+        with step(f"evaluate on {dataset.held_out.sum():,} held-out rows"):
+            evaluation = _evaluate(settings, dataset, pipeline)
+            _log(settings, dataset, pipeline, evaluation)
+        console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in evaluation.metrics.items()))
+
+        rival = registry.metrics_of(client, champion) if champion else None
+        quality = evaluate.judge(settings.data.task, evaluation.metrics, rival, settings.quality)
+        mlflow.set_tag("quality", "pass" if quality.passed else "fail")
+        if not quality.passed:
+            console.print(f"[red]Quality gate: fail.[/red] {quality.sentence}. Not registered; bundle/ is as it was.")
+            return False
+        console.print(f"[green]Quality gate: pass.[/green] {quality.sentence}.")
+
+        with step("convert to ONNX and compare on every held-out row"):
+            exported = _export(dataset, pipeline, evaluation, name)
+        if exported.runtime != "onnx":
+            console.print(f"[yellow]Warning:[/yellow] scikit-learn will serve this model: {exported.reason}.")
+        with step("register with MLflow"):
+            signature = infer_signature(dataset.frame, pipeline.predict(dataset.frame.head(50)))
+            uri = registry.log_model(pipeline, signature, dataset.frame[dataset.held_out].head(3))
+            tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence}
+            version = str(registry.create_version(client, name, uri, run_id, tags).version)
+        with step("write the bundle"):
+            contract = _contract(signature.inputs.to_dict(), dataset, pipeline, settings.data.task, evaluation.classes)
+            files = {
+                bundles.MODELS[exported.runtime]: exported.model,
+                bundles.CONTRACT: contracts.encode(contract),
+                bundles.REQUESTS: _requests(dataset.frame[dataset.held_out]),
+            }
+            card = _card(settings, dataset, evaluation, exported, files)
+            card = msgspec.structs.replace(card, version=version, run_id=run_id, git_sha=git)
+            bundles.write(root / "bundle", files, card)
+            _log_snapshot(root)
+
+    # Last, so that a run that is killed on the way leaves the aliases as they were.
+    client.set_registered_model_alias(name, registry.CANDIDATE, version)
+    agreement = (
+        f"differs from scikit-learn by {exported.difference:.1e} at most, " if exported.runtime == "onnx" else ""
+    )
+    console.print(f"Registered {name} version [bold]{version}[/bold], alias {registry.CANDIDATE}.")
+    console.print(f"Wrote bundle/ ({exported.runtime}; {agreement}sha256 {card.bundle_sha256[:12]}).")
+    return True
+
+
+def _fit(settings: Settings, dataset: Dataset) -> Pipeline:
+    pipeline = Pipeline([("derive", Derive()), ("model", build(settings.data.task, settings.training.seed))])
+    rows = ~dataset.held_out
+    return pipeline.fit(dataset.frame[rows], dataset.target[rows].to_numpy())
+
+
+def _evaluate(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> Evaluation:
+    truth = dataset.target[dataset.held_out].to_numpy()
+    expected = export.predict(pipeline, dataset.frame[dataset.held_out])
+    if settings.data.task == "regression":
+        return Evaluation(
+            expected, [], evaluate.regression_metrics(truth, expected), evaluate.regression_curves(truth, expected)
+        )
+    classes = [str(label) for label in pipeline.classes_]
+    positive = settings.data.positive or evaluate.rarest(dataset.target.to_numpy())
+    metrics = evaluate.classification_metrics(truth, expected, classes, positive)
+    return Evaluation(expected, classes, metrics, evaluate.classification_curves(truth, expected, classes, positive))
+
+
+def _log(settings: Settings, dataset: Dataset, pipeline: Pipeline, evaluation: Evaluation) -> None:
+    mlflow.log_params(_parameters(settings, pipeline.named_steps["model"]))
+    mlflow.log_metrics(evaluation.metrics)
+    frame = dataset.frame.assign(**{settings.data.target: dataset.target})
+    registry.log_dataset(frame, settings.data.path, settings.data.target)
+    registry.log_figures(evaluation.figures)
+
+
+def _export(dataset: Dataset, pipeline: Pipeline, evaluation: Evaluation, name: str) -> Exported:
+    columns = pipeline.named_steps["derive"].columns
+    rows = arrays(derived(records(dataset.frame[dataset.held_out])), columns)
+    return export.export(pipeline.named_steps["model"], columns, rows, evaluation.expected, name)
+
+
+def _card(
+    settings: Settings,
+    dataset: Dataset,
+    evaluation: Evaluation,
+    exported: Exported,
+    files: Mapping[str, bytes],
+) -> Card:
+    """The card but for what only the registry knows: version, run and commit."""
+    hashes = {name: bundles.sha256(data) for name, data in files.items()}
+    parity = {"rows": len(evaluation.expected), "tolerance": export.TOLERANCE}
+    if not np.isnan(exported.difference):
+        parity["largest_difference"] = exported.difference
+    libraries = {name: importlib.metadata.version(name) for name in ("scikit-learn", "onnxruntime", "numpy")}
+    return Card(
+        name=settings.project.name,
+        version="",
+        run_id="",
+        git_sha="",
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        task=settings.data.task,
+        runtime=exported.runtime,
+        reason=exported.reason,
+        metrics=evaluation.metrics,
+        data={"path": str(settings.data.path), "rows": len(dataset.frame), "sha256": dataset.sha256},
+        parity=parity,
+        libraries={"python": platform.python_version(), **libraries},
+        files=hashes,
+        bundle_sha256=bundles.digest(hashes),
+        code_sha256=bundles.code_digest(Path(model.__path__[0])),
+    )
+
+
+def _parameters(settings: Settings, estimator: BaseEstimator) -> dict[str, object]:
+    """What MLflow shows beside the metrics: the section of pipeline.toml, and the estimator's own plain values."""
+    plain = {k: v for k, v in estimator.get_params().items() if isinstance(v, (bool, int, float, str))}
+    return {**settings.training.model_dump(), "features": len(settings.data.features), **plain}
+
+
+def _contract(
+    inputs: list[dict[str, Any]], dataset: Dataset, pipeline: Pipeline, task: Task, classes: list[str]
+) -> Contract:
+    """The contract, from the inputs of the MLflow signature and the data."""
+    fields = []
+    for column in inputs:
+        name, text = column["name"], column["type"] == "string"
+        seen = sorted(dataset.frame[name].dropna().unique()) if text else []
+        categories = seen if len(seen) <= CATEGORIES else []
+        fields.append(Field(name, "text" if text else "number", not column["required"], categories))
+    columns = pipeline.named_steps["derive"].columns
+    return Contract(contracts.VERSION, task, fields, dataset.unused, columns, classes)
+
+
+def _requests(frame: pd.DataFrame) -> bytes:
+    """Real records as a client sends them, a JSON object a line."""
+    whole = [
+        {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in record.items()}
+        for record in records(frame.head(REQUESTS))
+    ]
+    return b"".join(msgspec.json.encode(record) + b"\n" for record in whole)
+
+
+def _log_snapshot(root: Path) -> None:
+    """Logs all that it takes to serve this version again: its bundle and the code beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("serving", "src", "bundle"):
+            shutil.copytree(root / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(root / "pipeline.toml", folder)
+        mlflow.log_artifacts(folder, registry.SNAPSHOT)
+
+
+def main() -> int:
+    try:
+        return 0 if train(load_settings(), Path.cwd()) else 1
+    except (SettingsError, DataError, DeriveError) as error:
+        console.print(f"[red]Cannot train:[/red] {error}", markup=True)
+        return 3
+
+
+if __name__ == "__main__":
+    sys.exit(main())
