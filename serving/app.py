@@ -1,0 +1,68 @@
+"""The Flask app: every route of the service.
+
+make serve
+flask --app serving.app run
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from serving import fault, limits, metrics, predictor, problems, validation
+
+ROOT = Path(__file__).parent.parent
+
+
+def create_app(bundle: Path | None = None) -> Flask:
+    """The service for the bundle in a folder (default: BUNDLE in the environment, else bundle/ of the project).
+
+    Raises BundleError where the bundle cannot be served, ValueError where [serving] of pipeline.toml is wrong.
+    """
+    folder = bundle or Path(os.environ.get("BUNDLE") or ROOT / "bundle")
+    loaded, predict = predictor.load(folder)
+    limit = limits.load(ROOT / "pipeline.toml")
+    decode = validation.decoder(loaded.contract, limit)
+    burning = fault.burn_seconds()
+    model = {"name": loaded.card.name, "version": loaded.card.version}
+    card = msgspec.json.encode(loaded.card)
+
+    # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
+    with (folder / "requests.jsonl").open("rb") as file:
+        predict(decode(b'{"instances":[' + file.readline() + b"]}"))
+
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = limit.max_body_bytes
+    app.register_error_handler(problems.Problem, problems.response)
+    app.register_error_handler(HTTPException, problems.from_http)
+    if burning:
+        app.logger.warning("MLOPS_FAULT_BURN_MS is set: each prediction burns %g ms of CPU", burning * 1000)
+
+    @app.post("/predict")
+    def predict_route() -> Response:
+        records = decode(request.get_data(cache=False))
+        if burning:
+            fault.burn(burning)
+        g.rows = len(records)
+        return _json(msgspec.json.encode({"predictions": predict(records), "model": model}))
+
+    @app.get("/livez")
+    def live() -> Response:
+        return _json(b'{"status":"alive"}')
+
+    @app.get("/readyz")
+    def ready() -> Response:
+        return _json(b'{"status":"ready"}')
+
+    @app.get("/model")
+    def card_route() -> Response:
+        return _json(card)
+
+    metrics.init_app(app, loaded.card)
+    return app
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, mimetype="application/json")

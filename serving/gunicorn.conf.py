@@ -1,0 +1,49 @@
+"""gunicorn, from the environment: HOST, PORT, WEB_CONCURRENCY (workers), THREADS (of each worker)."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+root = Path(__file__).parent.parent
+sys.path[:0] = [str(root), str(root / "src")]
+shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108  files that never touch a disk
+
+# Read by the libraries when a worker imports them: one thread each, since the workers are the parallelism.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_memory)
+
+from prometheus_client import multiprocess  # noqa: E402  it reads the variable above
+
+from pipeline.bundle import BundleError  # noqa: E402
+from serving import cpu, predictor  # noqa: E402
+
+wsgi_app = "serving.app:create_app()"
+bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '8000'}"
+workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())
+worker_class = "gthread"
+threads = int(os.environ.get("THREADS") or 4)
+worker_tmp_dir = shared_memory  # the heartbeat: on a slow disk it would stall the worker
+control_socket_disable = True  # it would be written to the home directory
+timeout = 30
+graceful_timeout = 4  # seconds that requests under way have after SIGTERM
+keepalive = 75  # longer than the idle time-out of usual load balancers, so that they close first
+
+
+def on_starting(server):  # type: ignore[no-untyped-def]
+    """Refuses to start, in one line, where no worker could."""
+    try:
+        predictor.load(Path(os.environ.get("BUNDLE") or root / "bundle"))
+    except BundleError as error:
+        server.log.critical("Cannot serve: %s", error)
+        sys.exit(3)
+
+
+def child_exit(_server, worker):  # type: ignore[no-untyped-def]
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+
+
+def on_exit(_server):  # type: ignore[no-untyped-def]
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
