@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from serving import fault, limits, metrics, predictor, problems, validation
 
@@ -34,7 +34,6 @@ def create_app(bundle: Path | None = None) -> Flask:
         predict(decode(b'{"instances":[' + file.readline() + b"]}"))
 
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = limit.max_body_bytes
     app.register_error_handler(problems.Problem, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
     if burning:
@@ -42,7 +41,7 @@ def create_app(bundle: Path | None = None) -> Flask:
 
     @app.post("/predict")
     def predict_route() -> Response:
-        records = decode(request.get_data(cache=False))
+        records = decode(_body(limit.max_body_bytes))
         if burning:
             fault.burn(burning)
         g.rows = len(records)
@@ -62,6 +61,17 @@ def create_app(bundle: Path | None = None) -> Flask:
 
     metrics.init_app(app, loaded.card)
     return app
+
+
+def _body(limit: int) -> bytes:
+    """The body of the request, at most `limit` bytes; Werkzeug would cut a longer one that has no Content-Length."""
+    stream, length = request.environ["wsgi.input"], request.content_length
+    if length is None and not request.environ.get("wsgi.input_terminated"):
+        return b""
+    body: bytes = stream.read(limit + 1 if length is None else min(length, limit + 1))
+    if len(body) > limit:
+        raise RequestEntityTooLarge(f"the body has more than {limit} bytes")
+    return body
 
 
 def _json(body: bytes) -> Response:

@@ -1,0 +1,138 @@
+"""serving.gunicorn.conf: the real server under hard conditions."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from http.client import HTTPException
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import copy_project
+from tests.serving.conftest import Service
+
+Serve = Callable[..., Service]
+
+
+def request(record: bytes) -> bytes:
+    return b'{"instances":[' + record + b"]}"
+
+
+def test_ready_within_two_seconds(serve: Serve) -> None:
+    """From start to the first answer, process start included."""
+    started = time.monotonic()
+    serve()
+    assert time.monotonic() - started < 2
+
+
+def test_bad_input_leaves_it_alive(serve: Serve, records: list[bytes]) -> None:
+    """A body of 10 MB gets its 413 through the socket, a body 100,000 deep its 400, and the service answers on."""
+    service = serve()
+    bodies = {b" " * 10_000_000: 413, b"[" * 100_000: 400, request(records[0].replace(b"{", b'{"x":1,', 1)): 422}
+    for _ in range(3):
+        for data, status in bodies.items():
+            assert service.get("/predict", data)[0] == status
+    assert service.get("/predict", request(records[0]))[0] == 200
+
+
+def test_a_body_with_no_length_is_limited_too(serve: Serve) -> None:
+    """Chunked, 10 MB: 413."""
+    service = serve()
+    with socket.create_connection(("127.0.0.1", service.port), timeout=10) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(10):
+            client.sendall(b"f4240\r\n" + b" " * 1_000_000 + b"\r\n")
+        client.sendall(b"0\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 413")
+
+
+def test_metrics_add_up_over_workers(serve: Serve, records: list[bytes]) -> None:
+    """Whichever worker is asked, it answers for all."""
+    service = serve(WEB_CONCURRENCY="2")
+    for _ in range(30):
+        service.get("/predict", request(records[0]))
+    lines = service.get("/metrics")[1].decode().splitlines()
+    assert 'http_requests_total{route="/predict",status="200"} 30.0' in lines
+
+
+def test_a_killed_worker_costs_only_its_own_requests(serve: Serve, records: list[bytes]) -> None:
+    """SIGKILL under load: no more failures than requests that were under way, all well again within two seconds."""
+    service = serve(WEB_CONCURRENCY="2")
+    clients, failures, stop = 4, [], threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            try:
+                assert service.get("/predict", request(records[0]), timeout=5)[0] == 200
+            except (OSError, HTTPException, AssertionError):
+                failures.append(time.monotonic())
+
+    threads = [threading.Thread(target=load) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    before = set(service.workers())
+    assert len(before) == 2
+    killed = time.monotonic()
+    os.kill(min(before), signal.SIGKILL)
+    while len(service.workers()) < 2:
+        assert time.monotonic() - killed < 2
+        time.sleep(0.01)
+    time.sleep(2)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert len(failures) <= clients
+    assert all(moment - killed < 2 for moment in failures)
+    assert min(before) not in service.workers()
+
+
+def test_sigterm_lets_requests_finish(serve: Serve, records: list[bytes]) -> None:
+    """A request under way when SIGTERM comes is answered, and the server is gone within five seconds."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_FAULT_BURN_MS="1500")
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(service.get("/predict", request(records[0]))[0]))
+    thread.start()
+    time.sleep(0.5)
+    asked = time.monotonic()
+    service.process.send_signal(signal.SIGTERM)
+    thread.join()
+    service.process.wait(5)
+    assert answers == [200]
+    assert time.monotonic() - asked < 5
+
+
+@pytest.mark.parametrize("damage", ["no-bundle", "damaged", "other-code"])
+def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: Path, serve: Serve, damage: str) -> None:
+    """Exit code 3 and a sentence that says what to do; no traceback, no endless restarts of workers."""
+    project = copy_project(tmp_path / "project")
+    if damage != "no-bundle":
+        (project / "bundle").mkdir()
+        for path in (trained / "bundle").iterdir():
+            (project / "bundle" / path.name).write_bytes(path.read_bytes())
+    if damage == "damaged":
+        (project / "bundle" / "model.onnx").write_bytes(b"")
+    if damage == "other-code":
+        with (project / "src" / "model" / "data.py").open("a") as file:
+            file.write("# changed\n")
+    service = serve(wait=False, project=project)
+    assert service.process.wait(10) == 3
+    log = service.log.read_text()
+    assert "Cannot serve: " in log
+    assert "make train" in log
+    assert "Traceback" not in log
+
+
+def test_a_fault_slows_each_prediction(serve: Serve, records: list[bytes]) -> None:
+    """MLOPS_FAULT_BURN_MS is what README offers for trying the gate, and the log says that it is set."""
+    service = serve(MLOPS_FAULT_BURN_MS="50", WEB_CONCURRENCY="1")
+    started = time.monotonic()
+    status, answer = service.get("/predict", request(records[0]))
+    assert status == 200
+    assert json.loads(answer)["predictions"]
+    assert time.monotonic() - started >= 0.05
+    assert "MLOPS_FAULT_BURN_MS" in service.log.read_text()
