@@ -16,12 +16,17 @@ from serving import fault, limits, metrics, predictor, problems, validation
 ROOT = Path(__file__).parent.parent
 
 
+def bundle_folder() -> Path:
+    """The folder that BUNDLE in the environment names, else bundle/ of the project."""
+    return Path(os.environ.get("BUNDLE") or ROOT / "bundle")
+
+
 def create_app(bundle: Path | None = None) -> Flask:
-    """The service for the bundle in a folder (default: BUNDLE in the environment, else bundle/ of the project).
+    """The service for the bundle in a folder (default: `bundle_folder`).
 
     Raises BundleError where the bundle cannot be served, ValueError where [serving] of pipeline.toml is wrong.
     """
-    folder = bundle or Path(os.environ.get("BUNDLE") or ROOT / "bundle")
+    folder = bundle or bundle_folder()
     loaded, predict = predictor.load(folder)
     limit = limits.load(ROOT / "pipeline.toml")
     decode = validation.decoder(loaded.contract, limit)

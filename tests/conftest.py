@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import training  # noqa: F401  before scikit-learn: it tells OpenMP how to wait
+
 ROOT = Path(__file__).parent.parent
 PARTS = ("src", "training", "serving", "perf", "data", "requirements", "pipeline.toml", ".python-version")
 

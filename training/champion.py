@@ -9,9 +9,9 @@ serving/, src/ and bundle/. Where there is no champion, both are gone afterwards
 import json
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
-import mlflow.artifacts
 from mlflow.exceptions import MlflowException
 
 from pipeline.settings import SettingsError, load_settings
@@ -28,8 +28,8 @@ def lay_out(name: str, folder: Path) -> str | None:
     if version is None:
         return None
     folder.mkdir(parents=True, exist_ok=True)
-    source = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=registry.SNAPSHOT)
-    shutil.copytree(source, directory)
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(registry.download_snapshot(version, scratch), directory)
     champion = {
         "name": name,
         "version": str(version.version),

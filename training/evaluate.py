@@ -93,15 +93,15 @@ def judge(
     sign, bound = (1, "floor") if METRICS[task][name] else (-1, "ceiling")
     if not sign * value >= sign * quality.floor:  # so that NaN fails
         return QualityVerdict(
-            False, f"{name} is {value:.4f}, {abs(value - quality.floor):.4f} beyond the {bound} of {quality.floor:g}"
+            False, f"{name} is {value:.4g}, {abs(value - quality.floor):.4g} beyond the {bound} of {quality.floor:g}"
         )
     if champion is None or name not in champion:
-        return QualityVerdict(True, f"{name} is {value:.4f} ({bound} {quality.floor:g}; no champion to compare with)")
+        return QualityVerdict(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; no champion to compare with)")
     loss = sign * (champion[name] - value)
     if loss > quality.tolerance:
         return QualityVerdict(
             False,
-            f"{name} is {value:.4f}, {loss:.4f} worse than the champion's {champion[name]:.4f} "
+            f"{name} is {value:.4g}, {loss:.4g} worse than the champion's {champion[name]:.4g} "
             f"(tolerance {quality.tolerance:g})",
         )
-    return QualityVerdict(True, f"{name} is {value:.4f} ({bound} {quality.floor:g}; champion {champion[name]:.4f})")
+    return QualityVerdict(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; champion {champion[name]:.4g})")

@@ -56,7 +56,7 @@ def main() -> int:
     except (SettingsError, ReportError, MlflowException) as error:
         print(f"Cannot promote: {error}", file=sys.stderr)
         return 3
-    print(f"Promoted: {name}@{registry.CHAMPION} is version {version}")
+    print(f"Promoted: {name}@{registry.CHAMPION} is version {version}. Next: make serve")
     return 0
 
 

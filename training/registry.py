@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import mlflow.artifacts
 import mlflow.sklearn
 import pandas as pd
 import skops.io
@@ -45,9 +46,10 @@ def find(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
         raise
 
 
-def metrics_of(client: MlflowClient, version: ModelVersion) -> dict[str, float]:
-    """The metrics of the run that made a version."""
-    return dict(client.get_run(version.run_id).data.metrics)
+def download_snapshot(version: ModelVersion, folder: str) -> str:
+    """Downloads the code and the bundle of a version into `folder`; returns where they lie."""
+    path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=SNAPSHOT, dst_path=folder)
+    return str(path)
 
 
 def git_sha(root: Path) -> str:

@@ -23,6 +23,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import infer_signature
 from rich.console import Console
 from sklearn.base import BaseEstimator
@@ -37,8 +39,9 @@ from pipeline.columns import DeriveError, arrays, derived
 from pipeline.contract import Contract, Field
 from pipeline.settings import Settings, SettingsError, Task, load_settings
 from pipeline.transformer import Derive, records
-from training import evaluate, export, registry
+from training import evaluate, export, registry, rival
 from training.dataset import DataError, Dataset, read
+from training.evaluate import QualityVerdict
 from training.export import Exported
 
 REQUESTS = 500  # held-out rows that go into the bundle, for the smoke test and the load
@@ -80,8 +83,7 @@ def train(settings: Settings, root: Path) -> bool:
             _log(settings, dataset, pipeline, evaluation)
         console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in evaluation.metrics.items()))
 
-        rival = registry.metrics_of(client, champion) if champion else None
-        quality = evaluate.judge(settings.data.task, evaluation.metrics, rival, settings.quality)
+        quality = _judge(settings, dataset, evaluation, client, champion)
         mlflow.set_tag("quality", "pass" if quality.passed else "fail")
         if not quality.passed:
             console.print(f"[red]Quality gate: fail.[/red] {quality.sentence}. Not registered; bundle/ is as it was.")
@@ -128,14 +130,42 @@ def _fit(settings: Settings, dataset: Dataset) -> Pipeline:
 def _evaluate(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> Evaluation:
     truth = dataset.target[dataset.held_out].to_numpy()
     expected = export.predict(pipeline, dataset.frame[dataset.held_out])
+    classes = [] if settings.data.task == "regression" else [str(label) for label in pipeline.classes_]
+    metrics = _metrics(settings, dataset, truth, expected, classes)
     if settings.data.task == "regression":
-        return Evaluation(
-            expected, [], evaluate.regression_metrics(truth, expected), evaluate.regression_curves(truth, expected)
-        )
-    classes = [str(label) for label in pipeline.classes_]
-    positive = settings.data.positive or evaluate.rarest(dataset.target.to_numpy())
-    metrics = evaluate.classification_metrics(truth, expected, classes, positive)
-    return Evaluation(expected, classes, metrics, evaluate.classification_curves(truth, expected, classes, positive))
+        figures = evaluate.regression_curves(truth, expected)
+    else:
+        figures = evaluate.classification_curves(truth, expected, classes, _positive(settings, dataset))
+    return Evaluation(expected, classes, metrics, figures)
+
+
+def _judge(
+    settings: Settings, dataset: Dataset, evaluation: Evaluation, client: MlflowClient, version: ModelVersion | None
+) -> QualityVerdict:
+    against = None
+    if version is not None:
+        truth = dataset.target[dataset.held_out].to_numpy()
+        with step(f"compare with the champion, version {version.version}"):
+            against = rival.champion(
+                client, version, dataset, lambda *answer: _metrics(settings, dataset, truth, *answer)
+            )
+        if against.note:
+            console.print(f"[yellow]Note:[/yellow] {against.note}.")
+    return evaluate.judge(
+        settings.data.task, evaluation.metrics, against.metrics if against else None, settings.quality
+    )
+
+
+def _metrics(
+    settings: Settings, dataset: Dataset, truth: np.ndarray, answer: np.ndarray, classes: list[str]
+) -> dict[str, float]:
+    if settings.data.task == "regression":
+        return evaluate.regression_metrics(truth, answer)
+    return evaluate.classification_metrics(truth, answer, classes, _positive(settings, dataset))
+
+
+def _positive(settings: Settings, dataset: Dataset) -> str:
+    return settings.data.positive or evaluate.rarest(dataset.target.to_numpy())
 
 
 def _log(settings: Settings, dataset: Dataset, pipeline: Pipeline, evaluation: Evaluation) -> None:

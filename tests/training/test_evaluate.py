@@ -44,7 +44,7 @@ def test_floor_and_champion(
 def test_a_refusal_says_by_how_much() -> None:
     """The one line of a red gate: metric, value, distance and limit."""
     sentence = evaluate.judge("classification", {"roc_auc": 0.93}, {"roc_auc": 0.97}, quality("roc_auc", 0.9)).sentence
-    assert sentence == "roc_auc is 0.9300, 0.0400 worse than the champion's 0.9700 (tolerance 0.01)"
+    assert sentence == "roc_auc is 0.93, 0.04 worse than the champion's 0.97 (tolerance 0.01)"
 
 
 def test_the_positive_class_decides_average_precision() -> None:
