@@ -35,7 +35,7 @@ keepalive = 75  # longer than the idle time-out of usual load balancers, so that
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Refuses to start, in one line, where no worker could."""
     try:
-        predictor.load(Path(os.environ.get("BUNDLE") or root / "bundle"))
+        predictor.check(Path(os.environ.get("BUNDLE") or root / "bundle"))
     except BundleError as error:
         server.log.critical("Cannot serve: %s", error)
         sys.exit(3)

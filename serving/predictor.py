@@ -1,6 +1,7 @@
 """The model of a bundle, ready to answer: ONNX Runtime where the pipeline converted, scikit-learn where not."""
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ Array = np.ndarray[Any, Any]
 Predictor = Callable[[Sequence[Record]], list[dict[str, Any]]]
 
 
-def load(folder: Path) -> tuple[Bundle, Predictor]:
-    """The bundle in `folder` and the function from records to predictions. Raises BundleError."""
+def check(folder: Path) -> Bundle:
+    """The bundle in `folder`, if it can be served here. Raises BundleError, which says what to do.
+
+    Loads no runtime: gunicorn's master calls this, and a runtime with threads does not survive the fork to a worker.
+    """
     bundle = read(folder)
     here = Path(__file__).parent.parent / "src" / "model"
     if code_digest(here) != bundle.card.code_sha256:
@@ -23,12 +27,16 @@ def load(folder: Path) -> tuple[Bundle, Predictor]:
             f"{folder}: {bundle.card.name} version {bundle.card.version} was trained with other code than what is in "
             "src/model now; run `make train`"
         )
-    try:
-        score = _onnx(bundle) if bundle.card.runtime == "onnx" else _sklearn(bundle)
-    except ImportError as error:
-        raise BundleError(
-            f"{folder}: {bundle.card.runtime} serves this model, and {error.name} is not installed"
-        ) from error
+    library = {"onnx": "onnxruntime", "sklearn": "sklearn"}[bundle.card.runtime]
+    if find_spec(library) is None:
+        raise BundleError(f"{folder}: {library} serves this model, and it is not installed; run `make setup`")
+    return bundle
+
+
+def load(folder: Path) -> tuple[Bundle, Predictor]:
+    """The bundle in `folder` and the function from records to predictions. Raises BundleError."""
+    bundle = check(folder)
+    score = _onnx(bundle) if bundle.card.runtime == "onnx" else _sklearn(bundle)
     return bundle, _predictor(bundle.contract, score)
 
 

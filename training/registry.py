@@ -25,7 +25,7 @@ SNAPSHOT = "service"  # the artifact with serving/, src/ and bundle/: a version 
 
 def connect(name: str) -> MlflowClient:
     """A client of the store that MLFLOW_TRACKING_URI names (default: mlflow.db here), with the experiment `name`."""
-    uri = mlflow.environment_variables.MLFLOW_TRACKING_URI.get() or "sqlite:///mlflow.db"
+    uri = mlflow.environment_variables.MLFLOW_TRACKING_URI.get() or f"sqlite:///{Path('mlflow.db').absolute()}"
     mlflow.set_tracking_uri(uri)
     client = MlflowClient()
     if client.get_experiment_by_name(name) is None:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from pipeline import columns
 from pipeline.contract import Column
 from pipeline.transformer import Derive, records
-from tests.model.test_data import LOAN
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(width=32, allow_nan=False, allow_infinity=False)), min_size=1))
@@ -46,14 +45,19 @@ def test_derive_must_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         columns.derived([{}])
 
 
-def test_the_registered_pipeline_and_the_service_see_the_same() -> None:
+def test_the_registered_pipeline_and_the_service_see_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """A frame through Derive and records through `arrays`: equal cells, gaps included."""
-    loans = [LOAN, LOAN | {"NAICS": None, "RevLineCr": "T", "Bank": None}, LOAN | {"UrbanRural": 0.0}]
-    frame = pd.DataFrame(loans)
+    monkeypatch.setattr(
+        columns,
+        "derive",
+        lambda record: {"double": record["x"] and 2 * record["x"], "first": record["t"] and record["t"][0]},
+    )
+    rows = [{"x": 1.5, "t": "ab"}, {"x": None, "t": "cd"}, {"x": 0.1, "t": None}]
+    frame = pd.DataFrame(rows)
     derive = Derive().fit(frame)
     through_frame = derive.transform(frame)
-    through_records = columns.arrays(columns.derived(loans), derive.columns)
-    assert list(through_frame) == list(through_records)
+    through_records = columns.arrays(columns.derived(rows), derive.columns)
+    assert list(through_frame) == list(through_records) == ["double", "first"]
     for name, array in through_records.items():
         np.testing.assert_array_equal(through_frame[name].to_numpy(), array[:, 0])
 

@@ -8,11 +8,50 @@ from pipeline.settings import SettingsError, load_settings
 from serving import limits
 from tests.conftest import ROOT
 
+SAMPLE = """
+[project]
+name = "sample"
+[data]
+path = "data.csv"
+task = "classification"
+target = "outcome"
+numeric = ["x"]
+text = ["city"]
+[training]
+seed = 1
+holdout = 0.2
+[quality]
+metric = "roc_auc"
+floor = 0.5
+tolerance = 0.1
+[serving]
+unknown_fields = "reject"
+max_rows = 10
+max_body_bytes = 1000
+[perf]
+p95_ms = 100
+max_regression = 0.1
+max_error_rate = 0.001
+min_requests = 100
+min_throughput = 0.95
+[perf.load]
+users = 1
+max_rate = 10.0
+round_seconds = 1.0
+warmup_seconds = 0.0
+looks = [5, 8, 12]
+"""
+
 
 @pytest.fixture(name="root")
 def _root(tmp_path: Path) -> Path:
-    (tmp_path / "pipeline.toml").write_bytes((ROOT / "pipeline.toml").read_bytes())
+    (tmp_path / "pipeline.toml").write_text(SAMPLE)
     return tmp_path
+
+
+def test_the_project_itself_is_set_up_rightly() -> None:
+    """pipeline.toml as it stands."""
+    load_settings(ROOT)
 
 
 def edit(root: Path, old: str, new: str) -> None:
@@ -49,7 +88,8 @@ def test_an_unrelated_variable_is_no_setting(root: Path, monkeypatch: pytest.Mon
         ('metric = "roc_auc"', 'metric = "roc_auc', "pipeline.toml"),
         ("looks = [5, 8, 12]", "looks = [8, 5]", "ascending"),
         ("holdout = 0.2", "holdout = 1.0", "training.holdout"),
-        ('"LowDoc"]', '"LowDoc", "MIS_Status"]', "MIS_Status"),
+        ('["city"]', '["city", "outcome"]', "outcome"),
+        ('["x"]', '["x", "city"]', "city"),
         ('unknown_fields = "reject"', 'unknown_fields = "drop"', "serving.unknown_fields"),
     ],
 )

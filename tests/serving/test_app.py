@@ -12,9 +12,15 @@ import pytest
 from flask.testing import FlaskClient
 
 from pipeline import bundle as bundles
+from pipeline.settings import load_settings
+from serving import limits
 from serving.app import create_app
+from serving.problems import Problem
+from serving.validation import decoder
 from tests.conftest import ROOT
-from training.export import predict
+from training.export import TOLERANCE, largest_difference, predict
+
+SETTINGS = load_settings(ROOT)
 
 
 def body(*records: object) -> bytes:
@@ -38,32 +44,54 @@ def problem(client: FlaskClient, data: bytes, status: int) -> dict[str, Any]:
     return document
 
 
+def field(trained: Path, kind: str) -> str:
+    """A field of the contract of some type."""
+    contract = bundles.read(trained / "bundle").contract
+    names = [field.name for field in contract.fields if field.type == kind and not field.nullable]
+    return names[0] if names else pytest.skip(f"the model has no {kind} field that is always there")
+
+
+@pytest.fixture(name="number")
+def _number(trained: Path) -> str:
+    return field(trained, "number")
+
+
+@pytest.fixture(name="text")
+def _text(trained: Path) -> str:
+    return field(trained, "text")
+
+
 def test_raw_rows_of_the_file_are_answered_as_scikit_learn_does(client: FlaskClient, trained: Path) -> None:
-    """No training/serving skew: whole rows of the file, stray codes and unused columns included, agree to 1e-6."""
+    """No training/serving skew: whole rows of the file, unused columns included, agree with the registered pipeline."""
     mlflow.set_tracking_uri(f"sqlite:///{trained / 'mlflow.db'}")
-    pipeline = mlflow.sklearn.load_model("models:/loan-default@candidate")
-    frame = pd.read_csv(trained / "data" / "sba_loans.csv", dtype={"RevLineCr": str})
-    rows = pd.concat(
-        [frame[frame["RevLineCr"].isin(["0", "T"])].head(100), frame[frame["NAICS"] == 0].head(50), frame.tail(50)]
-    )
+    pipeline = mlflow.sklearn.load_model(f"models:/{SETTINGS.project.name}@candidate")
+    texts = dict.fromkeys(SETTINGS.data.text, str)
+    rows = pd.read_csv(trained / SETTINGS.data.path, dtype=texts, keep_default_na=False, na_values=[""])
+    rows = rows.sample(min(500, len(rows)), random_state=1)
     answer = client.post("/predict", data=b'{"instances":' + rows.to_json(orient="records").encode() + b"}")
     assert answer.status_code == 200, answer.data
     predictions = json.loads(answer.data)["predictions"]
     expected = predict(pipeline, rows)
-    for column, label in enumerate(pipeline.classes_):
-        served = [prediction["probabilities"][label] for prediction in predictions]
-        np.testing.assert_allclose(served, expected[:, column], rtol=0, atol=1e-6)
-    assert [prediction["label"] for prediction in predictions] == pipeline.predict(rows).tolist()
+    if SETTINGS.data.task == "regression":
+        served = np.array([prediction["value"] for prediction in predictions])
+    else:
+        served = np.array([[p["probabilities"][str(label)] for label in pipeline.classes_] for p in predictions])
+        assert [prediction["label"] for prediction in predictions] == pipeline.predict(rows).tolist()
+    assert largest_difference(served, expected) <= TOLERANCE
 
 
-def test_an_answer_names_every_class_and_the_model(client: FlaskClient, loan: dict[str, Any]) -> None:
-    """The shape that clients rely on."""
+def test_an_answer_has_the_shape_that_clients_rely_on(client: FlaskClient, trained: Path, loan: dict[str, Any]) -> None:
+    """Every class by its own name, or a value; and the model that answered."""
+    bundle = bundles.read(trained / "bundle")
     document = json.loads(client.post("/predict", data=body(loan)).data)
     (prediction,) = document["predictions"]
-    assert set(prediction) == {"label", "probabilities"}
-    assert set(prediction["probabilities"]) == {"CHGOFF", "P I F"}
-    assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-6)
-    assert document["model"] == {"name": "loan-default", "version": "1"}
+    if bundle.card.task == "regression":
+        assert set(prediction) == {"value"}
+    else:
+        assert set(prediction) == {"label", "probabilities"}
+        assert list(prediction["probabilities"]) == bundle.contract.classes
+        assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=1e-6)
+    assert document["model"] == {"name": SETTINGS.project.name, "version": bundle.card.version}
 
 
 def test_the_order_of_fields_is_free(client: FlaskClient, loan: dict[str, Any]) -> None:
@@ -79,50 +107,63 @@ def raw(loan: dict[str, Any], field: str, text: str) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e39", "9" * 400, "9" * 5000, "1" + "0" * 39]
+    "value", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400", "1e39", "9" * 400, "9" * 5000, "1" + "0" * 39]
 )
-def test_a_number_that_is_none(client: FlaskClient, loan: dict[str, Any], text: str) -> None:
+def test_a_number_that_is_none(client: FlaskClient, loan: dict[str, Any], number: str, value: str) -> None:
     """NaN, infinities and what does not fit in 32 bits: the field is named."""
-    document = problem(client, raw(loan, "Term", text), 422)
-    assert document["errors"] == [{"row": 0, "field": "Term", "detail": "is not a finite number that fits in 32 bits"}]
+    document = problem(client, raw(loan, number, value), 422)
+    assert document["errors"] == [{"row": 0, "field": number, "detail": "is not a finite number that fits in 32 bits"}]
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "detail"),
+    ("value", "detail"),
     [
-        ("Term", "84", "is a text; expected a number"),
-        ("Term", True, "is true or false; expected a number"),
-        ("Term", [84], "is a list; expected a number"),
-        ("Term", {"a": 1}, "is an object; expected a number"),
-        ("Term", None, "is null, but training saw no missing value here"),
-        ("State", 5, "is a number; expected a text"),
-        ("State", False, "is true or false; expected a text"),
-        ("State", None, "is null, but training saw no missing value here"),
-        ("State", ["CA"], "is a list; expected a text"),
-        ("State", "\ud800", "is no valid Unicode text: it holds half of a surrogate pair"),
+        ("84", "is a text; expected a number"),
+        (True, "is true or false; expected a number"),
+        ([84], "is a list; expected a number"),
+        ({"a": 1}, "is an object; expected a number"),
+        (None, "is null, but training saw no missing value here"),
     ],
 )
-def test_a_wrong_value_is_named(
-    client: FlaskClient, loan: dict[str, Any], field: str, value: object, detail: str
+def test_what_is_no_number_is_named(
+    client: FlaskClient, loan: dict[str, Any], number: str, value: object, detail: str
 ) -> None:
     """Row and field, in the sentence and as data."""
-    document = problem(client, body(loan, loan | {field: value}), 422)
-    assert document["errors"] == [{"row": 1, "field": field, "detail": detail}]
-    assert document["detail"] == f"row 1, field '{field}': {detail}"
+    document = problem(client, body(loan, loan | {number: value}), 422)
+    assert document["errors"] == [{"row": 1, "field": number, "detail": detail}]
+    assert document["detail"] == f"row 1, field '{number}': {detail}"
+
+
+@pytest.mark.parametrize(
+    ("value", "detail"),
+    [
+        (5, "is a number; expected a text"),
+        (False, "is true or false; expected a text"),
+        (["CA"], "is a list; expected a text"),
+        (None, "is null, but training saw no missing value here"),
+        ("\ud800", "is no valid Unicode text: it holds half of a surrogate pair"),
+    ],
+)
+def test_what_is_no_text_is_named(
+    client: FlaskClient, loan: dict[str, Any], text: str, value: object, detail: str
+) -> None:
+    """The same for texts."""
+    document = problem(client, body(loan | {text: value}), 422)
+    assert document["errors"] == [{"row": 0, "field": text, "detail": detail}]
 
 
 def test_a_missing_field_is_named(client: FlaskClient, loan: dict[str, Any]) -> None:
     """All that are missing, not only the first."""
-    del loan["Term"], loan["State"]
-    fields = {error["field"] for error in problem(client, body(loan), 422)["errors"]}
-    assert fields == {"Term", "State"}
+    lost = set(list(loan)[:2])
+    kept = {name: value for name, value in loan.items() if name not in lost}
+    assert {error["field"] for error in problem(client, body(kept), 422)["errors"]} == lost
 
 
-def test_an_unknown_field_is_named(client: FlaskClient, loan: dict[str, Any]) -> None:
+def test_an_unknown_field_is_named(client: FlaskClient, loan: dict[str, Any], number: str) -> None:
     """A typing error never passes for a column that the model does without."""
     document = problem(client, body(loan | {"Trem": 1}), 422)
     assert document["errors"] == [{"row": 0, "field": "Trem", "detail": "is not in the contract"}]
-    odd = problem(client, raw(loan, "Term", '84, "\\ud800": 1'), 422)
+    odd = problem(client, raw(loan, number, '84, "\\ud800": 1'), 422)
     assert odd["errors"][0]["detail"] == "is not in the contract"
 
 
@@ -137,17 +178,15 @@ def test_pipeline_toml_may_let_unknown_fields_pass(
     assert lenient.post("/predict", data=body(loan | {"Trem": 1})).data == expected.data
 
 
-def test_a_missing_value_is_taken_where_training_saw_one(trained: Path, tmp_path: Path, loan: dict[str, Any]) -> None:
-    """null is a value where the contract says so."""
+def test_a_missing_value_is_taken_where_training_saw_one(trained: Path, loan: dict[str, Any], number: str) -> None:
+    """null is a value where the contract says so, and only there."""
     bundle = bundles.read(trained / "bundle")
-    fields = [msgspec.structs.replace(f, nullable=f.name in ("NAICS", "Bank")) for f in bundle.contract.fields]
-    files = {path.name: path.read_bytes() for path in bundle.folder.iterdir() if path.name != "card.json"}
-    files["contract.json"] = msgspec.json.encode(msgspec.structs.replace(bundle.contract, fields=fields))
-    hashes = {name: bundles.sha256(data) for name, data in files.items()}
-    bundles.write(tmp_path / "bundle", files, msgspec.structs.replace(bundle.card, files=hashes))
-    client = create_app(tmp_path / "bundle").test_client()
-    assert client.post("/predict", data=body(loan | {"NAICS": None, "Bank": None})).status_code == 200
-    assert problem(client, body(loan | {"Term": None}), 422)["errors"][0]["field"] == "Term"
+    fields = [msgspec.structs.replace(field, nullable=field.name == number) for field in bundle.contract.fields]
+    decode = decoder(msgspec.structs.replace(bundle.contract, fields=fields), limits.load(ROOT / "pipeline.toml"))
+    assert decode(body(loan | {number: None}))[0][number] is None
+    other = next(field.name for field in fields if field.name != number)
+    with pytest.raises(Problem, match=f"field '{other}': is null"):
+        decode(body(loan | {other: None}))
 
 
 @pytest.mark.parametrize(
@@ -180,14 +219,17 @@ def test_a_body_that_is_no_request(client: FlaskClient, data: bytes, status: int
     problem(client, data, status)
 
 
-def test_too_many_rows_name_the_limit(client: FlaskClient, loan: dict[str, Any]) -> None:
+def test_too_many_rows_name_the_limit(client: FlaskClient) -> None:
     """pipeline.toml's serving.max_rows."""
-    assert "at most 1000" in problem(client, body(*[loan] * 1001), 422)["detail"]
+    most = SETTINGS.serving.max_rows
+    assert (
+        f"at most {most}" in problem(client, b'{"instances":[' + b",".join([b"0"] * (most + 1)) + b"]}", 422)["detail"]
+    )
 
 
 def test_a_body_beyond_the_limit(client: FlaskClient) -> None:
     """413, whatever is in it."""
-    problem(client, b" " * 10_000_000, 413)
+    problem(client, b" " * (SETTINGS.serving.max_body_bytes + 1), 413)
 
 
 def test_many_errors_are_cut(client: FlaskClient) -> None:
@@ -235,7 +277,7 @@ def test_metrics_count(client: FlaskClient, loan: dict[str, Any]) -> None:
     before = count(line), count(rows)
     client.post("/predict", data=body(loan, loan, loan))
     assert (count(line), count(rows)) == (before[0] + 1, before[1] + 3)
-    assert count('model_info{name="loan-default",version="1"}') == 1
+    assert count(f'model_info{{name="{SETTINGS.project.name}",version="1"}}') == 1
 
 
 def test_code_that_changed_since_training_is_refused(trained: Path, tmp_path: Path) -> None:
