@@ -1,0 +1,35 @@
+# Only in the template's own repository; a generated project has no such file. The Makefile includes it.
+OUT ?= .cache/bake
+template_environment := $(VENV)/.template
+laid_out := $(bin)/python hooks/pre_prompt.py
+
+.PHONY: bake template-branch bench-serving
+
+# From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
+bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
+	@[ "$(OUT)" != .cache/bake ] || rm -rf .cache/bake
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
+	  $(laid_out) . "$$scratch/template" && \
+	  $(bin)/cookiecutter "$$scratch/template" --no-input --default-config --output-dir "$(OUT)" $(ANSWERS)
+	@echo "Generated: $(OUT)"
+
+# cruft runs no pre_prompt hook, so it gets a branch where the hook's work is done. Neither index nor work tree is touched.
+template-branch: $(bin)/uv ## commit the laid-out template of HEAD to the branch template, for cruft
+	@set -eu; scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; mkdir "$$scratch/head"; \
+	git archive --output="$$scratch/head.tar" HEAD; tar -xf "$$scratch/head.tar" -C "$$scratch/head"; \
+	$(laid_out) "$$scratch/head" "$$scratch/template"; \
+	GIT_DIR=$$(git rev-parse --absolute-git-dir); export GIT_DIR GIT_INDEX_FILE="$$scratch/index"; \
+	git -C "$$scratch/template" --work-tree=. add --all --force .; \
+	tree=$$(git write-tree); \
+	tip() { git rev-parse --quiet --verify "$$1"; }; \
+	parent=$$(tip refs/heads/template || tip refs/remotes/origin/template || true); \
+	if [ -n "$$parent" ] && [ "$$(tip "$$parent^{tree}")" = "$$tree" ]; then commit=$$parent; else \
+	  commit=$$(git log -1 --format='%s%n%nLaid out from %H.' | \
+	    git -c user.name="$$(git log -1 --format=%cn)" -c user.email="$$(git log -1 --format=%ce)" \
+	      commit-tree "$$tree" $${parent:+-p "$$parent"}); \
+	fi; \
+	git update-ref refs/heads/template "$$commit"; \
+	echo "Branch template: $$(git log -1 --format='%h %s' "$$commit")"
+
+bench-serving: bundle/card.json $(VENV)/.train ## the service against the tutorial's way, side by side (needs wrk)
+	@$(run) benchmarks.serving.run
