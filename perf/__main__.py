@@ -1,0 +1,158 @@
+"""Load-tests a candidate, against a baseline where there is one, and judges it.
+
+    python -m perf [--candidate SPEC] [--baseline SPEC|none] [--requests FILE] [--output reports]
+
+A SPEC is a folder that holds serving/, src/ and bundle/, or an image, or service:PORT: a container that runs already.
+Without --candidate the project itself is measured; without --baseline what .mlops/champion.json names, if it is there.
+MLOPS_FAULT_* in the environment reach the candidate only: with them the gate can be tried.
+
+Exit code 0: pass, 1: fail, 2: inconclusive, 3: could not run.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple, NoReturn
+
+from perf.load import load_requests  # isort: skip  before all that opens a socket: it patches the standard library
+
+from rich.console import Console
+
+from perf import champion
+from perf.arm import ArmError, available_cpus, split_cpus
+from perf.arms import arms
+from perf.conclude import clear, conclude, write
+from perf.display import Display
+from perf.findings import Findings, Setup
+from perf.measure import measure
+from perf.verdict import Report
+from pipeline.settings import SettingsError, load_settings
+
+
+class Arguments(NamedTuple):
+    candidate: str
+    baseline: str
+    requests: Path | None
+    output: Path
+    seed: int
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(3, f"{self.prog}: {message}\n")  # argparse's own 2 would say inconclusive
+
+
+def parse(argv: list[str] | None) -> Arguments:
+    parser = Parser(prog="python -m perf", description="Load-test a candidate and judge it.", allow_abbrev=False)
+    parser.add_argument(
+        "--candidate", default=".", metavar="SPEC", help="a folder (default: this one), an image, or service:PORT"
+    )
+    parser.add_argument(
+        "--baseline",
+        default="",
+        metavar="SPEC|none",
+        help=f"likewise; default: the champion that {champion.NOTE} names",
+    )
+    parser.add_argument(
+        "--requests", type=Path, metavar="FILE", help="a requests.jsonl; default: that of the candidate's bundle/"
+    )
+    parser.add_argument("--output", default="reports", type=Path, metavar="FOLDER")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31), help="of the random orders")
+    return Arguments(**vars(parser.parse_args(argv)))
+
+
+def requests_of(candidate: str) -> Path:
+    """The candidate's recorded requests: in its folder, or in the project's bundle, which went into its image."""
+    return (Path(candidate) if Path(candidate).is_dir() else Path()) / "bundle" / "requests.jsonl"
+
+
+def interrupted(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the measurement once; a second signal does not disturb the cleaning up."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(argv)
+    cpus = split_cpus(available_cpus())
+    try:
+        settings = load_settings()
+        sides = (
+            champion.Sides(arguments.candidate, arguments.baseline)
+            if arguments.baseline
+            else champion.choose(arguments.candidate, Path())
+        )
+        bodies = load_requests(arguments.requests or requests_of(sides.candidate))
+        candidate, baseline = arms(sides.candidate, sides.baseline, os.environ, cpus, arguments.output)
+        clear(arguments.output)
+    except (SettingsError, ArmError, ValueError, OSError) as error:
+        print(f"Cannot run: {error}", file=sys.stderr)
+        return 3
+    setup = Setup(
+        settings.project.name, settings.perf, candidate, baseline, bodies, cpus, arguments.seed, arguments.output
+    )
+    found, console = Findings(notes=[sides.note] if sides.note else []), Console()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, interrupted)
+    began = time.perf_counter()
+    try:
+        with pinned(cpus.client), Display(console) as display:
+            measure(setup, found, display)
+    except ArmError as error:
+        found.failure, found.log = str(error), error.log
+    except KeyboardInterrupt as error:
+        found.failure = f"interrupted by {error}"
+    except OSError as error:  # such as a full disk
+        found.failure = str(error)
+    found.seconds = time.perf_counter() - began
+    report = conclude(setup, found)
+    write(arguments.output, report, found)
+    tell(console, report, arguments.output)
+    return report.exit_code
+
+
+@contextlib.contextmanager
+def pinned(cpus: list[int] | None) -> Iterator[None]:
+    """Keeps this process to some CPUs for a while."""
+    before = available_cpus()
+    if cpus is None or before is None:
+        yield
+        return
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def tell(console: Console, report: Report, output: Path) -> None:
+    if report.log:
+        console.print(report.log, markup=False, highlight=False)
+    style = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}[
+        report.outcome
+    ]
+    console.print(
+        f"{report.outcome.upper()}: {report.headline}", style=style, markup=False, highlight=False, soft_wrap=True
+    )
+    for reason in report.reasons:
+        console.print(reason, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Report: {output / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"Next: {report.next}", markup=False, highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    try:
+        code = main()
+    except Exception:  # a fault of ours must not leave with Python's own 1, which would say that the candidate failed
+        traceback.print_exc()
+        code = 3
+    sys.exit(code)

@@ -1,0 +1,131 @@
+"""The arms of a load test: which kind a name on the command line means, and gunicorn processes on a folder."""
+
+import contextlib
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from perf.arm import POLL, STOP_TIMEOUT, Arm, ArmError, Cpus, Kind, Role, environment_of, free_port, tail
+from perf.containers import AttachedArm, ContainerArm
+
+
+def kind_of(spec: str) -> Kind:
+    """What a spec names: a folder, `service:PORT` or an image. Raises ArmError where it can be none of them."""
+    if spec.startswith("service:"):
+        if not spec.removeprefix("service:").isdecimal():
+            raise ArmError(f"{spec}: after service: comes the port on 127.0.0.1, as in service:8001.")
+        return "attached"
+    folder = Path(spec)
+    if not folder.is_dir():
+        if spec.startswith((".", "/", "~")):
+            raise ArmError(f"{spec}: no such folder.")
+        return "container"
+    if not (folder / "serving" / "gunicorn.conf.py").is_file():
+        raise ArmError(f"{spec}: holds no serving/gunicorn.conf.py, so it is no project that can be served.")
+    if not (folder / "bundle").is_dir():
+        raise ArmError(f"{spec}: holds no bundle/; run `make train`.")
+    return "process"
+
+
+def arm(spec: str, role: Role, shell: Mapping[str, str], cpus: Cpus, output: Path) -> Arm:
+    """The arm that a spec names, not started. Raises ArmError."""
+    kinds: dict[Kind, type[ProcessArm] | type[ContainerArm]] = {
+        "process": ProcessArm,
+        "container": ContainerArm,
+        "attached": AttachedArm,
+    }
+    return kinds[kind_of(spec)](role, spec, environment_of(role, shell, cpus), cpus, output / f"{role}.log")
+
+
+def arms(candidate: str, baseline: str, shell: Mapping[str, str], cpus: Cpus, output: Path) -> tuple[Arm, Arm | None]:
+    """Both arms, the baseline None where it is "none". Raises ArmError where they cannot be compared."""
+    first = arm(candidate, "candidate", shell, cpus, output)
+    if baseline == "none":
+        return first, None
+    second = arm(baseline, "baseline", shell, cpus, output)
+    if (first.kind == "process") != (second.kind == "process"):
+        raise ArmError(
+            f"{candidate} and {baseline}: one is a folder and the other a container, whose network costs more than the "
+            "gate looks for. Name two folders or two containers."
+        )
+    return first, second
+
+
+class ProcessArm(Arm):
+    """gunicorn on a folder that holds serving/, src/ and bundle/, in a process group of its own."""
+
+    kind: Kind = "process"
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        folder, port = Path(self.source).resolve(), free_port()
+        environment = self.environment | {
+            "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'src'}",
+            "HOST": "127.0.0.1",
+            "PORT": str(port),
+            "BUNDLE": str(folder / "bundle"),
+        }
+        self.url = f"http://127.0.0.1:{port}"
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.started = time.perf_counter()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--config", str(folder / "serving" / "gunicorn.conf.py")],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # so that the whole group can be ended, and Ctrl-C does not reach it first
+            )
+        if self.cpus.arms is not None:
+            # In the first moments of the child, long before it starts its workers, which inherit this.
+            with contextlib.suppress(ProcessLookupError):
+                os.sched_setaffinity(self._process.pid, self.cpus.arms)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            self._signal(process, signal.SIGTERM)
+            deadline = time.perf_counter() + STOP_TIMEOUT
+            while self._signal(process, 0) and time.perf_counter() < deadline:
+                time.sleep(POLL)
+        finally:
+            self._signal(process, signal.SIGKILL)
+            process.wait()
+
+    @staticmethod
+    def _signal(process: "subprocess.Popen[bytes]", number: int) -> bool:
+        """Signals the whole group; False where nobody of it is left."""
+        process.poll()  # a child that ended counts as part of its group until it is waited for
+        try:
+            os.killpg(process.pid, number)
+        except ProcessLookupError:
+            return False
+        except PermissionError:  # macOS, for a group of which only a zombie is left
+            return False
+        return True
+
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def logs(self) -> str:
+        return tail(self.log.read_bytes()) if self.log.is_file() else ""
+
+    def identity(self) -> dict[str, str]:
+        digest = hashlib.sha256()
+        folder = Path(self.source)
+        for path in sorted(p for part in ("serving", "src") for p in (folder / part).rglob("*.py")):
+            digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        return {"code_sha256": digest.hexdigest()}

@@ -1,0 +1,120 @@
+"""From what was measured to the verdict, and to the files that hold it."""
+
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from perf import verdict
+from perf.arm import Arm
+from perf.findings import Findings, Setup
+from perf.page import page
+from perf.report import markdown
+from perf.verdict import EXIT_CODES, Limits, Outcome, Report, Runner, write_verdict
+
+FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
+
+
+def clear(output: Path) -> None:
+    """Removes what an earlier run left: nobody shall take its verdict for this one's."""
+    for name in FILES:
+        (output / name).unlink(missing_ok=True)
+
+
+def write(output: Path, report: Report, found: Findings) -> None:
+    """Writes report.html, report.md and, last, verdict.json: who finds that finds all."""
+    output.mkdir(parents=True, exist_ok=True)
+    latencies = {arm: np.concatenate(rounds) for arm, rounds in found.latencies.items()}
+    (output / "report.html").write_text(page(report, latencies), encoding="utf-8")
+    (output / "report.md").write_text(markdown(report), encoding="utf-8")
+    write_verdict(output / "verdict.json", report)
+
+
+def conclude(setup: Setup, found: Findings) -> Report:
+    """The verdict. After a failure it is "error", and the figures are those of the rounds before."""
+    judged = found.judgement
+    outcome: Outcome = "error"
+    if not found.failure:
+        outcome = judged.outcome if judged is not None and judged.outcome != "continue" else "inconclusive"
+    candidate = found.candidate or _unknown(setup.candidate)
+    return Report(
+        schema=1,
+        outcome=outcome,
+        exit_code=EXIT_CODES[outcome],
+        headline=(f"could not run: {found.failure}" if found.failure or judged is None else judged.headline)[:500],
+        next=next_step(outcome, candidate.faults),
+        project=setup.project,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=found.seconds,
+        candidate=candidate,
+        baseline=found.baseline,
+        identical=identical(candidate, found.baseline),
+        limits=Limits(**{name: getattr(setup.perf, name) for name in Limits.__struct_fields__}),
+        criteria=judged.criteria if judged else [],
+        reasons=[reason[:500] for reason in judged.reasons] if judged else [],
+        confidence=judged.confidence if judged else 0.0,
+        detectable=judged.detectable if judged else None,
+        rate=found.rate,
+        users=setup.perf.load.users,
+        seed=setup.seed,
+        rounds=found.rounds,
+        runner=Runner(
+            cpu=cpu_name()[:200],
+            cpus=os.cpu_count() or 1,
+            system=platform.platform()[:200],
+            python=platform.python_version(),
+            arms_cpus=setup.cpus.arms,
+            client_cpus=setup.cpus.client,
+        ),
+        notes=[note[:500] for note in [*found.notes, *notes(candidate, found.baseline, setup)]],
+        log=found.log[-10_000:],
+    )
+
+
+def _unknown(arm: Arm) -> verdict.Arm:
+    """An arm that was never asked who it is."""
+    return verdict.Arm(kind=arm.kind, source=arm.source[:500])
+
+
+def identical(candidate: verdict.Arm, baseline: verdict.Arm | None) -> bool:
+    """Whether the arms differ in nothing that could make one slower."""
+    if baseline is None or candidate.faults:
+        return False
+    same_image = candidate.image_id != "" and candidate.image_id == baseline.image_id
+    digests = [(arm.kind, arm.code_sha256, arm.bundle_sha256) for arm in (candidate, baseline)]
+    return same_image or (all(digests[0]) and digests[0] == digests[1])
+
+
+def notes(candidate: verdict.Arm, baseline: verdict.Arm | None, setup: Setup) -> Sequence[str]:
+    """What a reader has to know to weigh the figures."""
+    texts = []
+    if setup.baseline is None:
+        texts.append("No baseline: judged by the absolute limits alone.")
+    if identical(candidate, baseline):
+        texts.append("Both arms are identical: the same code on the same model.")
+    if candidate.faults:
+        texts.append(f"The candidate was slowed down on purpose: {', '.join(candidate.faults)}.")
+    if setup.cpus.arms is None:
+        texts.append("Not pinned to CPUs (there is one only, or the system cannot pin): expect more noise.")
+    return texts
+
+
+def next_step(outcome: Outcome, faults: Sequence[str]) -> str:
+    again = " ".join([*faults, "make perf"])
+    return {
+        "pass": f"make promote makes this model the champion; {again} measures it again.",
+        "fail": f"{again} reproduces this here. The limits are in pipeline.toml under [perf].",
+        "inconclusive": f"{again} measures again; a quiet machine and more rounds (perf.load.looks) see more.",
+        "error": f"remove the cause, then {again}.",
+    }[outcome]
+
+
+def cpu_name() -> str:
+    """The model of the CPU, as the system names it."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()

@@ -1,0 +1,121 @@
+"""Containers as arms: of an image, or somebody else's."""
+
+import contextlib
+import os
+import subprocess
+import time
+
+from perf.arm import LOG_LINES, STOP_TIMEOUT, Arm, ArmError, Kind, free_port, tail
+
+OF_THIS_MACHINE = {"PATH", "HOME", "TMPDIR"}  # means nothing in a container
+
+
+class ContainerArm(Arm):
+    """A container of an image, read-only and without privileges."""
+
+    kind: Kind = "container"
+    _container = ""
+
+    def start(self) -> None:
+        port = free_port()
+        options = [f"--env={key}={value}" for key, value in self.environment.items() if key not in OF_THIS_MACHINE]
+        if self.cpus.arms is not None:
+            options.append(f"--cpuset-cpus={_listed(self.cpus.arms)}")
+        self._container = f"gate-{self.role}-{os.getpid()}-{port}"  # before it exists: an interrupt may come any time
+        self.url = f"http://127.0.0.1:{port}"
+        self.started = time.perf_counter()
+        docker(
+            *("run", "--detach", "--name", self._container, "--label", "mlops.gate"),
+            *("--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+            *("--env", "HOST=0.0.0.0", "--env", "PORT=8000", "--publish", f"127.0.0.1:{port}:8000"),
+            *options,
+            self.source,
+        )
+
+    def restart(self) -> None:
+        docker("stop", "--time", str(int(STOP_TIMEOUT)), self._container)
+        self.started = time.perf_counter()
+        docker("start", self._container)
+
+    def stop(self) -> None:
+        container, self._container = self._container, ""
+        if container:
+            self._keep_log(container)
+            with contextlib.suppress(ArmError):  # it may never have been made
+                docker("rm", "--force", "--volumes", container)
+
+    def _keep_log(self, container: str) -> None:
+        with contextlib.suppress(ArmError):
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            self.log.write_text(docker("logs", container))
+
+    def alive(self) -> bool:
+        try:
+            return docker("inspect", "--format", "{{.State.Running}}", self._container).strip() == "true"
+        except ArmError:
+            return False
+
+    def logs(self) -> str:
+        try:
+            return tail(docker("logs", "--tail", str(LOG_LINES), self._container).encode())
+        except ArmError:
+            return ""
+
+    def identity(self) -> dict[str, str]:
+        image, image_id = docker("inspect", "--format", "{{.Config.Image}} {{.Image}}", self._container).split()
+        return {"image": image, "image_id": image_id}
+
+
+class AttachedArm(ContainerArm):
+    """A container that somebody else started and will stop, as GitHub does with `services:`; `source` is its port.
+
+    It keeps the environment that it was started with, so faults of the shell do not reach it.
+    """
+
+    kind: Kind = "attached"
+    _cpus_before = ""
+
+    def start(self) -> None:
+        port = self.source.removeprefix("service:")
+        found = docker("ps", "--quiet", "--filter", f"publish={port}").split()
+        if len(found) != 1:
+            raise ArmError(f"{len(found)} running containers publish port {port}; the {self.role} should be the one.")
+        self._container = found[0]
+        self.url = f"http://127.0.0.1:{port}"
+        self.started = time.perf_counter()
+        if self.cpus.arms is not None:
+            self._cpus_before = docker("inspect", "--format", "{{.HostConfig.CpusetCpus}}", self._container).strip()
+            docker("update", "--cpuset-cpus", _listed(self.cpus.arms), self._container)
+
+    def faults(self) -> dict[str, str]:
+        return {}
+
+    def stop(self) -> None:
+        container, self._container = self._container, ""
+        if not container:
+            return
+        self._keep_log(container)
+        if self.cpus.arms is not None:
+            everything = self._cpus_before or f"0-{(os.cpu_count() or 1) - 1}"  # Docker cannot take a limit away again
+            with contextlib.suppress(ArmError):
+                docker("update", "--cpuset-cpus", everything, container)
+
+
+def docker(*arguments: str) -> str:
+    """Runs Docker and returns what it wrote. Raises ArmError with Docker's own last line."""
+    try:
+        done = subprocess.run(
+            ["docker", *arguments], check=False, capture_output=True, text=True, errors="replace", timeout=120
+        )
+    except FileNotFoundError:
+        raise ArmError("There is no `docker` on PATH, which an image needs; a folder needs none.") from None
+    except subprocess.TimeoutExpired:
+        raise ArmError(f"`docker {arguments[0]}` took more than two minutes.") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no message"]
+        raise ArmError(f"`docker {arguments[0]}` failed: {lines[-1]}", done.stderr[-2000:])
+    return done.stdout + (done.stderr if arguments[0] == "logs" else "")
+
+
+def _listed(cpus: list[int]) -> str:
+    return ",".join(str(cpu) for cpu in cpus)

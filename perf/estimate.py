@@ -1,0 +1,64 @@
+"""Estimates over rounds, with one-sided bounds, and how the error budgets are shared out among the looks. Pure.
+
+Looking more than once would find something in the end, so every look spends a share of a fixed budget (Bonferroni):
+1 % for calling equal arms slower, 5 % for passing a candidate that is slower by `max_regression`.
+"""
+
+import math
+from collections.abc import Sequence
+from statistics import fmean, stdev
+from typing import NamedTuple
+
+from scipy.special import stdtrit  # scipy.stats takes half a second longer to import
+
+FALSE_FAIL = 0.01
+FALSE_PASS = 0.05
+WIDEST = math.log(1e6)  # of an interval, to either side; two rounds could else give one that no float holds
+
+
+class Estimate(NamedTuple):
+    """Of a log or a share: the mean over rounds, with one-sided bounds."""
+
+    mean: float
+    low: float
+    high: float
+
+
+class Look(NamedTuple):
+    alpha: float  # for the lower bound, which fails
+    beta: float  # for the upper bound, which passes
+    last: bool
+
+
+def look_at(rounds: int, looks: Sequence[int]) -> Look:
+    """The look that `rounds` rounds have reached or are on the way to, with its share of the error budgets."""
+    n = len(looks)
+    k = next((i for i, due in enumerate(looks) if rounds <= due), n - 1)
+    # The first look is the one with the fewest rounds, where a t interval is the most fragile: half a share of what
+    # fails, and a full one of what passes, because most runs compare equals and should end there.
+    fail = [0.5] + [1.0] * (n - 1)
+    success = [1.0] * (n - 1) + [4 / 3]
+    return Look(FALSE_FAIL * fail[k] / sum(fail), FALSE_PASS * success[k] / sum(success), rounds >= looks[-1])
+
+
+def estimate(values: Sequence[float], look: Look) -> Estimate | None:
+    """Mean and bounds of figures, one for each round; None where there are fewer than two, or one is no number."""
+    if len(values) < 2 or not all(math.isfinite(v) for v in values):
+        return None
+    mean, error, df = fmean(values), stdev(values) / math.sqrt(len(values)), len(values) - 1
+    low, high = (min(WIDEST, float(stdtrit(df, 1 - level)) * error) for level in (look.alpha, look.beta))
+    return Estimate(mean, mean - low, mean + high)
+
+
+def log(value: float | None) -> float:
+    return math.log(value) if value is not None and value > 0 else math.nan
+
+
+def log_ratio(candidate: float | None, baseline: float | None) -> float:
+    return log(candidate) - log(baseline)
+
+
+def geometric_mean(values: Sequence[float | None]) -> float | None:
+    """Geometric: the ratio of two such means is the mean of the ratios."""
+    mean = fmean([log(v) for v in values]) if values else math.nan
+    return math.exp(mean) if math.isfinite(mean) else None

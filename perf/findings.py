@@ -1,0 +1,45 @@
+"""What is to be measured, and what has been."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perf import verdict
+from perf.arm import Arm, Cpus
+from perf.verdict import Judgement, Round
+from pipeline.settings import Perf
+
+
+class Setup(NamedTuple):
+    """What is to be measured, and how."""
+
+    project: str
+    perf: Perf
+    candidate: Arm
+    baseline: Arm | None
+    bodies: Sequence[bytes]
+    cpus: Cpus
+    seed: int
+    output: Path
+
+
+@dataclass
+class Findings:
+    """What has been measured so far."""
+
+    candidate: verdict.Arm | None = None
+    baseline: verdict.Arm | None = None
+    notes: list[str] = field(default_factory=list)
+    rate: float = 0.0  # pairs a second
+    rounds: list[Round] = field(default_factory=list)
+    latencies: dict[str, list[NDArray[np.float64]]] = field(
+        default_factory=dict
+    )  # ms, by arm, of the rounds that count
+    judgement: Judgement | None = None
+    seconds: float = 0.0
+    failure: str = ""  # why the measurement ended before there was a verdict
+    log: str = ""  # the last lines of the arm that failed

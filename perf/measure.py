@@ -1,0 +1,170 @@
+"""The measurement: starts the arms, finds the rate, then round after round until the judge has seen enough.
+
+Before each round both arms are restarted, in random order, and warmed up; then they get the same requests at the same
+time. Each round's figures go to rounds.csv and each request to samples.csv.gz as soon as they are there.
+"""
+
+import contextlib
+import json
+import random
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from perf import load, verdict
+from perf.arm import Arm
+from perf.display import Display
+from perf.findings import Findings, Setup
+from perf.judge import judge
+from perf.records import Records
+from perf.rounds import Samples, disturbance, figures
+from perf.verdict import Limits, Round
+from pipeline.settings import Perf
+
+PROBE_SECONDS = 2.0  # or a round, where that is shorter
+UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be measured; lower, and too few requests
+
+
+def measure(setup: Setup, found: Findings, display: Display) -> None:
+    """Measures until there is a verdict. `found` is filled step by step, so that it holds something in any case.
+
+    Raises ArmError where an arm cannot be started, does not get ready or dies. No arm outlives the call.
+    """
+    perf, bodies = setup.perf, setup.bodies
+    dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
+    arms = [arm for arm in (setup.candidate, setup.baseline) if arm is not None]
+    with contextlib.ExitStack() as stack:
+        for arm in arms:
+            display.step(f"starting the {arm.role}")
+            stack.callback(arm.stop)
+            arm.start()
+            arm.ready()
+        arms = introduce(arms, bodies[0], found)
+        for note in found.notes:
+            display.say(note)
+        looks = perf.load.looks if len(arms) > 1 else perf.load.looks[:1]
+        display.step("finding the rate")
+        found.rate = rate_for(arms[-1], bodies, perf, len(arms))
+        schedule = load.Schedule(found.rate, perf.load.users, perf.load.warmup_seconds, perf.load.round_seconds)
+        limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
+        records = stack.enter_context(Records(setup.output))
+        for order in restarts(arms, dice):
+            number = len(found.rounds) + 1
+            display.begin(number, looks, found)
+            for arm in order:
+                arm.restart()
+                arm.ready()
+            measured, samples = one_round(number, arms, schedule, bodies, dice)
+            for arm in arms:
+                if not arm.alive():
+                    raise arm.error(f"died in round {number}")
+            records.write(measured, samples)
+            found.rounds.append(measured)
+            if not measured.dropped:
+                for name, of_arm in samples.items():
+                    found.latencies.setdefault(name, []).append(of_arm.latency[of_arm.ok])
+            found.judgement = judge(found.rounds, limits, looks)
+            display.end(measured, found)
+            if found.judgement.outcome != "continue":
+                return
+
+
+def introduce(arms: Sequence[Arm], body: bytes, found: Findings) -> list[Arm]:
+    """Notes who the arms are; returns those that can be measured. A baseline that cannot answer is left out, and why.
+
+    Raises ArmError where the candidate rejects what its own bundle recorded. A 5xx is measured instead, and fails.
+    """
+    candidate, *others = arms
+    found.candidate = describe(candidate)
+    status, answer = candidate.predict(body)
+    if 400 <= status < 500:
+        raise candidate.error(f"answers {status} to a request of its own bundle: {detail(answer)}")
+    for baseline in others:
+        found.baseline = describe(baseline)
+        status, answer = baseline.predict(body)
+        if status == 200:
+            return [candidate, baseline]
+        why = "so its contract is another one" if 400 <= status < 500 else "so it does not work"
+        found.notes.append(
+            f"The baseline (version {found.baseline.version[:40]}) answers {status or 'nothing'} to the candidate's "
+            f"requests, {why}: {detail(answer)} Judged without a baseline."
+        )
+        found.baseline = None
+        baseline.stop()
+    return [candidate]
+
+
+def describe(arm: Arm) -> verdict.Arm:
+    """Who the arm is, from its model card and from where it was started."""
+    card, identity = arm.card(), arm.identity()
+    names = ("name", "version", "run_id", "git_sha", "runtime", "bundle_sha256", "code_sha256")
+    return verdict.Arm(
+        kind=arm.kind,
+        source=arm.source[:500],
+        faults=[f"{key}={value}"[:500] for key, value in arm.faults().items()],
+        **{name: str(card.get(name, ""))[:200] for name in names} | identity,
+    )
+
+
+def detail(answer: str) -> str:
+    """What an RFC 9457 problem says, in one line of at most 200 characters."""
+    try:
+        problem: Any = json.loads(answer)
+        text = problem.get("detail") or problem.get("title") or answer
+    except (ValueError, AttributeError):
+        text = answer
+    return " ".join(str(text).split())[:200].rstrip(".") + "."
+
+
+def rate_for(arm: Arm, bodies: Sequence[bytes], perf: Perf, arms: int) -> float:
+    """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself."""
+    most = load.capacity(arm.url, bodies, users=perf.load.users, seconds=min(PROBE_SECONDS, perf.load.round_seconds))
+    if not arm.alive():
+        raise arm.error("died while its capacity was measured")
+    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.load.round_seconds)
+
+
+def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
+    """Orders of restarting: a random one, then its reverse, so that no arm is first more often than the other."""
+    while True:
+        order = dice.sample(arms, len(arms))
+        yield order
+        yield order[::-1]
+
+
+def one_round(
+    number: int, arms: Sequence[Arm], schedule: load.Schedule, bodies: Sequence[bytes], dice: random.Random
+) -> tuple[Round, dict[str, Samples]]:
+    """Sends one round's requests to arms that are ready."""
+    before, cpu, clock = cpu_ticks(), time.process_time(), time.perf_counter()
+    samples = load.run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
+    client_cpu = (time.process_time() - cpu) / (time.perf_counter() - clock)
+    steal = stolen(before, cpu_ticks())
+    of = {arm.role: figures(samples[arm.role], schedule.planned, schedule.seconds, arm.ready_seconds) for arm in arms}
+    candidate, baseline = of["candidate"], of.get("baseline")
+    return (
+        Round(
+            number=number,
+            candidate=candidate,
+            baseline=baseline,
+            client_cpu=client_cpu,
+            steal=steal,
+            dropped=disturbance(candidate, baseline, client_cpu, steal),
+        ),
+        samples,
+    )
+
+
+def cpu_ticks() -> list[int] | None:
+    """The counters of all CPUs together, in the order of /proc/stat; None where there is no such file."""
+    stat = Path("/proc/stat")
+    return [int(n) for n in stat.read_text().split("\n", 1)[0].split()[1:9]] if stat.is_file() else None
+
+
+def stolen(before: list[int] | None, after: list[int] | None) -> float | None:
+    """The share of the time between two readings that the host gave to others."""
+    if before is None or after is None:
+        return None
+    spent = [b - a for a, b in zip(before, after, strict=True)]
+    return spent[7] / sum(spent) if sum(spent) > 0 else 0.0

@@ -1,0 +1,75 @@
+"""From the requests of one round to its figures, and whether the round may count. Pure."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perf.verdict import Figures
+
+MAX_STEAL = 0.05  # share of the CPU that the host gave to others
+MAX_CLIENT_CPU = 0.85  # a load generator near its own limit measures itself
+MIN_ACHIEVED = 0.95  # of the requests that the schedule asked for
+MAX_IMBALANCE = 0.01  # between the arms' numbers of requests
+BLAME = 0.6  # share of the users' waiting from which one arm is the cause of a schedule that was not kept
+
+
+class Samples(NamedTuple):
+    """The requests of one arm in one round. Times in seconds since the round began, latencies in milliseconds."""
+
+    pair: NDArray[np.int64]
+    due: NDArray[np.float64]
+    start: NDArray[np.float64]
+    latency: NDArray[np.float64]
+    ok: NDArray[np.bool_]
+
+
+def figures(samples: Samples, intended: int, seconds: float, ready_seconds: float) -> Figures:
+    """What one arm did in a round for which `intended` requests within `seconds` were planned."""
+    answered = samples.latency[samples.ok]
+    late = 1000 * (samples.start - samples.due)[samples.ok]
+    pair = samples.pair[samples.ok]
+    end = float(np.max(samples.start + samples.latency / 1000)) if samples.latency.size else seconds
+    p50, p95, p99 = (quantile(answered, q) for q in (0.5, 0.95, 0.99))
+    return Figures(
+        intended=intended,
+        count=samples.latency.size,
+        errors=int(samples.latency.size - answered.size),
+        target=intended / seconds,
+        achieved=samples.latency.size / max(seconds, end),
+        ready_seconds=ready_seconds,
+        mean=float(answered.mean()) if answered.size else None,
+        p50=p50,
+        p95=p95,
+        p99=p99,
+        p95_due=quantile(answered + late, 0.95),
+        p95_odd=quantile(answered[pair % 2 == 1], 0.95),
+        p95_even=quantile(answered[pair % 2 == 0], 0.95),
+    )
+
+
+def quantile(values: NDArray[np.float64], q: float) -> float | None:
+    return float(np.quantile(values, q)) if values.size else None
+
+
+def disturbance(candidate: Figures, baseline: Figures | None, client_cpu: float, steal: float | None) -> str:
+    """Why a round cannot count, or nothing. Never because of what the round found: only the machine is asked.
+
+    A schedule that was not kept because the candidate took the users' time is a finding about the candidate.
+    """
+    if steal is not None and steal > MAX_STEAL:
+        return f"the host gave {steal:.0%} of the CPU to others"
+    if client_cpu > MAX_CLIENT_CPU:
+        return f"the load generator used {client_cpu:.0%} of its CPU"
+    if baseline is None:
+        return ""
+    if abs(candidate.count - baseline.count) > MAX_IMBALANCE * max(candidate.count, baseline.count):
+        return f"the arms got {candidate.count} and {baseline.count} requests"
+    kept_up = baseline.achieved >= MIN_ACHIEVED * baseline.target
+    if not kept_up and _waiting(candidate) < BLAME * (_waiting(candidate) + _waiting(baseline)):
+        return f"only {baseline.achieved / baseline.target:.0%} of the requests were sent in time"
+    return ""
+
+
+def _waiting(arm: Figures) -> float:
+    return arm.count * (arm.mean or 0.0)

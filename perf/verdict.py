@@ -1,0 +1,171 @@
+"""What a load test found: the schema of verdict.json, for those who write it and those who read it."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Outcome = Literal["pass", "fail", "inconclusive", "error"]
+EXIT_CODES: dict[Outcome, Literal[0, 1, 2, 3]] = {"pass": 0, "fail": 1, "inconclusive": 2, "error": 3}
+MAX_BYTES = 2_000_000  # a verdict may come from a pull request that nobody has read yet
+
+Line = Annotated[str, Meta(max_length=500)]
+Name = Annotated[str, Meta(max_length=200)]
+Log = Annotated[str, Meta(max_length=10_000)]
+Share = Annotated[float, Meta(ge=0)]
+Lines = Annotated[list[Line], Meta(max_length=50)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class ReportError(ValueError):
+    """A verdict.json that cannot be read; the message names the file and what is wrong."""
+
+
+class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """One arm in one round. Latencies in milliseconds, of answered requests without an error; None: there are none."""
+
+    intended: Count  # requests that the schedule asked for
+    count: Count  # requests sent
+    errors: Count
+    target: Share  # requests per second
+    achieved: Share
+    ready_seconds: Share  # from start to the first 200 of /readyz
+    mean: Share | None
+    p50: Share | None
+    p95: Share | None
+    p99: Share | None
+    p95_due: Share | None  # from when the request was due, not from when it was sent
+    p95_odd: Share | None = None  # of every other pair, and of the rest: a comparison of an arm with itself
+    p95_even: Share | None = None
+
+
+class Round(Struct, frozen=True, kw_only=True):
+    number: Count
+    candidate: Figures
+    baseline: Figures | None
+    client_cpu: Share  # of one CPU, by the load generator
+    steal: Share | None  # of all CPUs, taken by the host; None: the system does not say
+    dropped: Line = ""  # why the round does not count; empty: it does
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """[perf] of pipeline.toml, without the load."""
+
+    p95_ms: float
+    max_regression: float
+    max_error_rate: float
+    min_requests: int
+    min_throughput: float
+
+
+class Criterion(Struct, frozen=True, kw_only=True):
+    """One row of the report. `interval` and `limit` are of `change` where `relative`, of `candidate` otherwise."""
+
+    name: Name
+    unit: Literal["ms", "s", "/s", "share", "count"]
+    baseline: float | None = None
+    candidate: float | None = None
+    change: float | None = None  # candidate over baseline, less one
+    interval: tuple[float, float] | None = None
+    limit: float | None = None
+    relative: bool = False
+    outcome: Literal["pass", "fail", "inconclusive", "info"] = "info"
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """What the rounds say. `outcome` is "continue" where more rounds are due."""
+
+    outcome: Literal["pass", "fail", "inconclusive", "continue"]
+    headline: Line
+    reasons: list[Line]  # why nothing could be decided
+    criteria: list[Criterion]
+    confidence: float  # of the intervals, two-sided
+    detectable: float | None  # the smallest slow-down that this run would have shown in 95 of 100 cases
+
+
+class Arm(Struct, frozen=True, kw_only=True):
+    """Who was measured: from GET /model and from where it was started."""
+
+    kind: Literal["process", "container", "attached", "none"]
+    source: Line  # the folder, image or port that was named
+    name: Name = ""
+    version: Name = ""
+    run_id: Name = ""
+    git_sha: Name = ""
+    runtime: Name = ""
+    bundle_sha256: Name = ""
+    code_sha256: Name = ""  # of serving/ and src/; of a container, of the model's code alone
+    image: Line = ""
+    image_id: Name = ""
+    faults: Lines = []  # MLOPS_FAULT_* that it was started with
+
+
+class Runner(Struct, frozen=True, kw_only=True):
+    """The machine, and how it was shared out."""
+
+    cpu: Name
+    cpus: Count
+    system: Name
+    python: Name
+    arms_cpus: list[int] | None  # None: not pinned
+    client_cpus: list[int] | None
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """verdict.json."""
+
+    schema: Literal[1]
+    outcome: Outcome
+    exit_code: Literal[0, 1, 2, 3]
+    headline: Line
+    next: Line
+    project: Name
+    created: Name  # ISO 8601, UTC
+    seconds: Share
+    candidate: Arm
+    baseline: Arm | None
+    identical: bool  # both arms run the same code on the same model
+    limits: Limits
+    criteria: Annotated[list[Criterion], Meta(max_length=50)]
+    reasons: Lines
+    confidence: float
+    detectable: float | None
+    rate: Share  # pairs a second
+    users: Count
+    seed: int
+    rounds: Annotated[list[Round], Meta(max_length=1000)]
+    runner: Runner
+    notes: Lines
+    log: Log = ""  # last lines of an arm that failed
+
+    @property
+    def p95_ms(self) -> float:
+        """The candidate's p95 latency, the geometric mean over rounds. Raises ReportError where none was measured."""
+        for criterion in self.criteria:
+            if criterion.name == "p95 latency" and criterion.candidate is not None:
+                return criterion.candidate
+        raise ReportError("the verdict holds no p95 latency of the candidate")
+
+
+def read_verdict(path: Path) -> Report:
+    """The verdict in `path`, checked against the schema. Raises ReportError."""
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ReportError(f"{path}: larger than {MAX_BYTES} bytes, so no verdict of ours")
+        report = msgspec.json.decode(path.read_bytes(), type=Report)
+    except FileNotFoundError:
+        raise ReportError(f"{path}: no such file; run `make perf`") from None
+    except (OSError, msgspec.DecodeError) as error:
+        raise ReportError(f"{path}: {error}") from None
+    if EXIT_CODES[report.outcome] != report.exit_code:
+        raise ReportError(f"{path}: outcome {report.outcome} does not go with exit code {report.exit_code}")
+    return report
+
+
+def write_verdict(path: Path, report: Report) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

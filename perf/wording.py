@@ -1,0 +1,97 @@
+"""Figures and verdicts in words."""
+
+import re
+from collections.abc import Sequence
+
+from perf.verdict import Criterion
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def percent(share: float | None, signed: bool = True) -> str:
+    """+4.2 %, and no decimals from 20 % on, where they only look exact."""
+    if share is None:
+        return ""
+    digits = 0 if abs(share) >= 0.2 or share == 0 else 1 if signed or abs(share) >= 0.001 else 3
+    text = f"{abs(share) * 100:.{digits}f} %"
+    if not signed:
+        return text
+    return (MINUS if share < 0 else "+") + text
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A figure with its unit and as many digits as it deserves."""
+    if value is None:
+        return ""
+    if unit == "share":
+        return percent(value, signed=False)
+    if unit == "count":
+        return f"{value:,.0f}"
+    digits = 0 if value >= 1000 else 1 if value >= 20 else 2
+    return f"{value:,.{digits}f}{'/s' if unit == '/s' else f' {unit}'}"
+
+
+def change_or_amount(value: float, row: Criterion) -> str:
+    return percent(value) if row.relative else amount(value, row.unit)
+
+
+def span(row: Criterion) -> str:
+    """The interval of a row: +1.2 % … +3.4 %."""
+    if row.interval is None:
+        return ""
+    low, high = row.interval
+    return f"{change_or_amount(low, row)} … {change_or_amount(high, row)}"
+
+
+def limit(row: Criterion) -> str:
+    """The limit of a row, as somebody would write it."""
+    text = "" if row.limit is None else change_or_amount(row.limit, row)
+    return re.sub(r"\.0+(?=[ /])", "", text)
+
+
+def bound(row: Criterion) -> str:
+    """The limit of a row, with the side on which it lies."""
+    side = "≥" if row.name in {"throughput", "requests"} else "<" if row.relative else "≤"
+    return "" if row.limit is None else f"{side} {limit(row)}"
+
+
+def headline(outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str], rounds: int, sure: float) -> str:
+    """What broke and by how much, or that nothing did, in one line."""
+    rows = {row.name: row for row in criteria}
+    p95 = rows["p95 latency"]
+    if outcome == "fail":
+        return "; ".join(_broken(row, sure) for row in criteria if row.outcome == "fail")
+    if outcome == "pass" and p95.interval is not None and p95.change is not None:
+        low, high = p95.interval
+        found = f"p95 {percent(p95.change)} (at most {percent(high)})"
+        return f"{found}, within the limit of {limit(p95)}" if low > 0.01 else f"no slow-down: {found}"
+    if outcome == "pass":
+        due = rows["p95 from the intended start"]
+        most = amount(due.interval[1], "ms") if due.interval else ""
+        found = f"p95 {amount(p95.candidate, 'ms')}, at most {most} of {limit(due)}"
+        return f"{found}; no baseline to compare with"
+    open_rows = [row for row in criteria if row.outcome == "inconclusive"]
+    why = reasons[0] if reasons else "; ".join(_undecided(row) for row in open_rows) or "no round was measured"
+    return f"cannot tell: {why}, after {rounds} {'round' if rounds == 1 else 'rounds'}"
+
+
+def _broken(row: Criterion, sure: float) -> str:
+    if row.relative and row.change is not None and row.interval is not None:
+        slower, least = percent(row.change, signed=False), percent(row.interval[0], signed=False)
+        return f"p95 of POST /predict is {slower} slower ({sure * 100:.1f} % sure it is at least {least})"
+    found = amount(row.candidate, row.unit)
+    if row.name == "errors" and row.candidate is not None and row.limit is not None and row.candidate <= row.limit:
+        return f"{found} of the requests failed, and {amount(row.baseline, row.unit)} of the baseline's"
+    if row.name == "errors":
+        return f"{found} of the requests failed, the limit is {limit(row)}"
+    if row.name == "throughput":
+        return f"{found} were answered, the limit is {limit(row)}"
+    return f"{row.name} is {found}, the limit is {limit(row)}"
+
+
+def _undecided(row: Criterion) -> str:
+    if row.relative and row.change is not None:
+        return f"{row.name.removesuffix(' latency')} {percent(row.change)} ({span(row)})"
+    if row.name == "requests":
+        return f"{amount(row.candidate, row.unit)} requests are too few, {limit(row)} are needed"
+    return f"{row.name} {amount(row.candidate, row.unit) or 'unknown'}, limit {limit(row)}"
