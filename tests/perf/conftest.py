@@ -1,0 +1,94 @@
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STANDIN = Path(__file__).parent / "standin"
+
+
+@pytest.fixture
+def standin(tmp_path: Path) -> Path:
+    """A small project that can be served, in place of the real one."""
+    return Path(shutil.copytree(STANDIN, tmp_path / "standin", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+@pytest.fixture(scope="session")
+def docker() -> None:
+    """Needs a Docker engine: without one a test skips here, and fails in CI, where nobody would see that it skipped."""
+    found = (
+        shutil.which("docker") and subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
+    )
+    if not found:
+        reason = "no Docker engine answers `docker info`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def standin_image(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The stand-in as an image, with the packages of this environment, so that building needs no network."""
+    context = tmp_path_factory.mktemp("image")
+    shutil.copytree(STANDIN, context / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    packages = Path(sys.modules["pytest"].__file__ or "").parents[1]
+    for name in (
+        "flask",
+        "werkzeug",
+        "jinja2",
+        "markupsafe",
+        "click",
+        "itsdangerous",
+        "blinker",
+        "gunicorn",
+        "packaging",
+    ):
+        shutil.copytree(packages / name, context / "packages" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (context / "Dockerfile").write_text(
+        f"FROM python:{sys.version_info.major}.{sys.version_info.minor}-slim\n"
+        "COPY packages /packages\nCOPY app /app\nWORKDIR /app\nUSER 10001\n"
+        "ENV PYTHONPATH=/packages:/app BUNDLE=/app/bundle PYTHONDONTWRITEBYTECODE=1\n"
+        'CMD ["python", "-m", "gunicorn", "--config", "serving/gunicorn.conf.py", "--worker-tmp-dir", "/dev/shm"]\n'
+    )
+    tag = f"gate-standin:{os.getpid()}"
+    subprocess.run(["docker", "build", "--quiet", "--tag", tag, str(context)], capture_output=True, check=True)
+    yield tag
+    subprocess.run(["docker", "rmi", "--force", tag], capture_output=True, check=True)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts `python -m perf` with short rounds; the output goes to the folder `out` of the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*arguments: str, output: str = "out", **environment: str) -> "subprocess.Popen[str]":
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")}
+        short = {
+            "MLOPS_PERF__LOAD__LOOKS": "[4]",
+            "MLOPS_PERF__LOAD__ROUND_SECONDS": "0.6",
+            "MLOPS_PERF__LOAD__WARMUP_SECONDS": "0.1",
+            # One user and few requests: what the tests are about shows on a machine that has other things to do.
+            "MLOPS_PERF__LOAD__USERS": "1",
+            "MLOPS_PERF__LOAD__MAX_RATE": "12",
+            "MLOPS_PERF__MIN_REQUESTS": "10",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "perf", "--output", str(tmp_path / output), *arguments],
+            cwd=ROOT,
+            env=clean | short | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()

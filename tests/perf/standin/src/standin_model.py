@@ -1,0 +1,1 @@
+"""Nothing: the stand-in has no model."""

@@ -1,0 +1,190 @@
+"""The rule, on rounds that are made up."""
+
+import math
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from perf.estimate import FALSE_FAIL, FALSE_PASS, look_at
+from perf.judge import judge
+from perf.verdict import Judgement
+from tests.perf.examples import LIMITS, LOOKS, arm_figures, one_round, rounds_of
+
+latency = st.floats(0.5, 90.0)
+several = st.lists(st.tuples(latency, latency), min_size=2, max_size=12)
+broken = st.sampled_from([None, math.nan, math.inf, 0.0, -1.0])
+
+
+def change(judged: Judgement) -> float:
+    found = next(row for row in judged.criteria if row.name == "p95 latency").change
+    assert found is not None
+    return found
+
+
+def noisy(ratio: float, count: int, seed: int, spread: float = 0.04) -> tuple[list[float], list[float]]:
+    dice = random.Random(seed)
+    return [ratio * 3 * math.exp(dice.gauss(0, spread)) for _ in range(count)], [3.0] * count
+
+
+@settings(deadline=None)  # a busy machine is no fault of the rule
+@given(several, st.floats(0.1, 10.0))
+def test_scaling_both_arms_changes_nothing(pairs: list[tuple[float, float]], factor: float) -> None:
+    """A machine that is slower by a factor gives the same estimate and the same outcome of the comparison."""
+    candidate, baseline = zip(*pairs, strict=True)
+    plain = judge(rounds_of(candidate, baseline), LIMITS, LOOKS)
+    scaled = judge(rounds_of([factor * v for v in candidate], [factor * v for v in baseline]), LIMITS, LOOKS)
+    assert change(scaled) == pytest.approx(change(plain), rel=1e-6, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(several)
+def test_swapping_the_arms_mirrors_the_estimate(pairs: list[tuple[float, float]]) -> None:
+    """A candidate twice as slow is a baseline twice as fast."""
+    candidate, baseline = zip(*pairs, strict=True)
+    forth = change(judge(rounds_of(candidate, baseline), LIMITS, LOOKS))
+    back = change(judge(rounds_of(baseline, candidate), LIMITS, LOOKS))
+    assert (1 + forth) * (1 + back) == pytest.approx(1)
+
+
+@settings(deadline=None)
+@given(several, broken, st.data())
+def test_a_figure_that_is_none_never_passes(
+    pairs: list[tuple[float, float]], wrong: float | None, data: st.DataObject
+) -> None:
+    """One round without a latency in either arm, and the run cannot pass."""
+    rounds = rounds_of(*zip(*pairs, strict=True))
+    at = data.draw(st.integers(0, len(rounds) - 1))
+    arm = data.draw(st.sampled_from(["candidate", "baseline"]))
+    rounds[at] = replace(rounds[at], **{arm: replace(arm_figures(3.0), p95=wrong)})
+    assert judge(rounds, LIMITS, [len(rounds)]).outcome != "pass"
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_nothing_measured_never_passes(paired: bool) -> None:
+    """No round, one round, and rounds without a request decide nothing."""
+    single = rounds_of([3.0], [3.0] if paired else None)
+    assert judge([], LIMITS, [1]).outcome == "continue"
+    assert judge(single, replace(LIMITS, min_requests=1), [1]).outcome == "inconclusive"
+    empty = [one_round(arm_figures(None, count=0), arm_figures(None, count=0) if paired else None, n) for n in range(5)]
+    assert judge(empty, replace(LIMITS, min_requests=0), [5]).outcome not in {"pass", "continue"}
+
+
+@settings(deadline=None)
+@given(st.integers(0, 999), st.floats(0.5, 2.0))
+def test_too_few_requests_decide_nothing(count: int, ratio: float) -> None:
+    """Below min_requests there is neither a pass nor a fail, whatever the latencies."""
+    few = [
+        one_round(
+            replace(arm_figures(3 * ratio, count), intended=count), replace(arm_figures(3.0, count), intended=count), n
+        )
+        for n in (1, 2)
+    ]
+    assert judge(few, replace(LIMITS, min_requests=2 * count + 1), [2]).outcome == "inconclusive"
+
+
+@pytest.mark.parametrize("looks", [[5], [5, 8], [5, 8, 12]])
+def test_clear_cases_are_decided_at_the_first_look(looks: list[int]) -> None:
+    """Half again as slow fails, equal arms pass, and both after the first look."""
+    assert judge(rounds_of(*noisy(1.5, 5, seed=1)), LIMITS, looks).outcome == "fail"
+    assert judge(rounds_of(*noisy(1.0, 5, seed=1, spread=0.02)), LIMITS, looks).outcome == "pass"
+
+
+def test_two_equal_rounds_pass() -> None:
+    """Where the rounds show no noise at all, two are enough."""
+    assert judge(rounds_of([3.0, 3.0], [3.0, 3.0]), replace(LIMITS, min_requests=1), [2]).outcome == "pass"
+
+
+def test_a_slow_down_within_the_limit_passes_and_says_so() -> None:
+    """What the project allows is no failure, even when it is certain."""
+    judged = judge(rounds_of(*noisy(1.06, 12, seed=3, spread=0.005)), LIMITS, LOOKS)
+    assert (judged.outcome, "within the limit of +10 %" in judged.headline) == ("pass", True)
+
+
+def test_between_looks_nothing_is_decided() -> None:
+    """A clear case too has to wait for its look, else there would be more looks than the budget is for."""
+    for count in (2, 3, 4, 6, 7):
+        assert judge(rounds_of(*noisy(3.0, count, seed=1)), LIMITS, LOOKS).outcome == "continue"
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=8, unique=True).map(sorted))
+def test_the_looks_share_one_budget(looks: list[int]) -> None:
+    """However many looks: 1 % for failing equals, 5 % for passing what is too slow; and only the last look is last."""
+    spent = [look_at(rounds, looks) for rounds in looks]
+    assert sum(look.alpha for look in spent) == pytest.approx(FALSE_FAIL)
+    assert sum(look.beta for look in spent) == pytest.approx(FALSE_PASS)
+    assert [look.last for look in spent] == [False] * (len(looks) - 1) + [True]
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10_000))
+def test_rounds_that_do_not_count_do_not_count(seed: int) -> None:
+    """A dropped round changes no figure; the fourth ends the run without a verdict."""
+    kept = rounds_of(*noisy(1.0, 5, seed))
+    wild = [one_round(arm_figures(80.0), arm_figures(1.0), n, dropped="the host took the CPU") for n in range(4)]
+    assert judge([*wild[:3], *kept], LIMITS, LOOKS).criteria == judge(kept, LIMITS, LOOKS).criteria
+    ended = judge([*wild, *kept], LIMITS, LOOKS)
+    assert (ended.outcome, "the host took the CPU" in ended.headline) == ("inconclusive", True)
+
+
+@pytest.mark.parametrize(
+    ("figures", "broken_row"),
+    [
+        (arm_figures(120.0), "p95 from the intended start"),
+        (arm_figures(3.0, errors=25), "errors"),
+        (arm_figures(3.0, count=300, achieved=60.0), "throughput"),
+    ],
+)
+@pytest.mark.parametrize("paired", [True, False])
+def test_a_broken_absolute_limit_fails(figures: object, broken_row: str, paired: bool) -> None:
+    """Too slow, too many errors, too few answers: each fails by itself, with a baseline and without."""
+    rounds = [one_round(figures, figures if paired else None, n) for n in range(1, 6)]  # type: ignore[arg-type]
+    rounds = [replace(r, baseline=r.baseline and replace(r.baseline, errors=0)) for r in rounds]
+    judged = judge(rounds, LIMITS, LOOKS)
+    assert judged.outcome == "fail"
+    assert [row.name for row in judged.criteria if row.outcome == "fail"] == [broken_row]
+
+
+def test_a_few_rounds_that_fell_behind_are_no_failure() -> None:
+    """Where half of the rounds kept their schedule, nobody knows whose fault the other half is."""
+    rounds = [one_round(arm_figures(3.0, achieved=100.0 if n % 2 else 40.0), None, n) for n in range(1, 6)]
+    judged = judge(rounds, LIMITS, [5])
+    assert (judged.outcome, judged.headline) == (
+        "inconclusive",
+        "cannot tell: throughput 76.0/s, limit 95/s, after 5 rounds",
+    )
+
+
+def test_errors_of_the_baseline_leave_nothing_to_compare() -> None:
+    """A baseline that answers with errors makes no candidate look good."""
+    rounds = [one_round(arm_figures(3.0), arm_figures(9.0, errors=50), n) for n in range(1, 13)]
+    judged = judge(rounds, LIMITS, LOOKS)
+    assert judged.outcome == "inconclusive"
+    assert "the baseline answered 600 of 6000 requests with errors" in judged.headline
+
+
+@pytest.mark.parametrize("candidate", [3.0, 6.0])
+def test_a_machine_that_differs_from_itself_decides_nothing(candidate: float) -> None:
+    """Where the baseline's odd requests are slower than its even ones the machine is at fault, not the candidate."""
+    odd = replace(arm_figures(3.0), p95_odd=4.0)
+    judged = judge([one_round(arm_figures(candidate), odd, n) for n in range(1, 13)], LIMITS, LOOKS)
+    assert (judged.outcome, judged.reasons) == (
+        "inconclusive",
+        ["the baseline differs from itself by +33 %: the machine is not steady"],
+    )
+
+
+def test_equal_arms_are_rarely_failed_and_slow_ones_mostly_caught() -> None:
+    """On 400 made-up runs with 5 % of noise a round: at most 2 % of equal arms fail, nine in ten of +20 % do."""
+
+    def run(ratio: float, seed: int) -> str:
+        candidate, baseline = noisy(ratio, LOOKS[-1], seed, spread=0.05)
+        outcomes = (judge(rounds_of(candidate[:n], baseline[:n]), LIMITS, LOOKS).outcome for n in LOOKS)
+        return next((outcome for outcome in outcomes if outcome != "continue"), "none")
+
+    equal, slow = [run(1.0, seed) for seed in range(200)], [run(1.2, seed) for seed in range(200, 400)]
+    assert equal.count("fail") <= 4
+    assert slow.count("fail") >= 180

@@ -1,0 +1,68 @@
+"""From requests to figures, and when a round may not count."""
+
+import numpy as np
+import pytest
+from msgspec.structs import replace
+
+from perf.rounds import Samples, disturbance, figures
+from tests.perf.examples import arm_figures
+
+
+def samples(latencies: list[float], lateness: float = 0.0, ok: list[bool] | None = None) -> Samples:
+    pair = np.arange(len(latencies))
+    due = pair * 0.01
+    answered = np.array(ok if ok is not None else [True] * len(latencies), dtype=np.bool_)
+    return Samples(pair, due, due + lateness, np.array(latencies, dtype=np.float64), answered)
+
+
+def test_figures_are_those_of_the_exact_latencies() -> None:
+    """Nothing is rounded to whole milliseconds, and a request that is sent late counts as late."""
+    found = figures(samples([float(v) / 7 for v in range(1, 101)], lateness=0.02), 100, 1.0, 0.4)
+    assert found.p50 == pytest.approx(50.5 / 7)
+    assert found.p95 == pytest.approx(95.05 / 7)
+    assert found.p95_due == pytest.approx(95.05 / 7 + 20)
+    assert (found.count, found.errors, found.target, found.ready_seconds) == (100, 0, 100.0, 0.4)
+
+
+def test_errors_have_no_latency() -> None:
+    """A service that fails fast is not a fast service."""
+    found = figures(samples([0.1, 5.0, 5.0, 0.1], ok=[False, True, True, False]), 4, 1.0, 0.4)
+    assert (found.count, found.errors, found.p50) == (4, 2, 5.0)
+
+
+def test_no_answer_gives_no_figure() -> None:
+    """Without an answered request there is no latency, rather than one of zero."""
+    for none in (samples([]), samples([1.0], ok=[False])):
+        found = figures(none, 10, 1.0, 0.4)
+        assert (found.p50, found.p95, found.mean, found.p95_due) == (None, None, None, None)
+
+
+def test_a_schedule_that_took_twice_as_long_achieved_half() -> None:
+    """The rate that was achieved counts the time until the last answer."""
+    assert figures(samples([1000.0] * 100, lateness=0.01), 100, 1.0, 0.4).achieved == pytest.approx(50.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "client_cpu", "steal", "reason"),
+    [
+        ({}, 0.2, 0.0, ""),
+        ({}, 0.2, None, ""),
+        ({}, 0.2, 0.06, "the host gave 6% of the CPU to others"),
+        ({}, 0.9, 0.0, "the load generator used 90% of its CPU"),
+        ({"count": 480}, 0.2, 0.0, "the arms got 480 and 500 requests"),
+    ],
+)
+def test_a_disturbed_round_is_dropped(
+    changes: dict[str, int], client_cpu: float, steal: float | None, reason: str
+) -> None:
+    """Only the machine is asked, and the reason names what was wrong with it."""
+    candidate = replace(arm_figures(3.0), **changes)
+    assert disturbance(candidate, arm_figures(3.0), client_cpu, steal) == reason
+
+
+def test_a_late_schedule_is_the_candidates_fault_where_it_took_the_time() -> None:
+    """A candidate cannot get its round dropped by being so slow that the schedule falls behind."""
+    late = arm_figures(3.0, achieved=60.0)
+    assert disturbance(late, late, 0.2, 0.0) == "only 60% of the requests were sent in time"
+    assert disturbance(replace(late, mean=20.0), late, 0.2, 0.0) == ""
+    assert disturbance(late, replace(late, mean=20.0), 0.2, 0.0) == "only 60% of the requests were sent in time"
