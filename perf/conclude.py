@@ -83,9 +83,11 @@ def identical(candidate: verdict.Arm, baseline: verdict.Arm | None) -> bool:
     """Whether the arms differ in nothing that could make one slower."""
     if baseline is None or candidate.faults:
         return False
-    same_image = candidate.image_id != "" and candidate.image_id == baseline.image_id
-    digests = [(arm.kind, arm.code_sha256, arm.bundle_sha256) for arm in (candidate, baseline)]
-    return same_image or (all(digests[0]) and digests[0] == digests[1])
+    if candidate.kind == baseline.kind == "process":
+        digests = [(arm.code_sha256, arm.bundle_sha256) for arm in (candidate, baseline)]
+        return all(digests[0]) and digests[0] == digests[1]
+    # Of a container only the image says what code runs in it.
+    return candidate.image_id != "" and candidate.image_id == baseline.image_id
 
 
 def notes(candidate: verdict.Arm, baseline: verdict.Arm | None, setup: Setup) -> Sequence[str]:

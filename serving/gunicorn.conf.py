@@ -13,6 +13,7 @@ shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: 
 # Read by the libraries when a worker imports them: one thread each, since the workers are the parallelism.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would send what it does to its makers
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_memory)
 
 from prometheus_client import multiprocess  # noqa: E402  it reads the variable above
