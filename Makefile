@@ -37,14 +37,43 @@ setup: $(VENV)/.dev ## install everything for development, and the commit hook i
 train: $(VENV)/.train ## train, evaluate, register the candidate, write bundle/
 	@$(run) training.train
 
-bundle/card.json: | $(VENV)/.train
-	@$(run) training.train
+bundle/card.json:
+	@$(MAKE) train
 
 serve: bundle/card.json $(VENV)/.serve-sklearn ## serve bundle/ on http://127.0.0.1:8000
 	@$(bin)/gunicorn --config serving/gunicorn.conf.py
 
 locust: $(VENV)/.perf ## open Locust's own web page against the running service
 	@$(bin)/locust --locustfile perf/locustfile.py --host $${HOST_URL:-http://127.0.0.1:8000}
+
+# Containers where an engine can build and run them, two gunicorn processes where not; ARMS=process says so anyway.
+arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo container || echo process))
+built = $$($(bin)/python -c 'import json; print(json.load(open(".mlops/image.json"))["id"])')
+
+perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it
+	@$(if $(filter container,$(arms)),$(run) pipeline.image)
+	@$(run) training.champion
+	@$(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
+
+image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path TAG=… CACHE=…: push it)
+	@$(run) pipeline.image $(if $(PUSH),--push $(PUSH) $(if $(TAG),--tag $(TAG)) $(if $(CACHE),--cache $(CACHE)))
+
+promote: $(VENV)/.train ## make the candidate the champion, if it passed
+	@$(run) training.promote
+
+pipeline: train perf promote ## all of it: train, register, serve, load-test, judge, promote
+
+demo: $(VENV)/.train $(VENV)/.perf ## see the gate at work: pass, pass against the champion, fail when slowed
+	@$(run) perf.demo
+
+compose = SERVICE_IMAGE="$(built)" MLFLOW_USER="$$(id -u):$$(id -g)" PWD="$(CURDIR)" docker compose
+
+up: image ## start the service (port 8000) and MLflow's pages (port 5001) in containers
+	@$(compose) up --detach --wait
+	@echo "Service: http://127.0.0.1:8000   MLflow: http://127.0.0.1:5001"
+
+down: ## stop them
+	@docker compose down
 
 # --- Quality of the code
 
@@ -58,4 +87,4 @@ format: $(VENV)/.dev ## let ruff format the code
 	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
 
 lock: $(bin)/uv ## pin the requirements again (UPGRADE=1: the newest that fit)
-	@UV=$(CURDIR)/$(bin)/uv requirements/lock.sh
+	@UV=$(CURDIR)/$(bin)/uv sh requirements/lock.sh

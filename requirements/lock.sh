@@ -4,15 +4,24 @@
 set -eu
 cd "$(dirname "$0")"
 uv=${UV:-uv}
-union=$(mktemp)
-trap 'rm -f "$union"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+union=$scratch/union.txt
 compile() {
 	"$uv" pip compile "$@" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command 'make lock' >/dev/null
 }
-cat ./*.txt >"$union" 2>/dev/null || true
-[ -z "${UPGRADE:-}" ] || : >"$union"
-compile ./*.in --output-file "$union"
-for set in *.in; do
-	compile "$set" --constraint "$union" --output-file "${set%.in}.txt"
+# MLflow's server wants an older gunicorn than the service does, so it is resolved apart, for a container of its own.
+set --
+for file in *.in; do
+	[ "$file" = mlflow.in ] || set -- "$@" "$file"
 done
+: >"$union"
+[ -n "${UPGRADE:-}" ] || for file in "$@"; do cat "${file%.in}.txt" >>"$union" 2>/dev/null || true; done
+compile "$@" --output-file "$union"
+for file in "$@"; do
+	compile "$file" --constraint "$union" --output-file "${file%.in}.txt"
+done
+# Both sides work on one store, whose layout changes between versions.
+sed -n 's/^mlflow-skinny\(==[^ ]*\).*/mlflow\1/p' "$union" >"$scratch/mlflow.txt"
+compile mlflow.in ${UPGRADE:+--upgrade} --constraint "$scratch/mlflow.txt" --output-file mlflow.txt
