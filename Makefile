@@ -5,6 +5,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 VENV ?= .venv
 bin := $(VENV)/bin
 run := $(bin)/python -m
+# Before what is installed in the environment, which several checkouts may share.
+export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
@@ -18,14 +20,15 @@ help: ## list the targets
 # uv reads no pip configuration: where pip has an index of its own, uv is told of it.
 index = $$($(run) pip config get global.index-url 2>/dev/null || true)
 
+# What a stamp holds is compared, not its time alone: a checkout or a copy with new times installs nothing again.
 $(bin)/uv: requirements/uv.txt requirements/venv.sh .python-version
-	@sh requirements/venv.sh $(VENV)
+	@cat $^ | cmp -s - $(VENV)/.made || { sh requirements/venv.sh $(VENV) && cat $^ > $(VENV)/.made; }
 	@touch $@
 
 $(VENV)/.%: requirements/%.txt $(bin)/uv
-	@echo "Installing $< into $(VENV)"
-	@index="$${UV_DEFAULT_INDEX:-$(index)}"; [ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
-	  $(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $<
+	@cmp -s $< $@ || { echo "Installing $< into $(VENV)"; \
+	  index="$${UV_DEFAULT_INDEX:-$(index)}"; [ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
+	  $(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $< && cp $< $@; }
 	@touch $@
 
 setup: $(VENV)/.dev ## install everything for development, and the commit hook in a Git checkout
@@ -87,4 +90,4 @@ format: $(VENV)/.dev ## let ruff format the code
 	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
 
 lock: $(bin)/uv ## pin the requirements again (UPGRADE=1: the newest that fit)
-	@UV=$(CURDIR)/$(bin)/uv sh requirements/lock.sh
+	@UV="$(CURDIR)/$(bin)/uv" sh requirements/lock.sh
