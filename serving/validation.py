@@ -6,11 +6,10 @@ from typing import Any
 
 import msgspec
 
-from pipeline.contract import Contract
+from pipeline.contract import LARGEST, Contract
 from serving.limits import Limits
 from serving.problems import Problem
 
-LARGEST = 3.4028234663852886e38  # of float32, which the model is fed
 SHOWN = 20  # errors in one answer
 
 Value = float | str | None

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.bundle import sha256
+from pipeline.contract import LARGEST
 from pipeline.settings import Data
-
-LARGEST = float(np.finfo(np.float32).max)  # the model is fed float32
 
 
 class DataError(ValueError):

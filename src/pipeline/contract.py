@@ -5,6 +5,7 @@ from typing import Literal
 import msgspec
 
 VERSION = 1
+LARGEST = 3.4028234663852886e38  # number that is taken, of either sign: of float32, which the model is fed
 
 
 class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
