@@ -5,11 +5,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-import training  # noqa: F401  before scikit-learn: it tells OpenMP how to wait
+os.environ["OMP_NUM_THREADS"] = "1"  # before scikit-learn: on little data, threads only wait for each other
+
+import training  # noqa: F401  before scikit-learn as well
 
 ROOT = Path(__file__).parent.parent
 PARTS = ("src", "training", "serving", "perf", "data", "requirements", "pipeline.toml", ".python-version")
@@ -46,12 +49,21 @@ def run(project: Path, *arguments: str, timeout: float = 120, **more: str) -> su
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two projects in which `python -m training.train` ran once, with other seeds of Python's hashes."""
+    first, second = (copy_project(tmp_path_factory.mktemp(f"trained-{seed}") / "project") for seed in (1, 2))
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(
+            lambda each: run(each[0], "training.train", PYTHONHASHSEED=each[1]), [(first, "1"), (second, "2")]
+        ):
+            assert done.returncode == 0, done.stdout + done.stderr
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def trained(twins: tuple[Path, Path]) -> Path:
     """A project in which `python -m training.train` ran once: read it, never write to it."""
-    project = copy_project(tmp_path_factory.mktemp("trained") / "project")
-    done = run(project, "training.train")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project
+    return twins[0]
 
 
 @pytest.fixture
@@ -67,3 +79,15 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         if name.startswith(("MLOPS_", "MLFLOW_")) or name in ("BUNDLE", "HOST", "PORT", "WEB_CONCURRENCY", "THREADS"):
             monkeypatch.delenv(name)
     yield
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Docker with buildx. Without it a test is skipped, but fails in CI, where a skipped test would go unseen."""
+    for needed, command in (
+        ("Docker on PATH", ["docker", "--version"]),
+        ("Docker's engine (it does not answer)", ["docker", "version"]),
+        ("Docker's buildx", ["docker", "buildx", "version"]),
+    ):
+        if shutil.which("docker") is None or subprocess.run(command, check=False, capture_output=True).returncode:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {needed}")

@@ -1,26 +1,12 @@
-"""An engine, the trained project's image, and containers that are gone after the test."""
+"""The trained project's image, and containers that are gone after the test."""
 
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from .containers import Container, boot, build, buildable, docker
-
-
-@pytest.fixture(name="engine", scope="session")
-def _engine() -> None:
-    """Docker with buildx. Without it a test is skipped, but fails in CI, where a skipped test would go unseen."""
-    for needed, command in (
-        ("Docker on PATH", ["docker", "--version"]),
-        ("Docker's engine (it does not answer)", ["docker", "version"]),
-        ("Docker's buildx", ["docker", "buildx", "version"]),
-    ):
-        if shutil.which("docker") is None or subprocess.run(command, check=False, capture_output=True).returncode:
-            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {needed}")
 
 
 @pytest.fixture(name="make_image", scope="session")

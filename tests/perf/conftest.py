@@ -1,3 +1,4 @@
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,27 +12,18 @@ ROOT = Path(__file__).parents[2]
 STANDIN = Path(__file__).parent / "standin"
 
 
+def copy_standin(folder: Path) -> Path:
+    """A small project that can be served, in place of the real one."""
+    return Path(shutil.copytree(STANDIN, folder / "standin", ignore=shutil.ignore_patterns("__pycache__")))
+
+
 @pytest.fixture
 def standin(tmp_path: Path) -> Path:
-    """A small project that can be served, in place of the real one."""
-    return Path(shutil.copytree(STANDIN, tmp_path / "standin", ignore=shutil.ignore_patterns("__pycache__")))
+    return copy_standin(tmp_path)
 
 
 @pytest.fixture(scope="session")
-def docker() -> None:
-    """Needs a Docker engine: without one a test skips here, and fails in CI, where nobody would see that it skipped."""
-    found = (
-        shutil.which("docker") and subprocess.run(["docker", "info"], check=False, capture_output=True).returncode == 0
-    )
-    if not found:
-        reason = "no Docker engine answers `docker info`"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def standin_image(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def standin_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The stand-in as an image, with the packages of this environment, so that building needs no network."""
     context = tmp_path_factory.mktemp("image")
     shutil.copytree(STANDIN, context / "app", ignore=shutil.ignore_patterns("__pycache__"))
@@ -60,26 +52,29 @@ def standin_image(docker: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
     subprocess.run(["docker", "rmi", "--force", tag], capture_output=True, check=True)
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
-    """Starts `python -m perf` with short rounds; the output goes to the folder `out` of the test."""
+SHORT = {
+    "MLOPS_PERF__LOAD__LOOKS": "[3]",
+    "MLOPS_PERF__LOAD__ROUND_SECONDS": "0.6",
+    "MLOPS_PERF__LOAD__WARMUP_SECONDS": "0.1",
+    # One user and few requests: what the tests are about shows on a machine that has other things to do.
+    "MLOPS_PERF__LOAD__USERS": "1",
+    "MLOPS_PERF__LOAD__MAX_RATE": "12",
+    "MLOPS_PERF__MIN_REQUESTS": "10",
+}
+Gate = Callable[..., "subprocess.Popen[str]"]
+
+
+@contextlib.contextmanager
+def gates(folder: Path) -> Iterator[Gate]:
+    """Starts `python -m perf` with short rounds; its output goes to `out` in the folder."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, output: str = "out", **environment: str) -> "subprocess.Popen[str]":
         clean = {key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")}
-        short = {
-            "MLOPS_PERF__LOAD__LOOKS": "[4]",
-            "MLOPS_PERF__LOAD__ROUND_SECONDS": "0.6",
-            "MLOPS_PERF__LOAD__WARMUP_SECONDS": "0.1",
-            # One user and few requests: what the tests are about shows on a machine that has other things to do.
-            "MLOPS_PERF__LOAD__USERS": "1",
-            "MLOPS_PERF__LOAD__MAX_RATE": "12",
-            "MLOPS_PERF__MIN_REQUESTS": "10",
-        }
         process = subprocess.Popen(
-            [sys.executable, "-m", "perf", "--output", str(tmp_path / output), *arguments],
+            [sys.executable, "-m", "perf", "--output", str(folder / output), *arguments],
             cwd=ROOT,
-            env=clean | short | environment,
+            env=clean | SHORT | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -92,3 +87,10 @@ def gate(tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
         if process.poll() is None:
             process.kill()
             process.communicate()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """The gate for one test, with nothing beside it."""
+    with gates(tmp_path) as start:
+        yield start

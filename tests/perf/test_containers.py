@@ -70,7 +70,7 @@ def test_a_container_that_crashes_shows_its_last_lines(standin_image: str, tmp_p
     assert ours() == []
 
 
-def test_an_image_that_is_not_there_is_an_error(docker: None, tmp_path: Path) -> None:
+def test_an_image_that_is_not_there_is_an_error(engine: None, tmp_path: Path) -> None:
     """Docker's own words say why, and stop has nothing to do."""
     started = arm("127.0.0.1:1/nobody/nothing:none", "baseline", {}, UNPINNED, tmp_path)
     with pytest.raises(ArmError, match="`docker run` failed"):
@@ -112,7 +112,7 @@ def test_an_attached_container_is_left_as_it_was(service: tuple[str, int], tmp_p
         assert after["HostConfig"]["CpusetCpus"] == f"0-{(os.cpu_count() or 1) - 1}"  # type: ignore[index]
 
 
-def test_a_port_that_nobody_publishes_is_an_error(docker: None, tmp_path: Path) -> None:
+def test_a_port_that_nobody_publishes_is_an_error(engine: None, tmp_path: Path) -> None:
     """The message names the port."""
     port = free_port()
     with pytest.raises(ArmError, match=f"0 running containers publish port {port}"):
