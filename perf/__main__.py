@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
             else champion.choose(arguments.candidate, Path())
         )
         bodies = load_requests(arguments.requests or requests_of(sides.candidate))
-        candidate, baseline = arms(sides.candidate, sides.baseline, os.environ, cpus, arguments.output)
+        candidate, baseline = arms(sides.candidate, sides.baseline, os.environ, cpus, arguments.output, sides.image)
         clear(arguments.output)
     except (SettingsError, ArmError, ValueError, OSError) as error:
         print(f"Cannot run: {error}", file=sys.stderr)

@@ -42,9 +42,16 @@ def arm(spec: str, role: Role, shell: Mapping[str, str], cpus: Cpus, output: Pat
     return kinds[kind_of(spec)](role, spec, environment_of(role, shell, cpus), cpus, output / f"{role}.log")
 
 
-def arms(candidate: str, baseline: str, shell: Mapping[str, str], cpus: Cpus, output: Path) -> tuple[Arm, Arm | None]:
-    """Both arms, the baseline None where it is "none". Raises ArmError where they cannot be compared."""
+def arms(
+    candidate: str, baseline: str, shell: Mapping[str, str], cpus: Cpus, output: Path, image: str = ""
+) -> tuple[Arm, Arm | None]:
+    """Both arms, the baseline None where it is "none". Raises ArmError where they cannot be compared.
+
+    `image`: one that holds what the candidate's folder does, for the record.
+    """
     first = arm(candidate, "candidate", shell, cpus, output)
+    if isinstance(first, ProcessArm):
+        first.image = image
     if baseline == "none":
         return first, None
     second = arm(baseline, "baseline", shell, cpus, output)
@@ -60,6 +67,7 @@ class ProcessArm(Arm):
     """gunicorn on a folder that holds serving/, src/ and bundle/, in a process group of its own."""
 
     kind: Kind = "process"
+    image = ""  # one that holds what the folder does, where there is one
     _process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
@@ -128,4 +136,4 @@ class ProcessArm(Arm):
         folder = Path(self.source)
         for path in sorted(p for part in ("serving", "src") for p in (folder / part).rglob("*.py")):
             digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-        return {"code_sha256": digest.hexdigest()}
+        return {"code_sha256": digest.hexdigest(), "image": self.image}

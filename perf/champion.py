@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from perf.arm import ArmError
 from perf.arms import kind_of
-from perf.containers import docker
+from perf.containers import docker, missing
 
 NOTE = Path(".mlops/champion.json")
 LABEL = "mlops.bundle-sha256"  # that an image of ours has
@@ -19,26 +19,30 @@ class Sides(NamedTuple):
     candidate: str
     baseline: str  # "none": there is no champion
     note: str = ""
+    image: str = ""  # that holds what the candidate's folder does
 
 
 def choose(candidate: str, root: Path) -> Sides:
     """The candidate against the champion that `python -m training.champion` laid out in `root`. Raises ArmError."""
-    kind, note = kind_of(candidate), root / NOTE
-    if not note.is_file():
+    kind, path = kind_of(candidate), root / NOTE
+    if not path.is_file():
         return Sides(candidate, "none")
     try:
-        named = json.loads(note.read_text())
+        named = json.loads(path.read_text())
         image, folder = str(named["image"]), str(root / named["directory"])
     except (OSError, ValueError, KeyError, TypeError):
-        raise ArmError(f"{note}: not what `python -m training.champion` writes; run it again.") from None
+        raise ArmError(f"{path}: not what `python -m training.champion` writes; run it again.") from None
     if kind == "process":
         return Sides(candidate, folder)
-    if image:
+    why = missing(image) if image else "it was promoted without one"
+    if not why:
         return Sides(candidate, image)
     if kind == "container" and _bundle_of(candidate) == _bundle_in(root):
-        return Sides(str(root), folder, "The champion has no image, so both arms are processes, from their folders.")
+        note = f"There is no image of the champion ({why}), so both arms are processes, from folders."
+        return Sides(str(root), folder, note, image=candidate)
     raise ArmError(
-        f"The champion has no image to compare {candidate} with. Name a baseline, or --baseline none to judge without."
+        f"There is no image of the champion ({why}) to compare {candidate} with. Name a baseline, or "
+        "--baseline none to judge without."
     )
 
 

@@ -102,7 +102,7 @@ class AttachedArm(ContainerArm):
 
 
 def docker(*arguments: str) -> str:
-    """Runs Docker and returns what it wrote. Raises ArmError with Docker's own last line."""
+    """Runs Docker and returns what it wrote. Raises ArmError with Docker's own last lines."""
     try:
         done = subprocess.run(
             ["docker", *arguments], check=False, capture_output=True, text=True, errors="replace", timeout=120
@@ -112,9 +112,23 @@ def docker(*arguments: str) -> str:
     except subprocess.TimeoutExpired:
         raise ArmError(f"`docker {arguments[0]}` took more than two minutes.") from None
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
-        raise ArmError(f"`docker {arguments[0]}` failed: {lines[-1]}", done.stderr[-2000:])
+        words = " ".join(line for line in done.stderr.splitlines() if "--help" not in line).split() or ["no message"]
+        raise ArmError(f"`docker {arguments[0]}` failed: {' '.join(words)[-300:]}", done.stderr[-2000:])
     return done.stdout + (done.stderr if arguments[0] == "logs" else "")
+
+
+def missing(image: str) -> str:
+    """Why an image is not here and cannot be pulled; empty where it is here now."""
+    with contextlib.suppress(ArmError):
+        docker("image", "inspect", image)
+        return ""
+    if image.startswith("sha256:"):
+        return "it was built on this machine and is here no more"
+    try:
+        docker("pull", "--quiet", image)
+    except ArmError as error:
+        return str(error).rstrip(".")
+    return ""
 
 
 def _listed(cpus: list[int]) -> str:

@@ -31,17 +31,18 @@ def test_a_folder_meets_the_champions_folder(standin: Path, tmp_path: Path, imag
     assert choose(str(standin), tmp_path) == Sides(str(standin), str(tmp_path / ".mlops" / "champion"))
 
 
+@pytest.mark.docker
 @pytest.mark.parametrize("candidate", ["ghcr.io/o/r:2", "service:8001"])
-def test_a_container_meets_the_champions_image(tmp_path: Path, candidate: str) -> None:
+def test_a_container_meets_the_champions_image(standin_image: str, tmp_path: Path, candidate: str) -> None:
     """Never its folder, where it has an image."""
-    champion(tmp_path, "ghcr.io/o/r:champion")
-    assert choose(candidate, tmp_path) == Sides(candidate, "ghcr.io/o/r:champion")
+    champion(tmp_path, standin_image)
+    assert choose(candidate, tmp_path) == Sides(candidate, standin_image)
 
 
 def test_a_service_does_not_meet_a_folder(tmp_path: Path) -> None:
     """The message has the way out."""
     champion(tmp_path, "")
-    with pytest.raises(ArmError, match="or --baseline none"):
+    with pytest.raises(ArmError, match=r"promoted without one.* or --baseline none"):
         choose("service:8001", tmp_path)
 
 
@@ -64,9 +65,20 @@ def test_a_folder_and_a_container_are_not_compared(standin: Path, tmp_path: Path
 
 
 @pytest.mark.docker
-def test_a_champion_without_an_image_meets_the_projects_folder(standin_image: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        ("", "promoted without one"),
+        (f"sha256:{'0' * 64}", "here no more"),
+        ("127.0.0.1:1/nobody/nothing:none", "`docker pull` failed: "),
+    ],
+    ids=["none", "pruned", "unreachable"],
+)
+def test_a_champion_without_an_image_meets_the_projects_folder(
+    standin_image: str, tmp_path: Path, image: str, why: str
+) -> None:
     """If the image holds the bundle of this project both are measured from their folders; another image is refused."""
-    champion(tmp_path, "")
+    champion(tmp_path, image)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "card.json").write_text('{"bundle_sha256": "b1"}')
     labelled = f"{standin_image}-labelled"
@@ -79,6 +91,13 @@ def test_a_champion_without_an_image_meets_the_projects_folder(standin_image: st
     finally:
         subprocess.run(["docker", "rmi", "--force", labelled], capture_output=True, check=True)
     assert (found.candidate, found.baseline) == (str(tmp_path), str(tmp_path / ".mlops" / "champion"))
-    assert "no image" in found.note
-    with pytest.raises(ArmError, match="no image to compare"):
+    assert found.image == labelled  # so that its promotion still has an image
+    assert why in found.note
+    with pytest.raises(ArmError, match=f"no image of the champion .*{why}"):
         choose(standin_image, tmp_path)
+
+
+def test_a_folder_keeps_the_name_of_its_image(standin: Path, tmp_path: Path) -> None:
+    """What was measured from its folder is promoted with its image."""
+    candidate, _ = arms(str(standin), "none", {}, UNPINNED, tmp_path, image="an/image:1")
+    assert candidate.identity()["image"] == "an/image:1"
