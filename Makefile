@@ -47,7 +47,7 @@ serve: bundle/card.json $(VENV)/.serve-sklearn ## serve bundle/ on http://127.0.
 	@$(bin)/gunicorn --config serving/gunicorn.conf.py
 
 locust: $(VENV)/.perf ## open Locust's own web page against the running service
-	@$(bin)/locust --locustfile perf/locustfile.py --host $${HOST_URL:-http://127.0.0.1:8000}
+	@$(bin)/locust --locustfile perf/locustfile.py --web-host 127.0.0.1 --host $${HOST_URL:-http://127.0.0.1:8000}
 
 # Containers where an engine can build and run them, two gunicorn processes where not; ARMS=process says so anyway.
 arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo container || echo process))
