@@ -17,9 +17,6 @@ help: ## list the targets
 
 # --- The environment: requirements/*.txt, pinned with hashes, into one folder. A stamp for each set that is in it.
 
-# uv reads no pip configuration: where pip has an index of its own, uv is told of it.
-index = $$($(run) pip config get global.index-url 2>/dev/null || true)
-
 # What a stamp holds is compared, not its time alone: a checkout or a copy with new times installs nothing again.
 $(bin)/uv: requirements/uv.txt requirements/venv.sh .python-version
 	@cat $^ | cmp -s - $(VENV)/.made || { sh requirements/venv.sh $(VENV) && cat $^ > $(VENV)/.made; }
@@ -27,8 +24,7 @@ $(bin)/uv: requirements/uv.txt requirements/venv.sh .python-version
 
 $(VENV)/.%: requirements/%.txt $(bin)/uv
 	@cmp -s $< $@ || { echo "Installing $< into $(VENV)"; \
-	  index="$${UV_DEFAULT_INDEX:-$(index)}"; [ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
-	  $(bin)/uv pip install --quiet --python $(bin)/python --require-hashes -r $< && cp $< $@; }
+	  VENV=$(VENV) sh requirements/uv.sh pip install --quiet --python $(bin)/python --require-hashes -r $< && cp $< $@; }
 	@touch $@
 
 setup: $(VENV)/.dev ## install everything for development, and the commit hook in a Git checkout
@@ -90,4 +86,4 @@ format: $(VENV)/.dev ## let ruff format the code
 	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
 
 lock: $(bin)/uv ## pin the requirements again (UPGRADE=1: the newest that fit)
-	@UV="$(CURDIR)/$(bin)/uv" sh requirements/lock.sh
+	@VENV=$(abspath $(VENV)) sh requirements/lock.sh

@@ -3,12 +3,11 @@
 # environment. `make lock` calls this; `make lock UPGRADE=1` takes the newest versions that fit.
 set -eu
 cd "$(dirname "$0")"
-uv=${UV:-uv}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 union=$scratch/union.txt
 compile() {
-	"$uv" pip compile "$@" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	sh uv.sh pip compile "$@" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command 'make lock' >/dev/null
 }
 # MLflow's server wants an older gunicorn than the service does, so it is resolved apart, for a container of its own.
