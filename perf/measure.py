@@ -43,7 +43,6 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         arms = introduce(arms, bodies[0], found)
         for note in found.notes:
             display.say(note)
-        looks = perf.load.looks if len(arms) > 1 else perf.load.looks[:1]
         display.step("finding the rate")
         found.rate = rate_for(arms[-1], bodies, perf, len(arms))
         schedule = load.Schedule(found.rate, perf.load.users, perf.load.warmup_seconds, perf.load.round_seconds)
@@ -51,7 +50,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         records = stack.enter_context(Records(setup.output))
         for order in restarts(arms, dice):
             number = len(found.rounds) + 1
-            display.begin(number, looks, found)
+            display.begin(number, perf.load.looks, found)
             for arm in order:
                 arm.restart()
                 arm.ready()
@@ -64,7 +63,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             if not measured.dropped:
                 for name, of_arm in samples.items():
                     found.latencies.setdefault(name, []).append(of_arm.latency[of_arm.ok])
-            found.judgement = judge(found.rounds, limits, looks)
+            found.judgement = judge(found.rounds, limits, perf.load.looks)
             display.end(measured, found)
             if found.judgement.outcome != "continue":
                 return

@@ -62,6 +62,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     erring = {"MLOPS_FAULT_ERRORS": "1", "MLOPS_PERF__LOAD__LOOKS": "[1]", "MLOPS_PERF__MIN_REQUESTS": "5"}
     calls: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {number.name: (both, {}) for number in INTERRUPTS} | {
         "equal": (both, wide),
+        "alone": (("--candidate", standin, "--baseline", "none"), wide | {"MLOPS_PERF__LOAD__LOOKS": "[1, 3]"}),
         "crash": (both, {"MLOPS_FAULT_CRASH": "1"}),
         "death": (both, {"MLOPS_FAULT_DIE_AT": "5"}),
         "rejects": (("--candidate", str(older), "--baseline", "none"), {}),
@@ -102,6 +103,13 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
     assert (run.out / "report.md").read_text().startswith("### ✅ Performance gate: ")
     assert "</html>" in (run.out / "report.html").read_text()
     assert "Report: " in run.text
+
+
+def test_the_first_version_gets_as_many_rounds_as_any(runs: dict[str, Run]) -> None:
+    """Without a baseline too, what the first look cannot decide is measured on: the first push shall be green."""
+    run = runs["alone"]
+    assert (run.code, run.report.outcome, len(run.report.rounds)) == (0, "pass", 3), run.text
+    assert "No baseline: judged by the absolute limits alone." in run.report.notes
 
 
 def test_a_slowed_candidate_fails(gate: Gate, standin: Path, tmp_path: Path) -> None:
