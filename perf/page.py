@@ -6,8 +6,8 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from perf.pictures import draw_latencies, draw_rounds, ratio
-from perf.report import METHOD, who
+from perf.pictures import draw_latencies, draw_rounds, ratio, shown
+from perf.report import facts, method, who
 from perf.verdict import Report
 from perf.wording import amount, bound, percent, span
 
@@ -47,7 +47,7 @@ figure { margin: 0; } figure h2 { margin-top: .5rem; }
 def page(report: Report, latencies: Mapping[str, NDArray[np.float64]]) -> str:
     """The whole of report.html. `latencies`: milliseconds, by arm, of the rounds that count."""
     drawn = [draw_latencies(latencies)] if any(values.size for values in latencies.values()) else []
-    drawn += [draw_rounds(report)] if any(ratio(r) is not None for r in report.rounds) else []
+    drawn += [draw_rounds(report)] if any(shown(r, report) is not None for r in report.rounds) else []
     parts = [
         f'<h1 class="{report.outcome}"><b>{report.outcome}</b> {escape(report.headline)}</h1>',
         f'<p class="soft">{escape(_subtitle(report))}</p>',
@@ -57,7 +57,8 @@ def page(report: Report, latencies: Mapping[str, NDArray[np.float64]]) -> str:
         *(['<div class="pictures">', *drawn, "</div>"] if drawn else []),
         *(["<h2>Last lines of its log</h2>", f"<pre>{escape(report.log)}</pre>"] if report.log else []),
         *(['<h2>Rounds</h2><div class="wide">' + _rounds(report) + "</div>"] if report.rounds else []),
-        f"<h2>Method</h2><p>{escape(' '.join(METHOD.split()))}</p>",
+        f"<h2>Method</h2><p>{escape(' '.join(method(report).split()))}</p>",
+        "<ul>" + "".join(f"<li>{fact}</li>" for fact in facts(report, _code)) + "</ul>",
     ]
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -66,6 +67,10 @@ def page(report: Report, latencies: Mapping[str, NDArray[np.float64]]) -> str:
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
+
+
+def _code(text: str) -> str:
+    return f"<code>{escape(text) or 'unknown'}</code>"
 
 
 def _subtitle(report: Report) -> str:

@@ -55,25 +55,47 @@ def draw_latencies(latencies: Mapping[str, NDArray[np.float64]]) -> str:
     return _svg(figure, "latencies", "Latencies of all rounds that count")
 
 
+def shown(r: Round, report: Report) -> float | None:
+    """What the picture of the rounds shows of one: percent against the baseline, or milliseconds without one."""
+    if report.baseline is None:
+        return r.candidate.p95_due
+    found = ratio(r)
+    return 100 * (found - 1) if found is not None else None
+
+
 def draw_rounds(report: Report) -> str:
-    """Each round's change of p95, the estimate over them with its interval, and the limit."""
+    """Each round, the estimate over them with its interval, and the limit: of p95's change, or of p95 itself.
+
+    A limit far above all that was measured is named at the axis, lest it flatten the rest.
+    """
     figure = Figure(figsize=(5.2, 3.6))
     axes = figure.add_subplot()
     for r in report.rounds:
-        of_ratio = ratio(r)
-        if of_ratio is not None:
-            axes.plot(r.number, 100 * (of_ratio - 1), "x" if r.dropped else "o", color=GRID if r.dropped else CANDIDATE)
-    row = next(row for row in report.criteria if row.name == "p95 latency")
-    if row.change is not None and row.interval is not None and all(map(math.isfinite, row.interval)):
-        low, high = (100 * value for value in row.interval)
+        value = shown(r, report)
+        if value is not None:
+            axes.plot(r.number, value, "x" if r.dropped else "o", color=GRID if r.dropped else CANDIDATE)
+    paired = report.baseline is not None
+    scale = 100 if paired else 1
+    row = next(
+        row for row in report.criteria if row.name == ("p95 latency" if paired else "p95 from the intended start")
+    )
+    middle = row.change if paired else row.candidate
+    if middle is not None and row.interval is not None and all(map(math.isfinite, row.interval)):
+        low, high = (scale * value for value in row.interval)
         axes.axhspan(low, high, color=CANDIDATE, alpha=0.15, linewidth=0)
-        axes.axhline(100 * row.change, color=CANDIDATE, linewidth=1.2)
-    axes.axhline(0, color=INK, linewidth=0.8)
-    if row.limit is not None:
-        axes.axhline(100 * row.limit, color=BAD, linewidth=1.2, linestyle="--")
+        axes.axhline(scale * middle, color=CANDIDATE, linewidth=1.2)
+    if paired:
+        axes.axhline(0, color=INK, linewidth=0.8)
+    else:
+        axes.set_ylim(bottom=0)
+    far = ""
+    if row.limit is not None and not paired and row.limit > 4 * axes.get_ylim()[1]:
+        far = f" (limit {row.limit:g})"
+    elif row.limit is not None:
+        axes.axhline(scale * row.limit, color=BAD, linewidth=1.2, linestyle="--")
         axes.annotate(
             "limit",
-            (1, 100 * row.limit),
+            (1, scale * row.limit),
             xycoords=("axes fraction", "data"),
             xytext=(4, 0),
             textcoords="offset points",
@@ -83,7 +105,7 @@ def draw_rounds(report: Report) -> str:
     axes.set_xlim(0.5, len(report.rounds) + 0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
-    axes.set_ylabel("p95 against the baseline, %")
+    axes.set_ylabel("p95 against the baseline, %" if paired else "p95 from the intended start, ms" + far)
     return _svg(figure, "rounds", "Each round, and the interval over all of them")
 
 

@@ -6,7 +6,7 @@ nothing.
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from perf.verdict import Arm, Criterion, Report, ReportError, Round, read_verdict, write_verdict
 from perf.wording import amount, bound, percent, span
@@ -129,26 +129,37 @@ def _round(r: Round) -> str:
     return "| " + " | ".join([*cells, f"dropped: {_sentence(r.dropped)}" if r.dropped else ""]) + " |"
 
 
-METHOD = """Both services run at the same time and are restarted before each round. Each request goes to both, in random
+PAIRED = """Both services run at the same time and are restarted before each round. Each request goes to both, in random
 order, when the schedule says so, however slow the last answer was. The interval is over rounds, and each look at them
 spends a share of 1 % (calling equal arms slower) and of 5 % (passing what is too slow). A slow-down fails where it is
 surely above 1 % and estimated at 5 % or more, unless it is surely within the limit."""
+ALONE = """The service is restarted before each round, and each request is sent when the schedule says so, however
+slow the last answer was. The interval is over rounds, and each look at them spends a share of 1 % (failing what keeps
+the limit) and of 5 % (passing what does not)."""
+
+
+def method(report: Report) -> str:
+    return PAIRED if report.baseline else ALONE
+
+
+def facts(report: Report, quote: Callable[[str], str]) -> list[str]:
+    """What was measured on what, with text from elsewhere as `quote` gives it."""
+    runner = report.runner
+    arms, client = (", ".join(map(str, cpus or [])) for cpus in (runner.arms_cpus, runner.client_cpus))
+    found = [f"candidate: {_arm(report.candidate, quote)}"]
+    found += [f"baseline: {_arm(report.baseline, quote)}"] if report.baseline else []
+    found += [f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"]
+    found += [f"{quote(runner.system)}, Python {quote(runner.python)}, {quote(report.created)}"]
+    return [*found, f"{report.users} users, seed {report.seed}"]
 
 
 def _method(report: Report) -> str:
-    runner = report.runner
-    arms, client = (", ".join(map(str, cpus or [])) for cpus in (runner.arms_cpus, runner.client_cpus))
-    facts = [f"candidate: {_arm(report.candidate)}"]
-    facts += [f"baseline: {_arm(report.baseline)}"] if report.baseline else []
-    facts += [f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"]
-    facts += [f"{quoted(runner.system)}, Python {quoted(runner.python)}, {quoted(report.created)}"]
-    facts += [f"{report.users} users, seed {report.seed}"]
-    return METHOD + "\n\n" + "\n".join(f"- {fact}" for fact in facts)
+    return method(report) + "\n\n" + "\n".join(f"- {fact}" for fact in facts(report, quoted))
 
 
-def _arm(arm: Arm) -> str:
-    facts = [f"{arm.kind} {quoted(arm.source)}", f"model {quoted(arm.name)} version {quoted(arm.version)}"]
-    facts += [f"bundle {quoted(arm.bundle_sha256[:12])}"] if arm.bundle_sha256 else []
-    facts += [f"image {quoted(arm.image_id)}"] if arm.image_id else []
-    facts += [f"with {quoted(', '.join(arm.faults))}"] if arm.faults else []
-    return ", ".join(facts)
+def _arm(arm: Arm, quote: Callable[[str], str]) -> str:
+    parts = [f"{arm.kind} {quote(arm.source)}", f"model {quote(arm.name)} version {quote(arm.version)}"]
+    parts += [f"bundle {quote(arm.bundle_sha256[:12])}"] if arm.bundle_sha256 else []
+    parts += [f"image {quote(arm.image_id)}"] if arm.image_id else []
+    parts += [f"with {quote(', '.join(arm.faults))}"] if arm.faults else []
+    return ", ".join(parts)

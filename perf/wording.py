@@ -67,9 +67,8 @@ def headline(outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str]
         return f"{found}, within the limit of {limit(p95)}" if low > 0.01 else f"no slow-down: {found}"
     if outcome == "pass":
         due = rows["p95 from the intended start"]
-        most = amount(due.interval[1], "ms") if due.interval else ""
-        found = f"p95 {amount(p95.candidate, 'ms')}, at most {most} of {limit(due)}"
-        return f"{found}; no baseline to compare with"
+        most = f" (at most {amount(due.interval[1], 'ms')})" if due.interval else ""
+        return f"p95 {amount(due.candidate, 'ms')}{most}, within the limit of {limit(due)}; no baseline to compare with"
     open_rows = [row for row in criteria if row.outcome == "inconclusive"]
     why = reasons[0] if reasons else "; ".join(_undecided(row) for row in open_rows) or "no round was measured"
     return f"cannot tell: {why}, after {rounds} {'round' if rounds == 1 else 'rounds'}"

@@ -55,7 +55,11 @@ def hostile() -> Report:
     [
         (PASSED, r"### ✅ Performance gate: no slow-down: p95 \S0\.\d % \(at most \+\d\.\d %\)"),
         (FAILED, r"### ❌ Performance gate: p95 of POST /predict is 50 % slower \(99\.0 % sure it is at least 4\d %\)"),
-        (ALONE, r"### ✅ Performance gate: p95 3\.00 ms, at most 3\.\d\d ms of 100 ms; no baseline to compare with"),
+        (
+            ALONE,
+            r"### ✅ Performance gate: p95 3\.30 ms \(at most 3\.\d\d ms\), within the limit of 100 ms; "
+            "no baseline to compare with",
+        ),
         (ERROR, r"### ⛔ Performance gate: could not run: The candidate died\."),
     ],
 )
@@ -110,7 +114,16 @@ def test_the_page_draws_what_was_measured() -> None:
     html = page(FAILED, LATENCIES)
     assert "p99.9" in html
     assert html.count("<h2>Each round") == 1
+    assert "(limit 100)" in page(ALONE, LATENCIES)  # of its rounds, with what they are held against
     assert "<svg" not in page(ERROR, {})
+
+
+def test_the_page_says_what_was_measured_on_what() -> None:
+    """Both arms by their digests, and the machine: who finds the page later can tell what it is about."""
+    arm = replace(PASSED.candidate, kind="container", image_id="sha256:feed", bundle_sha256="cafe")
+    html = page(replace(PASSED, candidate=arm), LATENCIES)
+    for fact in ("<code>sha256:feed</code>", "<code>cafe</code>", "<code>.mlops/champion</code>", "seed "):
+        assert fact in html
 
 
 @pytest.mark.parametrize("report", [PASSED, FAILED, ALONE, ERROR], ids=["pass", "fail", "alone", "error"])
