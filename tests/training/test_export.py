@@ -9,11 +9,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.compose import ColumnTransformer, make_column_selector
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
+from sklearn.ensemble import (
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 
 from pipeline.columns import arrays, infer
 from tests.conftest import ROOT, environment
@@ -48,9 +55,12 @@ def build(task: str, **options: object) -> Pipeline:
     return make_pipeline(columns, trees(random_state=7, **options))
 
 
-def exported(estimator: BaseEstimator, target: np.ndarray, frame: pd.DataFrame = FRAME) -> export.Exported:
-    fitted = estimator.fit(FRAME, target)
-    columns = infer(FRAME.astype(object).where(FRAME.notna(), None).to_dict("records"))
+def exported(
+    estimator: BaseEstimator, target: np.ndarray, frame: pd.DataFrame = FRAME, seen: pd.DataFrame = FRAME
+) -> export.Exported:
+    """What becomes of an estimator that is fitted on `seen`, compared on `frame`."""
+    fitted = estimator.fit(seen, target)
+    columns = infer(seen.astype(object).where(seen.notna(), None).to_dict("records"))
     rows = arrays(frame.to_dict("records"), columns)
     return export.export(fitted, columns, rows, export.predict(fitted, frame), "sample")
 
@@ -83,6 +93,56 @@ def test_three_classes_convert_too() -> None:
     """Probabilities of every class, in the order of classes_."""
     labels = np.where(NUMBERS > 4e5, "high", LABELS)
     result = exported(build("classification"), labels)
+    assert (result.runtime, result.reason) == ("onnx", "")
+
+
+@pytest.mark.parametrize(
+    ("make", "target"),
+    [
+        (lambda: make_pipeline(StandardScaler(), LogisticRegression()), LABELS),
+        (lambda: RandomForestClassifier(n_estimators=20, random_state=7), LABELS),
+        (lambda: GradientBoostingRegressor(n_estimators=20, random_state=7), NUMBERS),
+        (lambda: make_pipeline(PolynomialFeatures(), StandardScaler(), Ridge()), NUMBERS),
+    ],
+    ids=["logistic", "forest", "boosting", "polynomial"],
+)
+@pytest.mark.parametrize("names", [("x", "y"), ("columns", "value"), ("variable", "probabilities"), ("a b/ç", "a_b")])
+def test_a_model_of_numbers_needs_no_column_transformer(
+    make: Callable[[], BaseEstimator], target: np.ndarray, names: tuple[str, str]
+) -> None:
+    """It takes the whole table at once; columns keep their names, whatever the graph calls its own."""
+    frame = FRAME[["x", "y"]].fillna(0).set_axis(names, axis=1)
+    result = exported(make(), target, frame, frame)
+    assert (result.runtime, result.reason) == ("onnx", "")
+
+
+def test_a_model_of_texts_needs_no_column_transformer() -> None:
+    """Encoders for the whole table."""
+    frame = FRAME[["c"]].assign(d=FRAME["c"].to_numpy()[::-1])
+    result = exported(make_pipeline(OneHotEncoder(), LogisticRegression()), LABELS, frame, frame)
+    assert (result.runtime, result.reason) == ("onnx", "")
+
+
+@pytest.mark.parametrize(
+    "names", [("größe in m", 'y "quoted"', "c|d"), ("value", "probabilities", "a b"), ("a b", "a_b", "a/b")]
+)
+def test_a_column_may_have_any_name(names: tuple[str, str, str]) -> None:
+    """The converter knows letters, digits and underscores; the service knows the file's own names."""
+    frame = FRAME.set_axis(names, axis=1)
+    for task, target in (("classification", LABELS), ("regression", NUMBERS)):
+        result = exported(build(task, max_iter=10), target, frame, frame)
+        assert (result.runtime, result.reason) == ("onnx", "")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [["x", "y"], np.array(["x", "y"]), pd.Index(["x", "y"]), slice("x", "y"), slice(0, 2), [0, 1], [True, True, False]],
+    ids=["list", "array", "index", "names-slice", "slice", "positions", "mask"],
+)
+def test_columns_may_be_chosen_in_any_way(columns: object) -> None:
+    """As scikit-learn's ColumnTransformer takes them."""
+    chosen = make_column_transformer((SimpleImputer(), columns))
+    result = exported(make_pipeline(chosen, LogisticRegression()), LABELS)
     assert (result.runtime, result.reason) == ("onnx", "")
 
 
