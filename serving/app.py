@@ -50,7 +50,11 @@ def create_app(bundle: Path | None = None) -> Flask:
         if burning:
             fault.burn(burning)
         g.rows = len(records)
-        return _json(msgspec.json.encode({"predictions": predict(records), "model": model}))
+        try:
+            predictions = predict(records)
+        except predictor.Unanswerable as error:
+            raise problems.Problem(422, "Unprocessable Content", f"the model has no answer: {error}") from error
+        return _json(msgspec.json.encode({"predictions": predictions, "model": model}))
 
     @app.get("/livez")
     def live() -> Response:

@@ -15,6 +15,10 @@ Array = np.ndarray[Any, Any]
 Predictor = Callable[[Sequence[Record]], list[dict[str, Any]]]
 
 
+class Unanswerable(ValueError):
+    """The model has no answer to records that the contract allows; the message names the row, where one is to blame."""
+
+
 def check(folder: Path) -> Bundle:
     """The bundle in `folder`, if it can be served here. Raises BundleError, which says what to do.
 
@@ -73,8 +77,19 @@ def _sklearn(bundle: Bundle) -> Callable[[dict[str, Array]], Array]:
 def _predictor(contract: Contract, score: Callable[[dict[str, Array]], Array]) -> Predictor:
     columns, classes = contract.columns, contract.classes
 
+    def answer(records: Sequence[Record]) -> Array:
+        try:
+            values = score(arrays(derived(records), columns))
+        except ValueError as error:  # of `derive`, or of a scikit-learn step that meets what it never saw
+            raise Unanswerable(" ".join(str(error).split())[:300]) from error
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argwhere(~finite)[0][0])
+            raise Unanswerable(f"row {row}: the model's answer is not a finite number")
+        return values
+
     def classify(records: Sequence[Record]) -> list[dict[str, Any]]:
-        probabilities = score(arrays(derived(records), columns))
+        probabilities = answer(records)
         winners = probabilities.argmax(axis=1).tolist()
         return [
             {"label": classes[winner], "probabilities": dict(zip(classes, row, strict=True))}
@@ -82,6 +97,6 @@ def _predictor(contract: Contract, score: Callable[[dict[str, Array]], Array]) -
         ]
 
     def estimate(records: Sequence[Record]) -> list[dict[str, Any]]:
-        return [{"value": value} for value in score(arrays(derived(records), columns)).reshape(-1).tolist()]
+        return [{"value": value} for value in answer(records).reshape(-1).tolist()]
 
     return classify if contract.task == "classification" else estimate

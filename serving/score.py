@@ -9,6 +9,7 @@ import sys
 
 import msgspec
 
+from pipeline import command
 from pipeline.bundle import BundleError
 from serving import limits, predictor, validation
 from serving.app import ROOT, bundle_folder
@@ -33,4 +34,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end(main)

@@ -1,9 +1,11 @@
 """serving.app: what the service answers, right or wrong."""
 
+import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import joblib
 import mlflow.sklearn
 import msgspec
 import numpy as np
@@ -252,6 +254,49 @@ def test_wrong_doors(client: FlaskClient, method: str, path: str, status: int) -
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
     assert ("Allow" in answer.headers) == (status == 405)
+
+
+class Moody:
+    """A model that scikit-learn would serve, and that may be unable to answer."""
+
+    mood = "well"
+    classes: ClassVar[int] = 0
+
+    def predict_proba(self, frame: pd.DataFrame) -> np.ndarray:
+        if self.mood == "strict":
+            raise ValueError("Found unknown categories ['x']\n in column 0 during transform")
+        return np.full((len(frame), max(1, self.classes)), np.nan if self.mood == "lost" else 0.5)
+
+    predict = predict_proba
+
+
+@pytest.mark.parametrize(
+    ("mood", "detail"),
+    [
+        ("strict", "the model has no answer: Found unknown categories ['x'] in column 0 during transform"),
+        ("lost", "the model has no answer: row 0: the model's answer is not a finite number"),
+    ],
+)
+def test_a_model_without_an_answer_is_no_fault_of_the_service(
+    trained: Path, tmp_path: Path, loan: dict[str, Any], mood: str, detail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the contract allows and the model refuses or turns into NaN: a problem, never a 500 and never a null."""
+    given = bundles.read(trained / "bundle")
+    monkeypatch.setattr(Moody, "classes", len(given.contract.classes))
+    buffer = io.BytesIO()
+    joblib.dump(Moody(), buffer)
+    files = {name: (trained / "bundle" / name).read_bytes() for name in (bundles.CONTRACT, bundles.REQUESTS)}
+    files[bundles.MODELS["sklearn"]] = buffer.getvalue()
+    hashes = {name: bundles.sha256(data) for name, data in files.items()}
+    card = msgspec.structs.replace(
+        given.card, runtime="sklearn", reason="moody", files=hashes, bundle_sha256=bundles.digest(hashes)
+    )
+    bundles.write(tmp_path / "bundle", files, card)
+    client = create_app(tmp_path / "bundle").test_client()
+    monkeypatch.setattr(Moody, "mood", mood)
+    assert problem(client, body(loan), 422)["detail"] == detail
+    monkeypatch.setattr(Moody, "mood", "well")
+    assert client.post("/predict", data=body(loan)).status_code == 200
 
 
 def test_the_model_tells_where_it_comes_from(client: FlaskClient, trained: Path) -> None:
