@@ -16,7 +16,6 @@ import random
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -34,6 +33,7 @@ from perf.display import Display
 from perf.findings import Findings, Setup
 from perf.measure import measure
 from perf.verdict import Report
+from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 
 
@@ -150,9 +150,4 @@ def tell(console: Console, report: Report, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        code = main()
-    except Exception:  # a fault of ours must not leave with Python's own 1, which would say that the candidate failed
-        traceback.print_exc()
-        code = 3
-    sys.exit(code)
+    command.end(main)

@@ -26,6 +26,7 @@ from rich.table import Table
 
 from perf.verdict import Report, ReportError, read_verdict
 from perf.wording import amount
+from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 
 # What `make pipeline` needs of a project, besides the data.
@@ -168,4 +169,4 @@ def show(console: Console, root: Path, copy: Path, project: str, data: Path) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end(main)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mlflow.exceptions import MlflowException
 
+from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 from training import registry
 
@@ -45,11 +46,12 @@ def main() -> int:
         name = load_settings().project.name
         version = lay_out(name, Path(".mlops"))
     except (SettingsError, MlflowException, OSError) as error:
-        print(f"Cannot lay out the champion: {error}", file=sys.stderr)
+        why = registry.complaint(error) if isinstance(error, MlflowException) else error
+        print(f"Cannot lay out the champion: {why}", file=sys.stderr)
         return 3
     print(f"Champion: {name} version {version}" if version else f"Champion: {name} has none yet")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end(main)

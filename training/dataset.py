@@ -35,8 +35,9 @@ def read(data: Data, holdout: float) -> Dataset:
         for name in names:
             if name not in cells.columns:
                 near = difflib.get_close_matches(name, cells.columns, n=1)
-                hint = f" Did you mean {near[0]!r}?" if near else f" The file has: {', '.join(cells.columns)}."
-                raise DataError(f"{path}, line 1: no column {name!r} (pipeline.toml, data.{key}).{hint}")
+                hint = f"Did you mean {near[0]!r}?" if near else f"The file has: {', '.join(cells.columns)}."
+                hint = _separated(path) or hint
+                raise DataError(f"{path}, line 1: no column {name!r} (pipeline.toml, data.{key}). {hint}")
     frame = pd.DataFrame({name: _numbers(path, cells[name]) for name in data.numeric})
     for name in data.text:
         frame[name] = cells[name].astype(object).where(cells[name] != "", None)
@@ -75,12 +76,22 @@ def _cells(path: Path) -> pd.DataFrame:
         line = next(n for n, text in enumerate(whole.split(b"\n"), 1) if not _is_utf8(text))
         raise DataError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}") from None
+        raise DataError(f"{path}, line {reader.line_num}: {error}. {_separated(path)}".rstrip(" .")) from None
     if twice := [name for name, following in pairwise(sorted(header)) if name == following]:
         raise DataError(f"{path}, line 1: two columns are called {twice[0]!r}")
     if not rows:
         raise DataError(f"{path}: no rows below the header")
     return pd.DataFrame(rows, columns=header, index=lines, dtype=str)
+
+
+def _separated(path: Path) -> str:
+    """That something else than commas separates the columns, where the header looks like it."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
+        if header.count(sign) > header.count(","):
+            return f"Its columns are separated by {name}; save it with commas."
+    return ""
 
 
 def _is_utf8(text: bytes) -> bool:

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from perf.report import Report, ReportError, read_verdict
+from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 from training import registry
 
@@ -54,11 +55,12 @@ def main() -> int:
         print(f"Not promoted: {refusal}", file=sys.stderr)
         return 1
     except (SettingsError, ReportError, MlflowException) as error:
-        print(f"Cannot promote: {error}", file=sys.stderr)
+        why = registry.complaint(error) if isinstance(error, MlflowException) else error
+        print(f"Cannot promote: {why}", file=sys.stderr)
         return 3
     print(f"Promoted: {name}@{registry.CHAMPION} is version {version}. Next: make serve")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end(main)

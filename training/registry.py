@@ -1,5 +1,6 @@
 """MLflow: where it is, who the champion is, and a candidate's way into it."""
 
+import re
 import subprocess
 import warnings
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,12 @@ from sklearn.pipeline import Pipeline
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 SNAPSHOT = "service"  # the artifact with serving/, src/ and bundle/: a version can be served from it years later
+
+
+def complaint(error: MlflowException) -> str:
+    """Where MLflow is and what it said, in one line and without a password."""
+    text = f"MLflow at {mlflow.get_tracking_uri()}: {' '.join(str(error).split())}"
+    return re.sub(r"//[^/@\s]+@", "//", text)[:500]
 
 
 def connect(name: str) -> MlflowClient:

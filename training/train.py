@@ -9,7 +9,6 @@ Exit code 0: registered; 1: the quality gate refused the model; 3: could not run
 import importlib.metadata
 import platform
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -25,30 +24,30 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from rich.console import Console
+from rich.markup import escape
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
-from threadpoolctl import threadpool_limits
 
 import model
-from model.estimator import build
 from pipeline import bundle as bundles
+from pipeline import command
 from pipeline import contract as contracts
 from pipeline.bundle import Card
 from pipeline.columns import DeriveError, arrays, derived
 from pipeline.contract import Contract, Field
 from pipeline.settings import Settings, SettingsError, Task, load_settings
-from pipeline.transformer import Derive, records
+from pipeline.transformer import records
 from training import evaluate, export, registry, rival
 from training.dataset import DataError, Dataset, read
 from training.evaluate import QualityVerdict
 from training.export import Exported
+from training.fit import EstimatorError, answer, fit
 
 REQUESTS = 500  # held-out rows that go into the bundle, for the smoke test and the load
 CATEGORIES = 1000  # more distinct texts than that are no list that helps anybody
-# From here on OpenMP's threads earn what waking them costs: 7,000 rows took 0.3 s with one thread and 1.8 s with two.
-MANY_ROWS = 200_000
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -80,7 +79,7 @@ def train(settings: Settings, root: Path) -> bool:
 
     with registry.run(name, git) as run_id:
         with step(f"fit on {(~dataset.held_out).sum():,} rows"):
-            pipeline = _fit(settings, dataset)
+            pipeline = fit(settings.data.task, settings.training.seed, dataset)
         with step(f"evaluate on {dataset.held_out.sum():,} held-out rows"):
             evaluation = _evaluate(settings, dataset, pipeline)
             _log(settings, dataset, pipeline, evaluation)
@@ -124,16 +123,9 @@ def train(settings: Settings, root: Path) -> bool:
     return True
 
 
-def _fit(settings: Settings, dataset: Dataset) -> Pipeline:
-    pipeline = Pipeline([("derive", Derive()), ("model", build(settings.data.task, settings.training.seed))])
-    rows = ~dataset.held_out
-    with threadpool_limits(None if rows.sum() >= MANY_ROWS else 1, "openmp"):
-        return pipeline.fit(dataset.frame[rows], dataset.target[rows].to_numpy())
-
-
 def _evaluate(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> Evaluation:
     truth = dataset.target[dataset.held_out].to_numpy()
-    expected = export.predict(pipeline, dataset.frame[dataset.held_out])
+    expected = answer(pipeline, dataset)
     classes = [] if settings.data.task == "regression" else [str(label) for label in pipeline.classes_]
     metrics = _metrics(settings, dataset, truth, expected, classes)
     if settings.data.task == "regression":
@@ -259,10 +251,12 @@ def _log_snapshot(root: Path) -> None:
 def main() -> int:
     try:
         return 0 if train(load_settings(), Path.cwd()) else 1
-    except (SettingsError, DataError, DeriveError) as error:
-        console.print(f"[red]Cannot train:[/red] {error}", markup=True)
-        return 3
+    except (SettingsError, DataError, DeriveError, EstimatorError) as error:
+        console.print(f"[red]Cannot train:[/red] {escape(str(error))}")
+    except MlflowException as error:
+        console.print(f"[red]Cannot train:[/red] {escape(registry.complaint(error))}")
+    return 3
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end(main)

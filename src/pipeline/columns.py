@@ -17,16 +17,16 @@ class DeriveError(ValueError):
 
 
 def derived(records: Iterable[Record]) -> list[dict[str, Value]]:
-    """`model.data.derive` of each record. Raises DeriveError, with the number of the record (from 0)."""
+    """`model.data.derive` of each record. Raises DeriveError, with the number of the row (from 0)."""
     rows = []
     for number, record in enumerate(records):
         try:
             rows.append(derive(record))
         except Exception as error:
-            raise DeriveError(f"derive (src/model/data.py) failed on record {number}: {error!r}") from error
+            raise DeriveError(f"derive (src/model/data.py) failed on row {number}: {error!r}") from error
         if rows[number].keys() != rows[0].keys():
             odd = ", ".join(sorted(rows[number].keys() ^ rows[0].keys()))
-            raise DeriveError(f"derive (src/model/data.py) gives record {number} other columns than record 0: {odd}")
+            raise DeriveError(f"derive (src/model/data.py) gives row {number} other columns than row 0: {odd}")
     return rows
 
 

@@ -15,7 +15,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pipeline import bundle as bundles
+from pipeline import command
 from pipeline.bundle import BundleError, Card
 from pipeline.settings import SettingsError, load_settings
 
@@ -205,4 +205,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.end(main)

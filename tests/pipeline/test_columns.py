@@ -39,9 +39,9 @@ def test_a_column_with_any_text_is_text() -> None:
 def test_derive_must_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other keys on one record, or an exception: an error that names the record and src/model/data.py."""
     monkeypatch.setattr(columns, "derive", lambda record: {"a": 1.0} if record["ok"] else {"b": 1.0})
-    with pytest.raises(columns.DeriveError, match=r"src/model/data\.py.*record 1.*a, b"):
+    with pytest.raises(columns.DeriveError, match=r"src/model/data\.py.*row 1.*a, b"):
         columns.derived([{"ok": True}, {"ok": False}])
-    with pytest.raises(columns.DeriveError, match=r"record 0.*KeyError"):
+    with pytest.raises(columns.DeriveError, match=r"row 0.*KeyError"):
         columns.derived([{}])
 
 

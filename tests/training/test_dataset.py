@@ -53,6 +53,9 @@ def text(**replaced: str) -> str:
         (text(line_7="5,7.5,A,maybe\n"), "column 'label': no (training|held-out) row says 'maybe'"),
         (text(line_7="5,7.5,Z,yes\n").encode().replace(b"Z", b"\xe9"), "line 7: not UTF-8"),
         (text(line_7='5,7.5,"A,yes\n'), "line 61: unexpected end of data"),
+        (text().replace(",", ";"), "no column 'amount'.*separated by semicolons"),
+        (text().replace(",", "\t"), "no column 'amount'.*separated by tabs"),
+        ('"an ""id""";amount\n1;2\n', "line 1: .*separated by semicolons"),
     ],
 )
 def test_a_bad_file_is_explained(tmp_path: Path, content: str | bytes, expected: str) -> None:

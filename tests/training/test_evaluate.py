@@ -47,6 +47,13 @@ def test_a_refusal_says_by_how_much() -> None:
     assert sentence == "roc_auc is 0.93, 0.04 worse than the champion's 0.97 (tolerance 0.01)"
 
 
+def test_probabilities_in_32_bits_are_probabilities() -> None:
+    """Their sum misses 1 by a rounding error, of which scikit-learn would warn, and a warning is an error here."""
+    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.1, 0.7]], dtype=np.float32).astype(float) * (1 + 3e-7)
+    found = evaluate.classification_metrics(np.array(["a", "b", "c"], dtype=object), p, ["a", "b", "c"], "a")
+    assert found["log_loss"] == pytest.approx(-np.log([0.7, 0.6, 0.7]).mean(), rel=1e-6)
+
+
 def test_the_positive_class_decides_average_precision() -> None:
     """Average precision of the named class, not of whichever comes last in the alphabet."""
     truth = np.array(["a", "b", "b", "b", "a", "b"], dtype=object)

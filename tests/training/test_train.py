@@ -147,7 +147,7 @@ def test_a_model_worse_than_the_champion_goes_no_further(
     client(project).set_registered_model_alias(NAME, "champion", "1")
     before = bundles.read(project / "bundle").card
     poor = DummyRegressor() if TASK == "regression" else DummyClassifier()
-    monkeypatch.setattr("training.train.build", lambda *_: poor)
+    monkeypatch.setattr("model.estimator.build", lambda *_: poor)
     code, output = train(MLOPS_QUALITY__FLOOR=ANYTHING)
     assert code == 1
     assert "worse than the champion's" in output
@@ -211,6 +211,14 @@ def test_a_derive_that_fails_is_said_in_one_line(train: Train, monkeypatch: pyte
     code, output = train()
     assert code == 3
     assert "src/model/data.py" in output.strip().splitlines()[-1]
+
+
+def test_a_store_that_cannot_be_reached_is_said_in_one_line(train: Train) -> None:
+    """Exit code 3: where it is, without the password, and what MLflow said."""
+    code, output = train(MLFLOW_TRACKING_URI="http://somebody:secret@127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    assert code == 3
+    assert "MLflow at http://127.0.0.1:9: " in output.strip().splitlines()[-1]
+    assert "secret" not in output
 
 
 KILLER = """

@@ -1,0 +1,108 @@
+"""training.fit: what goes wrong in the user's estimator is one line that names its place."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.settings import Task
+from training.dataset import Dataset
+from training.fit import EstimatorError, answer, fit
+
+FIRST = "from sklearn.base import BaseEstimator\n\n\n"
+NUMBERS = pd.DataFrame({"x": np.arange(40.0), "y": np.where(np.arange(40) % 5, 1.0, np.nan)})
+HELD_OUT = np.arange(40) % 4 == 0
+DATASETS: dict[Task, Dataset] = {
+    "classification": Dataset(
+        NUMBERS, pd.Series(np.where(np.arange(40) > 19, "b", "a"), dtype=object), [], HELD_OUT, "sha"
+    ),
+    "regression": Dataset(NUMBERS, NUMBERS["x"] * 2, [], HELD_OUT, "sha"),
+}
+
+
+@pytest.fixture(name="build")
+def _build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], object]]:
+    """Writes src/model/estimator.py of a project, in which the test then runs. Its `derive` hands through."""
+    folder = tmp_path / "src" / "model"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.columns.derive", dict)
+
+    monkeypatch.setattr("model.__path__", [str(folder)])
+
+    def forget() -> None:
+        sys.modules.pop("model.estimator", None)
+        vars(sys.modules["model"]).pop("estimator", None)
+
+    forget()
+    yield (folder / "estimator.py").write_text
+    forget()
+
+
+def function(*lines: str) -> str:
+    return "def build(task, seed):\n" + "".join(f"    {line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("task", "body", "message"),
+    [
+        (
+            "regression",
+            "def build(task, seed)\n",
+            r"src/model/estimator\.py, line 1: build\(\) failed with SyntaxError",
+        ),
+        ("regression", "import nowhere\n", r"estimator\.py, line 1: build\(\) failed with ModuleNotFoundError"),
+        ("regression", "", r"src/model/estimator\.py: build\(\) failed with ImportError"),
+        ("regression", function("x = 1", "return 1 / 0"), r"estimator\.py, line 3: build\(\) failed with ZeroDivision"),
+        ("regression", function("pass"), r"build\(\) returned NoneType; expected a scikit-learn estimator"),
+        (
+            "regression",
+            function("from sklearn.linear_model import Ridge", "return Ridge()"),
+            r"src/model/estimator\.py: fit\(\) failed with ValueError: Input X contains NaN\. Ridge does not accept",
+        ),
+        (
+            "classification",
+            function("from sklearn.tree import DecisionTreeRegressor", "return DecisionTreeRegressor()"),
+            r"returned a regressor, but data\.task in pipeline\.toml is classification",
+        ),
+        (
+            "regression",
+            function("from sklearn.tree import DecisionTreeClassifier", "return DecisionTreeClassifier()"),
+            r"returned a classifier, but data\.task in pipeline\.toml is regression",
+        ),
+        (
+            "classification",
+            function(
+                "from sklearn.pipeline import make_pipeline; from sklearn.impute import SimpleImputer",
+                "from sklearn.svm import LinearSVC",
+                "return make_pipeline(SimpleImputer(), LinearSVC())",
+            ),
+            r"LinearSVC has no predict_proba.*CalibratedClassifierCV",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_explained(
+    build: Callable[[str], object], task: Task, body: str, message: str
+) -> None:
+    """File, line where there is one, what failed and with what."""
+    build(body)
+    with pytest.raises(EstimatorError, match=message) as error:
+        fit(task, 7, DATASETS[task])
+    assert "\n" not in str(error.value)
+
+
+def test_an_answer_that_is_no_number_is_explained(build: Callable[[str], object]) -> None:
+    """A model that answers NaN has no metrics, and nothing that could be served."""
+    build(
+        "import numpy as np\nfrom sklearn.base import BaseEstimator, RegressorMixin\n\n\n"
+        "class Lost(RegressorMixin, BaseEstimator):\n"
+        "    def fit(self, frame, target):\n        self.fitted_ = True\n        return self\n\n"
+        "    def predict(self, frame):\n        return np.where(frame['x'] > 30, np.nan, 1.0)\n\n\n"
+        + function("return Lost()")
+    )
+    pipeline = fit("regression", 7, DATASETS["regression"])
+    with pytest.raises(EstimatorError, match="the answer to 2 of 10 held-out rows is not a number"):
+        answer(pipeline, DATASETS["regression"])

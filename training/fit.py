@@ -1,0 +1,89 @@
+"""The user's estimator, built, fitted and asked; what goes wrong in it is said in one line that names its place."""
+
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
+from threadpoolctl import threadpool_limits
+
+from pipeline.columns import DeriveError
+from pipeline.settings import Task
+from pipeline.transformer import Derive
+from training import export
+from training.dataset import Dataset
+
+# From here on OpenMP's threads earn what waking them costs: 7,000 rows took 0.5 s with one thread and 3.6 s with two.
+MANY_ROWS = 200_000
+ESTIMATOR = "src/model/estimator.py"
+
+
+class EstimatorError(ValueError):
+    """`build` of src/model/estimator.py gave nothing that can be trained, or its estimator failed."""
+
+
+def fit(task: Task, seed: int, dataset: Dataset) -> Pipeline:
+    """A pipeline that takes the file's own columns, fitted on the rows that are not held out. Raises EstimatorError."""
+    with _blamed("build()"):
+        from model.estimator import build  # noqa: PLC0415  its mistakes are the user's to read, not a traceback's
+
+        estimator = build(task, seed)
+    _check(estimator, task)
+    pipeline = Pipeline([("derive", Derive()), ("model", estimator)])
+    rows = ~dataset.held_out
+    with _blamed("fit()"), threadpool_limits(None if rows.sum() >= MANY_ROWS else 1, "openmp"):
+        pipeline.fit(dataset.frame[rows], dataset.target[rows].to_numpy())
+    if task == "classification" and not hasattr(pipeline, "predict_proba"):
+        raise EstimatorError(
+            f"{ESTIMATOR}: {type(_last(estimator)).__name__} has no predict_proba as it is set up, and the service "
+            "answers with probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV, for example"
+        )
+    return pipeline
+
+
+def answer(pipeline: Pipeline, dataset: Dataset) -> np.ndarray:
+    """What it says of the held-out rows: probabilities (rows, classes) or values (rows,). Raises EstimatorError."""
+    with _blamed("predict"):
+        values = export.predict(pipeline, dataset.frame[dataset.held_out])
+    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if bad.any():
+        raise EstimatorError(f"{ESTIMATOR}: the answer to {bad.sum()} of {len(bad)} held-out rows is not a number")
+    return values
+
+
+def _check(estimator: object, task: Task) -> None:
+    if not isinstance(estimator, BaseEstimator):
+        kind = type(estimator).__name__
+        raise EstimatorError(f"{ESTIMATOR}: build() returned {kind}; expected a scikit-learn estimator")
+    other, wrong = ("classifier", is_classifier) if task == "regression" else ("regressor", is_regressor)
+    if wrong(estimator):
+        raise EstimatorError(f"{ESTIMATOR}: build() returned a {other}, but data.task in pipeline.toml is {task}")
+
+
+def _last(estimator: BaseEstimator) -> BaseEstimator:
+    return _last(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+
+
+@contextmanager
+def _blamed(what: str) -> Iterator[None]:
+    """Errors of the user's code, or of scikit-learn's that it calls, as one line with the last place in src/model."""
+    try:
+        yield
+    except DeriveError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())
+        message = f"{type(error).__name__}: {text[:400]}{'…' if len(text) > 400 else ''}"
+        raise EstimatorError(f"{_place(error)}: {what} failed with {message}") from error
+
+
+def _place(error: Exception) -> str:
+    folder = Path("src/model").absolute()
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((error.filename, error.lineno))
+    own = [(Path(name), line) for name, line in lines if Path(name).is_relative_to(folder)]
+    return f"src/model/{own[-1][0].relative_to(folder)}, line {own[-1][1]}" if own else ESTIMATOR
