@@ -8,7 +8,18 @@ def derive(loan: Mapping[str, Any]) -> dict[str, Any]:
     """One loan as the model sees it, from one record as the file has it.
 
     A number is a float, a text a str; None where the cell is empty. Return the same keys for every record. Keep to
-    plain Python: this runs on every request, in an image that holds no pandas.
+    plain Python: this runs on every request, in an image that holds no pandas. `make test` checks the examples.
+
+    >>> codes = {"NAICS": 722110.0, "FranchiseCode": 1.0, "RevLineCr": "T", "LowDoc": "N"}
+    >>> loan = codes | {"NewExist": 0.0, "UrbanRural": 2.0}
+    >>> derive(loan)
+    {'RevLineCr': 'other', 'LowDoc': 'N', 'NewExist': None, 'UrbanRural': 2.0, 'Sector': '72', 'Franchise': 0.0}
+    >>> [derive(loan | {"NAICS": code})["Sector"] for code in (0.0, None)]
+    ['unknown', 'unknown']
+    >>> [derive(loan | {"FranchiseCode": code})["Franchise"] for code in (0.0, 78760.0, None)]
+    [0.0, 1.0, 0.0]
+    >>> [derive(loan | {"RevLineCr": code})["RevLineCr"] for code in ("Y", "0", "`", None)]
+    ['Y', 'other', 'other', 'other']
     """
     columns = dict(loan)
 

@@ -1,39 +1,35 @@
-"""model.data.derive."""
+"""model.data.derive: what holds for whatever it makes of the columns. What it makes of them, its own examples say."""
 
-import csv
+import copy
+import doctest
 import subprocess
 import sys
 
+import model.data
 from model.data import derive
+from pipeline.settings import load_settings
+from pipeline.transformer import records
 from tests.conftest import ROOT
-
-LOAN = {
-    "ApprovalFY": 1997.0, "NAICS": 722110.0, "Term": 84.0, "NoEmp": 3.0, "NewExist": 1.0, "CreateJob": 0.0,
-    "RetainedJob": 0.0, "FranchiseCode": 1.0, "UrbanRural": 1.0, "GrAppv": 50000.0, "SBA_Appv": 25000.0, "State": "CA",
-    "Bank": "B", "BankState": "NC", "RevLineCr": "Y", "LowDoc": "N",
-}  # fmt: skip
+from training.dataset import read
 
 
-def test_a_code_becomes_its_sector() -> None:
-    """NAICS: the first two digits; 0 and an empty cell say that nobody knows."""
-    assert derive(LOAN)["Sector"] == "72"
-    assert derive(LOAN | {"NAICS": 0.0})["Sector"] == "unknown"
-    assert derive(LOAN | {"NAICS": None})["Sector"] == "unknown"
+def test_its_examples_hold() -> None:
+    """Those in the docstrings of src/model/data.py, which is the place for rules of one's own."""
+    assert doctest.testmod(model.data).failed == 0
 
 
-def test_only_a_code_above_one_is_a_franchise() -> None:
-    """FranchiseCode: 0 and 1 both say no."""
-    flags = [derive(LOAN | {"FranchiseCode": code})["Franchise"] for code in (0.0, 1.0, 78760.0, None)]
-    assert flags == [0.0, 0.0, 1.0, 0.0]
-
-
-def test_stray_codes_are_one_class_of_their_own() -> None:
-    """RevLineCr and LowDoc: whatever is neither Y nor N is `other`, on every row of the file and beyond."""
-    with (ROOT / "data" / "sba_loans.csv").open(encoding="utf-8", newline="") as file:
-        codes = {row["RevLineCr"] for row in csv.DictReader(file)}
-    assert {"0", "T"} <= codes
-    for code in codes | {"`", "", None}:
-        assert derive(LOAN | {"RevLineCr": code})["RevLineCr"] == (code if code in ("Y", "N") else "other")
+def test_every_row_of_the_file_has_the_same_columns() -> None:
+    """Numbers, texts or None under the same names, the same again for the same row, which stays as it was."""
+    settings = load_settings(ROOT)
+    rows = records(read(settings.data, settings.training.holdout).frame)
+    names = derive(rows[0]).keys()
+    for row in rows:
+        before = copy.copy(row)
+        columns = derive(row)
+        assert columns.keys() == names
+        assert {type(value) for value in columns.values()} <= {float, int, bool, str, type(None)}, columns
+        assert columns == derive(row)
+        assert row == before
 
 
 def test_derive_needs_no_library() -> None:

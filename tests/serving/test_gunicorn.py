@@ -116,7 +116,7 @@ def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: P
         for path in (trained / "bundle").iterdir():
             (project / "bundle" / path.name).write_bytes(path.read_bytes())
     if damage == "damaged":
-        (project / "bundle" / "model.onnx").write_bytes(b"")
+        next((project / "bundle").glob("model.*")).write_bytes(b"")
     if damage == "other-code":
         with (project / "src" / "model" / "data.py").open("a") as file:
             file.write("# changed\n")
