@@ -23,6 +23,8 @@ PYTHON = (ROOT / ".python-version").read_text().strip()
 # An estimator around the project's own that no converter knows, and that is found in src/model when it is loaded.
 UNCONVERTIBLE = """
 
+from sklearn.base import BaseEstimator  # noqa: E402
+from sklearn.pipeline import Pipeline  # noqa: E402
 from sklearn.preprocessing import FunctionTransformer  # noqa: E402
 
 _convertible = build
