@@ -34,21 +34,28 @@ PARTS = (
     *("Makefile", "pipeline.toml", "pyproject.toml", ".python-version", "Dockerfile", ".dockerignore"),
     *("requirements", "src", "training", "serving", "perf"),
 )
-BURN_MS = "3"
+LEAST_BURN_MS = 3
 
 
 class Run(NamedTuple):
     name: str
     title: str
     expected: str
-    environment: Mapping[str, str]
 
 
 RUNS = (
-    Run("demo-1-first", "first version, no baseline", "pass", {}),
-    Run("demo-2-same", "same code, against the champion", "pass", {}),
-    Run("demo-3-slowed", f"burns {BURN_MS} ms on each prediction", "fail", {"MLOPS_FAULT_BURN_MS": BURN_MS}),
+    Run("demo-1-first", "first version, no baseline", "pass"),
+    Run("demo-2-same", "same code, against the champion", "pass"),
+    Run("demo-3-slowed", "burns CPU on each prediction", "fail"),
 )
+
+
+def fault(run: Run, ends: Mapping[str, Report | str]) -> dict[str, str]:
+    """What slows the last run: as much as the service took before, so that it shows on a slow model as well."""
+    if run is not RUNS[-1]:
+        return {}
+    took = [end.p95_ms for end in ends.values() if isinstance(end, Report) and end.outcome == "pass"]
+    return {"MLOPS_FAULT_BURN_MS": str(max([LEAST_BURN_MS, *map(round, took)]))}
 
 
 def lay_out(root: Path, data: Path, copy: Path) -> None:
@@ -158,7 +165,7 @@ def show(console: Console, root: Path, copy: Path, project: str, data: Path) -> 
     ends: dict[str, Report | str] = {}
     for number, run in enumerate(RUNS, 1):
         console.rule(f"Run {number} of {len(RUNS)}: {run.title}. Expected: {run.expected}", align="left")
-        end = ends[run.name] = run_pipeline(copy, {**environment, **run.environment})
+        end = ends[run.name] = run_pipeline(copy, {**environment, **fault(run, ends)})
         keep_reports(copy, root / "reports" / run.name)
         if isinstance(end, str):
             console.print(f"Not as expected: {end}", style="red", markup=False)

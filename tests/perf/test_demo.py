@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from perf.demo import RUNS, environment_of, lay_out, run_pipeline, scratch, table_of
+from perf.demo import RUNS, environment_of, fault, lay_out, run_pipeline, scratch, table_of
 from perf.verdict import Report, write_verdict
+from pipeline.settings import load_settings
 from tests.perf.conftest import ROOT
 from tests.perf.examples import report_of, rounds_of
 
@@ -44,7 +45,7 @@ def test_the_copy_is_the_code_and_nothing_that_was_made(tmp_path: Path) -> None:
 def test_the_copy_of_this_project_is_complete(tmp_path: Path) -> None:
     """In the copy of the real project make knows the pipeline, and Python takes the copy's modules."""
     copy = tmp_path / "copy"
-    lay_out(ROOT, Path("data/sba_loans.csv"), copy)
+    lay_out(ROOT, load_settings(ROOT).data.path, copy)
     environment = environment_of(os.environ, copy, "loan-default")
     planned = subprocess.run(
         ["make", "--dry-run", "pipeline", f"VENV={sys.prefix}"], cwd=copy, env=environment, check=False
@@ -95,6 +96,13 @@ def test_an_end_is_read_from_the_verdict(tmp_path: Path, recipe: str, outcome: s
     end = run_pipeline(tmp_path, os.environ)
     assert (end.outcome if isinstance(end, Report) else "") == outcome
     assert words in (end if isinstance(end, str) else "")
+
+
+@pytest.mark.parametrize(("p95", "burn"), [(1.2, "3"), (3.0, "3"), (42.4, "42")])
+def test_the_slowed_run_is_slow_for_any_model(p95: float, burn: str) -> None:
+    """A fault of 3 ms would drown in a model that takes 40 ms, and the demo would show a gate that sees nothing."""
+    ends = {run.name: report_of(rounds_of([p95] * 5)) for run in RUNS[:2]}
+    assert [fault(run, ends) for run in RUNS] == [{}, {}, {"MLOPS_FAULT_BURN_MS": burn}]
 
 
 def test_the_scratch_folder_goes_in_any_case(tmp_path: Path) -> None:
