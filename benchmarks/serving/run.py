@@ -8,6 +8,7 @@ each round sees the machine as it is then; the table shows medians over the roun
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -87,18 +88,21 @@ def measure(command: list[str], more: dict[str, str], body: bytes, seconds: int,
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder, "predict.lua")
         script.write_text(SCRIPT.replace("BODY", body.decode()))
+        log = Path(folder, "log").open("w+")  # noqa: SIM115  closed with the server
         server = subprocess.Popen(
             [part.format(port=port) for part in command],
             cwd=ROOT,
             env=environment,
             start_new_session=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
         )
         try:
             while True:
                 if server.poll() is not None or time.monotonic() - started > 60:
-                    raise SystemExit(f"{' '.join(command)}: does not answer")
+                    log.seek(0)
+                    last = (log.read().strip().splitlines() or ["no word"])[-1]
+                    raise SystemExit(f"{' '.join(command)} does not answer: {last}")
                 try:
                     with urllib.request.urlopen(first, timeout=10) as answer:  # noqa: S310  loopback
                         answer.read()
@@ -127,8 +131,10 @@ def measure(command: list[str], more: dict[str, str], body: bytes, seconds: int,
             requests, microseconds, p95, bad = map(int, found.groups())
             return Measured(requests / microseconds * 1e6, p95 / 1000, ready, resident_mb(server.pid), bad)
         finally:
-            os.killpg(server.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)
             server.wait()
+            log.close()
 
 
 def main() -> None:
