@@ -166,6 +166,12 @@ class Unknown(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             LABELS,
             "does not convert to ONNX: ",
         ),
+        # a first step that takes columns of both kinds at once
+        (
+            lambda: make_pipeline(OrdinalEncoder(), HistGradientBoostingClassifier(max_iter=5)),
+            LABELS,
+            "a ColumnTransformer would take them apart",
+        ),
         # a loss with a link that the converter forgets: converts, and answers something else
         (
             lambda: build("regression", loss="poisson", max_iter=5),
@@ -179,7 +185,7 @@ class Unknown(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             "ONNX",
         ),
     ],
-    ids=["unknown-step", "forgotten-link", "categorical-splits"],
+    ids=["unknown-step", "mixed", "forgotten-link", "categorical-splits"],
 )
 def test_what_is_not_exact_is_served_by_scikit_learn(
     make: Callable[[], BaseEstimator], target: np.ndarray, reason: str, tmp_path: Path
