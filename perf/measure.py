@@ -18,7 +18,7 @@ from perf.display import Display
 from perf.findings import Findings, Setup
 from perf.judge import judge
 from perf.records import Records
-from perf.rounds import Samples, disturbance, figures
+from perf.rounds import Samples, disturbance, figures, long_enough
 from perf.verdict import Limits, Round
 from pipeline.settings import Perf
 
@@ -45,7 +45,13 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             display.say(note)
         display.step("finding the rate")
         found.rate = rate_for(arms[-1], bodies, perf, len(arms))
-        schedule = load.Schedule(found.rate, perf.load.users, perf.load.warmup_seconds, perf.load.round_seconds)
+        seconds = long_enough(perf.load.round_seconds, found.rate, perf.min_requests, perf.load.looks[-1])
+        if seconds > perf.load.round_seconds:
+            display.say(
+                f"Rounds of {seconds:.0f} s: the service takes that long for the {perf.min_requests:,} requests that "
+                "perf.min_requests asks for."
+            )
+        schedule = load.Schedule(found.rate, perf.load.users, perf.load.warmup_seconds, seconds)
         limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
         records = stack.enter_context(Records(setup.output))
         for order in restarts(arms, dice):

@@ -1,5 +1,6 @@
 """From the requests of one round to its figures, and whether the round may count. Pure."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -50,6 +51,11 @@ def figures(samples: Samples, intended: int, seconds: float, ready_seconds: floa
 
 def quantile(values: NDArray[np.float64], q: float) -> float | None:
     return float(np.quantile(values, q)) if values.size else None
+
+
+def long_enough(seconds: float, rate: float, requests: int, rounds: int) -> float:
+    """The length of a round: `seconds`, or what it takes at `rate` for `rounds` of them to hold `requests`."""
+    return max(seconds, math.ceil(requests / rounds) / rate)
 
 
 def disturbance(candidate: Figures, baseline: Figures | None, client_cpu: float, steal: float | None) -> str:

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from perf.rounds import Samples, disturbance, figures
+from perf.rounds import Samples, disturbance, figures, long_enough
 from tests.perf.examples import arm_figures
 
 
@@ -22,6 +24,14 @@ def test_figures_are_those_of_the_exact_latencies() -> None:
     assert found.p95 == pytest.approx(95.05 / 7)
     assert found.p95_due == pytest.approx(95.05 / 7 + 20)
     assert (found.count, found.errors, found.target, found.ready_seconds) == (100, 0, 100.0, 0.4)
+
+
+@given(st.floats(0.01, 1e4), st.integers(1, 10_000), st.integers(1, 50))
+def test_a_slow_service_gets_longer_rounds(rate: float, requests: int, rounds: int) -> None:
+    """However slow it is, the last look has min_requests to judge; a fast one is measured as configured."""
+    seconds = long_enough(5.0, rate, requests, rounds)
+    assert rounds * round(rate * seconds) >= requests
+    assert seconds == 5.0 or rounds * 5.0 * rate < requests + rounds
 
 
 def test_errors_have_no_latency() -> None:
