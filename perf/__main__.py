@@ -74,11 +74,20 @@ def requests_of(candidate: str) -> Path:
     return (Path(candidate) if Path(candidate).is_dir() else Path()) / "bundle" / "requests.jsonl"
 
 
-def interrupted(number: int, _: FrameType | None) -> NoReturn:
-    """Ends the measurement once; a second signal does not disturb the cleaning up."""
+def interruptible(found: Findings) -> None:
+    """Lets SIGINT and SIGTERM end the measurement.
+
+    Python drops an exception that is raised while a destructor runs, so the request is noted as well, for `measure` to
+    see between rounds. Once the cleaning up has begun nothing is raised, and it is not disturbed.
+    """
+
+    def handle(number: int, _: FrameType | None) -> None:
+        found.interrupted = signal.Signals(number).name
+        if not found.ending:
+            raise KeyboardInterrupt(found.interrupted)
+
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt(signal.Signals(number).name)
+        signal.signal(each, handle)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -101,18 +110,21 @@ def main(argv: list[str] | None = None) -> int:
         settings.project.name, settings.perf, candidate, baseline, bodies, cpus, arguments.seed, arguments.output
     )
     found, console = Findings(notes=[sides.note] if sides.note else []), Console()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, interrupted)
+    interruptible(found)
     began = time.perf_counter()
     try:
         with pinned(cpus.client), Display(console) as display:
             measure(setup, found, display)
-    except ArmError as error:
-        found.failure, found.log = str(error), error.log
-    except KeyboardInterrupt as error:
-        found.failure = f"interrupted by {error}"
-    except OSError as error:  # such as a full disk
-        found.failure = str(error)
+    except (KeyboardInterrupt, Exception) as error:  # an interrupt in the middle of a write may end as another error
+        if found.interrupted:
+            found.failure = f"interrupted by {found.interrupted}"
+        elif isinstance(error, ArmError):
+            found.failure, found.log = str(error), error.log
+        elif isinstance(error, OSError):  # such as a full disk
+            found.failure = str(error)
+        else:
+            raise
+    found.ending = True
     found.seconds = time.perf_counter() - began
     report = conclude(setup, found)
     write(arguments.output, report, found)

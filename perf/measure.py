@@ -37,7 +37,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
     with contextlib.ExitStack() as stack:
         for arm in arms:
             display.step(f"starting the {arm.role}")
-            stack.callback(arm.stop)
+            stack.callback(end, arm, found)
             arm.start()
             arm.ready()
         arms = introduce(arms, bodies[0], found)
@@ -55,6 +55,8 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
         records = stack.enter_context(Records(setup.output))
         for order in restarts(arms, dice):
+            if found.interrupted:
+                raise KeyboardInterrupt(found.interrupted)
             number = len(found.rounds) + 1
             display.begin(number, perf.load.looks, found)
             for arm in order:
@@ -73,6 +75,12 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             display.end(measured, found)
             if found.judgement.outcome != "continue":
                 return
+
+
+def end(arm: Arm, found: Findings) -> None:
+    """Stops an arm, which no interrupt may disturb."""
+    found.ending = True
+    arm.stop()
 
 
 def introduce(arms: Sequence[Arm], body: bytes, found: Findings) -> list[Arm]:

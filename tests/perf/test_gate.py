@@ -178,6 +178,27 @@ def test_an_interrupt_is_an_error(runs: dict[str, Run], name: str) -> None:
     assert len(run.report.rounds) >= 1
 
 
+def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
+    """Python drops what is raised there; what asked for an end is known all the same, and `measure` looks."""
+    program = """if True:
+        import os, signal
+        from perf.__main__ import interruptible
+        from perf.findings import Findings
+        class Last:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+        found = Findings()
+        interruptible(found)
+        Last()
+        print(found.interrupted)
+        found.ending = True
+        os.kill(os.getpid(), signal.SIGINT)
+        print(found.interrupted)
+    """
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["SIGTERM", "SIGINT"]
+
+
 @pytest.mark.parametrize(("name", "culprit"), [("nowhere", "./nowhere"), ("surprise", "--surprise")])
 def test_a_call_that_cannot_work_ends_in_one_sentence(runs: dict[str, Run], name: str, culprit: str) -> None:
     """Exit code 3, one line that names the culprit, no traceback."""
