@@ -16,8 +16,9 @@ from pipeline.transformer import Derive
 from training import export
 from training.dataset import Dataset
 
-# From here on OpenMP's threads earn what waking them costs: 7,000 rows took 0.5 s with one thread and 3.6 s with two.
-MANY_ROWS = 200_000
+# OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
+# 300,000 one was still the faster, for a million no more.
+MANY_ROWS = 500_000
 ESTIMATOR = "src/model/estimator.py"
 
 
