@@ -12,5 +12,5 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-# A server that does not answer is reported in a quarter of a minute; MLflow would try for four.
+# A server that does not answer is reported in a quarter of a minute; MLflow's own count took more than two minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")

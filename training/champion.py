@@ -46,8 +46,7 @@ def main() -> int:
         name = load_settings().project.name
         version = lay_out(name, Path(".mlops"))
     except (SettingsError, MlflowException, OSError) as error:
-        why = registry.complaint(error) if isinstance(error, MlflowException) else error
-        print(f"Cannot lay out the champion: {why}", file=sys.stderr)
+        print(f"Cannot lay out the champion: {registry.complaint(error)}", file=sys.stderr)
         return 3
     print(f"Champion: {name} version {version}" if version else f"Champion: {name} has none yet")
     return 0

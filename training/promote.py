@@ -55,8 +55,7 @@ def main() -> int:
         print(f"Not promoted: {refusal}", file=sys.stderr)
         return 1
     except (SettingsError, ReportError, MlflowException) as error:
-        why = registry.complaint(error) if isinstance(error, MlflowException) else error
-        print(f"Cannot promote: {why}", file=sys.stderr)
+        print(f"Cannot promote: {registry.complaint(error)}", file=sys.stderr)
         return 3
     print(f"Promoted: {name}@{registry.CHAMPION} is version {version}. Next: make serve")
     return 0

@@ -24,8 +24,10 @@ CANDIDATE, CHAMPION = "candidate", "champion"
 SNAPSHOT = "service"  # the artifact with serving/, src/ and bundle/: a version can be served from it years later
 
 
-def complaint(error: MlflowException) -> str:
-    """Where MLflow is and what it said, in one line and without a password."""
+def complaint(error: Exception) -> str:
+    """What an error says; of MLflow's, also where MLflow is, in one line and without a password."""
+    if not isinstance(error, MlflowException):
+        return str(error)
     text = f"MLflow at {mlflow.get_tracking_uri()}: {' '.join(str(error).split())}"
     return re.sub(r"//[^/@\s]+@", "//", text)[:500]
 

@@ -251,11 +251,9 @@ def _log_snapshot(root: Path) -> None:
 def main() -> int:
     try:
         return 0 if train(load_settings(), Path.cwd()) else 1
-    except (SettingsError, DataError, DeriveError, EstimatorError) as error:
-        console.print(f"[red]Cannot train:[/red] {escape(str(error))}")
-    except MlflowException as error:
+    except (SettingsError, DataError, DeriveError, EstimatorError, MlflowException) as error:
         console.print(f"[red]Cannot train:[/red] {escape(registry.complaint(error))}")
-    return 3
+        return 3
 
 
 if __name__ == "__main__":
