@@ -3,9 +3,11 @@
     make image
     python -m pipeline.image                                  into the local engine, as <name>:<version>
     python -m pipeline.image --push ghcr.io/owner/project     into a registry, referred to by digest
+    python -m pipeline.image --save image.tar [--beside ghcr.io/owner/project]     into a file, for `docker load`
 
-Writes .mlops/image.json: "image" (a reference that can be run), "id", and "champion" (what the tag champion of the same
-repository stands for, by digest; empty where there is none). Exit code 3: could not be built, the last line says why.
+Writes .mlops/image.json: "image" (a reference that can be run), "id", "repository" (empty where it was not pushed) and
+"champion" (what the tag champion of the repository stands for, by digest; empty where there is none). Exit code 3:
+could not be built, the last line says why.
 """
 
 import argparse
@@ -18,26 +20,22 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
 from pipeline import bundle as bundles
 from pipeline import command
 from pipeline.bundle import BundleError, Card
+from pipeline.repository import Found, ImageError, champion, checked, docker, last_line, look_up
 from pipeline.settings import SettingsError, load_settings
 
-CHAMPION = "champion"
 REQUIREMENTS = {"onnx": "serve", "sklearn": "serve-sklearn"}
 SHOWN_LINES = 30  # of the output of a build that failed
 STEP = re.compile(r"#\d+ (\[.+?\] .+)")  # "#8 [service 4/9] COPY serving /app/serving"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-REPOSITORY = re.compile(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+")
 
 console = Console(highlight=False, soft_wrap=True)
-
-
-class ImageError(RuntimeError):
-    """The image cannot be built or looked up; the message says why and what to do."""
 
 
 def labels(card: Card, description: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -58,8 +56,11 @@ def labels(card: Card, description: str, environment: Mapping[str, str]) -> dict
     return {key: value for key, value in known.items() if value}
 
 
-def arguments_of_build(card: Card, python: str, image: str, push: bool, cache: str) -> list[str]:
-    """What `docker buildx build` is told, less the labels and the folder."""
+def arguments_of_build(card: Card, python: str, image: str, push: bool, cache: str, attest: bool) -> list[str]:
+    """What `docker buildx build` is told, less the labels and the folder.
+
+    `attest`: attach what went into the image (SBOM) and how it was built (SLSA provenance).
+    """
     caches = [
         f"--cache-from=type=registry,ref={cache}",
         f"--cache-to=type=registry,ref={cache},mode=max,ignore-error=true",
@@ -70,15 +71,8 @@ def arguments_of_build(card: Card, python: str, image: str, push: bool, cache: s
         f"--build-arg=PYTHON_VERSION={python}",
         f"--build-arg=REQUIREMENTS={REQUIREMENTS[card.runtime]}",
         *(caches if cache else []),
+        *(["--sbom=true", "--provenance=mode=max"] if attest else []),
     ]
-
-
-def checked_repository(given: str) -> str:
-    """A repository's name in lower case, as registries want it. Raises ImageError where it is none."""
-    repository = given.lower()
-    if not REPOSITORY.fullmatch(repository):
-        raise ImageError(f"--push {given}: give registry and path without a tag, as in ghcr.io/owner/project")
-    return repository
 
 
 def read_card(root: Path) -> tuple[Card, str]:
@@ -95,9 +89,9 @@ def check_docker() -> None:
     """Raises ImageError where Docker, its engine or buildx is missing."""
     if shutil.which("docker") is None:
         raise ImageError("there is no `docker` on PATH; install Docker, or do without an image: `make serve`")
-    if (engine := _docker("version", "--format", "{{.Server.Version}}")).returncode:
-        raise ImageError(f"Docker's engine does not answer ({_last_line(engine)}); start it")
-    if _docker("buildx", "version").returncode:
+    if (engine := docker("version", "--format", "{{.Server.Version}}")).returncode:
+        raise ImageError(f"Docker's engine does not answer ({last_line(engine)}); start it")
+    if docker("buildx", "version").returncode:
         raise ImageError("Docker has no buildx; install its plugin (docker-buildx, or docker-buildx-plugin)")
 
 
@@ -121,86 +115,88 @@ def build(image: str, options: list[str], root: Path) -> None:
         raise ImageError(f"the build of {image} failed; its last lines are above")
 
 
-def champion(repository: str) -> str:
-    """The image, by digest, behind the tag champion of a repository; empty where there is no such tag.
+class Wanted(NamedTuple):
+    """What the image is made for. At most one of `push` and `save`."""
 
-    Raises ImageError where the registry cannot be asked: a champion that is there must not be overlooked.
-    """
-    reference = f"{repository}:{CHAMPION}"
-    found = _docker("buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", reference)
-    if found.returncode == 0:
-        manifest = json.loads(found.stdout)
-        images = manifest.get("manifests", [])
-        # Older versions of buildx set a tag on an index of their own around the one image that they were given.
-        return f"{repository}@{images[0]['digest'] if len(images) == 1 else manifest['digest']}"
-    if f"{reference}: not found" in found.stderr:
-        return ""
-    raise ImageError(f"{reference} cannot be looked up ({_last_line(found)})")
+    push: str = ""  # the repository to push it to
+    save: str = ""  # the file to save it in
+    beside: str = ""  # the repository whose champion it will be compared with, where it is not pushed
+    tag: str = ""  # empty: the model's version
+    cache: str = ""
 
 
-def make(root: Path, push: str, tag: str, cache: str) -> str:
-    """Builds the image of the project in `root`, notes it in .mlops/image.json, and returns one line on it."""
+def make(root: Path, wanted: Wanted) -> list[str]:
+    """Builds the image of the project in `root`, notes it in .mlops/image.json, and returns what to say of it."""
     note = root / ".mlops" / "image.json"
     note.unlink(missing_ok=True)
     card, description = read_card(root)
     python = (root / ".python-version").read_text().strip()
-    repository, tag = checked_repository(push) if push else card.name, tag or card.version
+    repository, tag = checked(wanted.push) if wanted.push else card.name, wanted.tag or card.version
     if not TAG.fullmatch(tag):
         raise ImageError(f"--tag {tag}: a tag has letters, digits, dots, dashes and underscores, at most 128")
     check_docker()
-    image = f"{repository}:{tag}"
-    if cache and _driver() == "docker":
-        cache = ""  # it keeps its layers itself, and can export none
+    image, push = f"{repository}:{tag}", bool(wanted.push)
+    # The engine's own builder keeps its layers itself and can export none, and can attach nothing to an image.
+    able = _driver() != "docker"
     with tempfile.TemporaryDirectory() as folder:
         metadata = Path(folder, "metadata.json")
-        options = arguments_of_build(card, python, image, bool(push), cache)
+        options = arguments_of_build(card, python, image, push, wanted.cache if able else "", push and able)
         options += [f"--label={key}={value}" for key, value in labels(card, description, os.environ).items()]
         build(image, [*options, f"--metadata-file={metadata}"], root)
         digest = json.loads(metadata.read_text()).get("containerimage.digest", "") if push else ""
+    said = []
     if push:
         if not digest:
             raise ImageError(f"{image} was pushed, but buildx did not say under which digest; use a newer buildx")
-        made = {"image": f"{repository}@{digest}", "id": digest, "champion": champion(repository)}
-        line = f"Pushed {image}, {digest}."
+        pushed = f"{repository}@{digest}"
+        made = {"image": pushed, "id": digest, "repository": repository, "champion": champion(repository)}
+        said.append(f"Pushed {image}, {digest}.")
+        if not able:
+            said.append("Without SBOM and provenance: this builder cannot attach them (docker buildx create --use).")
     else:
-        identifier, size = _docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).stdout.split()
-        made = {"image": image, "id": identifier, "champion": ""}
-        line = f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim."
+        identifier, size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).stdout.split()
+        found = look_up(checked(wanted.beside)) if wanted.beside else Found("")
+        made = {"image": image, "id": identifier, "repository": "", "champion": found.image}
+        said.append(f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim.")
+        if found.why:
+            said.append(f"The champion of {wanted.beside} cannot be seen from here ({found.why}).")
+    if wanted.save:
+        if (done := docker("save", "--output", wanted.save, image)).returncode:
+            raise ImageError(f"{image} cannot be saved in {wanted.save} ({last_line(done)})")
+        said.append(f"Saved it in {wanted.save}.")
     note.parent.mkdir(exist_ok=True)
     note.write_text(json.dumps(made, indent=2) + "\n")
-    return line
+    return said
 
 
 def _driver() -> str:
     """How the current builder of buildx works, such as docker or docker-container."""
-    found = re.search(r"^Driver:\s*(\S+)", _docker("buildx", "inspect").stdout, re.MULTILINE)
+    found = re.search(r"^Driver:\s*(\S+)", docker("buildx", "inspect").stdout, re.MULTILINE)
     return found[1] if found else ""
-
-
-def _docker(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True, errors="replace")
-
-
-def _last_line(done: "subprocess.CompletedProcess[str]") -> str:
-    return (done.stderr.strip().splitlines() or ["no message"])[-1]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m pipeline.image", description="Build the image that serves bundle/."
     )
-    parser.add_argument("--push", default="", metavar="REPOSITORY", help="push there, such as ghcr.io/owner/project")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--push", default="", metavar="REPOSITORY", help="push there, such as ghcr.io/owner/project")
+    where.add_argument("--save", default="", metavar="FILE", help="save it there, as `docker load` reads it")
+    parser.add_argument(
+        "--beside", default="", metavar="REPOSITORY", help="where the champion lies that it will be compared with"
+    )
     parser.add_argument("--tag", default="", help="instead of the model's version")
     parser.add_argument(
         "--cache", default="", metavar="REFERENCE", help="an image of the registry that keeps the layers between builds"
     )
-    given = parser.parse_args(argv)
+    wanted = Wanted(**vars(parser.parse_args(argv)))
     try:
-        line = make(Path.cwd(), given.push, given.tag, given.cache)
+        said = make(Path.cwd(), wanted)
     except (BundleError, SettingsError, ImageError, OSError) as error:
         console.print(f"Cannot build the image: {error}", style="red", markup=False)
         return 3
-    console.print(line, markup=False)
+    for line in said:
+        console.print(line, markup=False)
     return 0
 
 

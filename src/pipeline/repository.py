@@ -1,0 +1,89 @@
+"""The repository of the project's images in a registry: its name, and which of its images is the champion."""
+
+import json
+import re
+import subprocess
+from typing import NamedTuple
+
+CHAMPION = "champion"
+REPOSITORY = re.compile(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)+")
+SEPARATORS = re.compile(r"[._-]+")
+# What registries say of a repository that is not there, or that this token shall not know of.
+UNSEEN = re.compile(r"name unknown|name_unknown|denied|unauthorized|forbidden|\b40[13]\b", re.IGNORECASE)
+
+
+class ImageError(RuntimeError):
+    """The image cannot be built, looked up or moved; the message says why and what to do."""
+
+
+class Found(NamedTuple):
+    image: str  # by digest; empty: there is none
+    why: str = ""  # the registry would not say; empty: it did
+
+
+def checked(given: str) -> str:
+    """A repository's name as registries want it: in lower case, with separators of GitHub's that they refuse replaced.
+
+    Raises ImageError where it is no repository, or names a tag.
+    """
+    registry, *path = given.lower().split("/")
+    repository = "/".join([registry, *(SEPARATORS.sub(_separator, part).strip("._-") for part in path)])
+    if not REPOSITORY.fullmatch(repository):
+        raise ImageError(f"{given}: give registry and path without a tag, as in ghcr.io/owner/project")
+    return repository
+
+
+def _separator(found: re.Match[str]) -> str:
+    return found[0] if found[0] in (".", "_", "__") or set(found[0]) == {"-"} else "-"
+
+
+def champion(repository: str) -> str:
+    """The image, by digest, behind the tag champion of a repository; empty where there is no such tag.
+
+    Raises ImageError where the registry cannot be asked: a champion that is there must not be overlooked.
+    """
+    found = look_up(repository)
+    if found.why:
+        raise ImageError(f"{repository}:{CHAMPION} cannot be looked up ({found.why})")
+    return found.image
+
+
+def look_up(repository: str) -> Found:
+    """Likewise, for those who may not be allowed to see it: then `why` says what the registry answered.
+
+    Raises ImageError where the registry does not answer.
+    """
+    reference = f"{repository}:{CHAMPION}"
+    done = docker("buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", reference)
+    if done.returncode == 0:
+        manifest = json.loads(done.stdout)
+        images = manifest.get("manifests", [])
+        # Older versions of buildx set a tag on an index of their own around the one image that they were given.
+        return Found(f"{repository}@{images[0]['digest'] if len(images) == 1 else manifest['digest']}")
+    if f"{reference}: not found" in done.stderr:
+        return Found("")
+    if UNSEEN.search(last_line(done)):
+        return Found("", last_line(done))
+    raise ImageError(f"{reference} cannot be looked up ({last_line(done)})")
+
+
+def point(image: str, version: str) -> None:
+    """Sets the tag champion on an image that is named by digest, and a tag that keeps it findable by its version.
+
+    Raises ImageError where the registry refuses, or where the tag stands for something else afterwards.
+    """
+    repository = image.partition("@")[0]
+    tags = [f"--tag={repository}:{tag}" for tag in (CHAMPION, f"{CHAMPION}-{version}")]
+    done = docker("buildx", "imagetools", "create", *tags, image)
+    if done.returncode:
+        raise ImageError(f"the tag {CHAMPION} cannot be set on {image} ({last_line(done)})")
+    if (found := champion(repository)) != image:
+        raise ImageError(f"{repository}:{CHAMPION} is {found or 'gone'} although it was just set on {image}")
+
+
+def docker(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True, errors="replace")
+
+
+def last_line(done: "subprocess.CompletedProcess[str]") -> str:
+    return (done.stderr.strip().splitlines() or ["no message"])[-1]
