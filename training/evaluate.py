@@ -1,21 +1,18 @@
 """How good the model is on the held-out part: metrics, pictures, and the quality gate."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from sklearn import metrics as m
 from sklearn.calibration import CalibrationDisplay
 
-from pipeline.settings import METRICS, Quality, Task
+from pipeline import settings
+from pipeline.quality import Quality
+from pipeline.settings import METRICS, Task
 
 Array = np.ndarray[Any, Any]
-
-
-class QualityVerdict(NamedTuple):
-    passed: bool
-    sentence: str
 
 
 def classification_metrics(
@@ -87,22 +84,22 @@ def regression_curves(truth: Array, predicted: Array) -> dict[str, Figure]:
 
 
 def judge(
-    task: Task, metrics: Mapping[str, float], champion: Mapping[str, float] | None, quality: Quality
-) -> QualityVerdict:
+    task: Task, metrics: Mapping[str, float], champion: Mapping[str, float] | None, quality: settings.Quality
+) -> Quality:
     """The quality gate: the floor of pipeline.toml, and no worse than the champion by more than the tolerance."""
     name, value = quality.metric, metrics[quality.metric]
     sign, bound = (1, "floor") if METRICS[task][name] else (-1, "ceiling")
     if not sign * value >= sign * quality.floor:  # so that NaN fails
-        return QualityVerdict(
+        return Quality(
             False, f"{name} is {value:.4g}, {abs(value - quality.floor):.4g} beyond the {bound} of {quality.floor:g}"
         )
     if champion is None or name not in champion:
-        return QualityVerdict(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; no champion to compare with)")
+        return Quality(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; no champion to compare with)")
     loss = sign * (champion[name] - value)
     if loss > quality.tolerance:
-        return QualityVerdict(
+        return Quality(
             False,
             f"{name} is {value:.4g}, {loss:.4g} worse than the champion's {champion[name]:.4g} "
             f"(tolerance {quality.tolerance:g})",
         )
-    return QualityVerdict(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; champion {champion[name]:.4g})")
+    return Quality(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; champion {champion[name]:.4g})")

@@ -1,8 +1,9 @@
 """Makes the candidate the champion, if a verdict says that this very candidate passed.
 
-    python -m training.promote [--verdict reports/verdict.json] [--image REFERENCE]
+    python -m training.promote [--verdict reports/verdict.json] [--image REFERENCE [--replaces REFERENCE]] [--retrained]
 
-Exit code 0: promoted, and read back; 1: the verdict does not allow it; 3: could not be done.
+Exit code 0: promoted, and read back; 1: it is not allowed, and the last line says why; 3: could not be done.
+With --retrained, 0 as well where pipeline.toml leaves promotion to a person.
 """
 
 import argparse
@@ -10,25 +11,24 @@ import sys
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from perf.arm import ArmError
 from perf.report import Report, ReportError, read_verdict
-from pipeline import command
+from pipeline import command, repository
+from pipeline.repository import ImageError
 from pipeline.settings import SettingsError, load_settings
-from training import registry
+from training import production, registry
+from training.production import Refused
 
 
-class Refused(ValueError):
-    """The verdict does not allow this candidate to be promoted."""
-
-
-def promote(client: MlflowClient, name: str, verdict: Report, image: str) -> str:
-    """Moves the alias and tags the version with what was measured; returns the version that the alias then names."""
+def allowed(client: MlflowClient, name: str, verdict: Report) -> ModelVersion:
+    """The candidate, if the verdict is on it and is a pass. Raises Refused."""
     candidate = registry.find(client, name, registry.CANDIDATE)
     if candidate is None:
         raise Refused(f"{name} has no candidate; run `make train`")
-    version = str(candidate.version)
-    judged = verdict.candidate
+    version, judged = str(candidate.version), verdict.candidate
     if verdict.outcome != "pass":
         raise Refused(f"the verdict on {name} version {judged.version} is {verdict.outcome}: {verdict.headline}")
     if (judged.name, judged.version) != (name, version):
@@ -36,25 +36,65 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str) -> str
             f"the verdict is on {judged.name} version {judged.version}, but the candidate is {name} version {version}; "
             "run `make perf`"
         )
-    tags = {"verdict": verdict.outcome, "p95_ms": f"{verdict.p95_ms:.3f}", "image": image or judged.image}
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
-    client.set_registered_model_alias(name, registry.CHAMPION, version)
+    return candidate
+
+
+def check_replaced(image: str, replaces: str) -> None:
+    """Whether the champion of the registry is still the one that the candidate was compared with.
+
+    So a run that was started again, or overtaken, puts no older model over a newer one. Raises Refused or ImageError.
+    """
+    now = repository.champion(image.partition("@")[0])
+    if now not in (replaces, image):
+        raise Refused(
+            f"the champion is {now or 'none'} now, but the candidate was judged beside {replaces or 'none'}; run all "
+            "jobs again to judge it beside the champion of today"
+        )
+
+
+def promote(client: MlflowClient, name: str, verdict: Report, image: str, replaces: str | None) -> str:
+    """Moves alias and image tag and notes what was measured; returns the version that the alias then names."""
+    candidate = allowed(client, name, verdict)
+    image = image or verdict.candidate.image
+    if production.in_registry(image):
+        if replaces is not None:
+            check_replaced(image, replaces)
+        production.verify(image, candidate)
+    champion = registry.find(client, name, registry.CHAMPION)
+    tags = {
+        "verdict": verdict.outcome,
+        "p95_ms": f"{verdict.p95_ms:.3f}",
+        "image": image,
+        "promoted_at": production.when(),
+        "promoted_by": production.who(),
+    }
+    if champion is not None and champion.version != candidate.version:
+        tags["replaced"] = str(champion.version)
+    production.move(client, candidate, image, tags)
     return str(client.get_model_version_by_alias(name, registry.CHAMPION).version)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.promote", description=__doc__.split("\n")[0])
     parser.add_argument("--verdict", type=Path, default=Path("reports/verdict.json"))
     parser.add_argument("--image", default="", help="the reference, by digest, under which the image can be pulled")
-    arguments = parser.parse_args()
+    parser.add_argument(
+        "--replaces", default=None, metavar="REFERENCE", help="promote only if this is the champion (empty: if none is)"
+    )
+    parser.add_argument("--retrained", action="store_true", help="ask [retraining] of pipeline.toml for permission")
+    arguments = parser.parse_args(argv)
     try:
-        name = load_settings().project.name
-        version = promote(registry.connect(name), name, read_verdict(arguments.verdict), arguments.image)
+        settings = load_settings()
+        if arguments.retrained and not settings.retraining.promote:
+            print("Not promoted: pipeline.toml says [retraining] promote = false. Next: run the workflow Pipeline")
+            return 0
+        name = settings.project.name
+        client = registry.connect(name)
+        version = promote(client, name, read_verdict(arguments.verdict), arguments.image, arguments.replaces)
     except Refused as refusal:
         print(f"Not promoted: {refusal}", file=sys.stderr)
         return 1
-    except (SettingsError, ReportError, MlflowException) as error:
+    except (SettingsError, ReportError, MlflowException, ImageError, ArmError) as error:
         print(f"Cannot promote: {registry.complaint(error)}", file=sys.stderr)
         return 3
     print(f"Promoted: {name}@{registry.CHAMPION} is version {version}. Next: make serve")

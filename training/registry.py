@@ -28,8 +28,11 @@ def complaint(error: Exception) -> str:
     """What an error says; of MLflow's, also where MLflow is, in one line and without a password."""
     if not isinstance(error, MlflowException):
         return str(error)
-    text = f"MLflow at {mlflow.get_tracking_uri()}: {' '.join(str(error).split())}"
-    return re.sub(r"//[^/@\s]+@", "//", text)[:500]
+    return without_password(f"MLflow at {mlflow.get_tracking_uri()}: {' '.join(str(error).split())}")[:500]
+
+
+def without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 def connect(name: str) -> MlflowClient:

@@ -6,6 +6,7 @@
 Exit code 0: registered; 1: the quality gate refused the model; 3: could not run, and the last line says why.
 """
 
+import argparse
 import importlib.metadata
 import platform
 import shutil
@@ -35,14 +36,15 @@ import model
 from pipeline import bundle as bundles
 from pipeline import command
 from pipeline import contract as contracts
+from pipeline import quality as quality_json
 from pipeline.bundle import Card
 from pipeline.columns import DeriveError, arrays, derived
 from pipeline.contract import Contract, Field
+from pipeline.quality import Quality
 from pipeline.settings import Settings, SettingsError, Task, load_settings
 from pipeline.transformer import records
 from training import evaluate, export, registry, rival
 from training.dataset import DataError, Dataset, read
-from training.evaluate import QualityVerdict
 from training.export import Exported
 from training.fit import EstimatorError, answer, fit
 
@@ -68,9 +70,14 @@ class Evaluation(NamedTuple):
     figures: dict[str, Figure]
 
 
-def train(settings: Settings, root: Path) -> bool:
-    """Runs the whole of training in the project `root`; False where the quality gate refuses the model."""
+def train(settings: Settings, root: Path, trial: str) -> bool:
+    """Runs the whole of training in the project `root`; False where the quality gate refuses the model.
+
+    `trial`: what it is a trial of, such as a pull request, which shall leave the alias candidate alone; or empty.
+    """
     name, git = settings.project.name, registry.git_sha(root)
+    verdict = root / "reports" / "quality.json"
+    verdict.unlink(missing_ok=True)
     with step("read the data"):
         dataset = read(settings.data, settings.training.holdout)
     with step("connect to MLflow"):
@@ -87,6 +94,7 @@ def train(settings: Settings, root: Path) -> bool:
 
         quality = _judge(settings, dataset, evaluation, client, champion)
         mlflow.set_tag("quality", "pass" if quality.passed else "fail")
+        quality_json.write(verdict, quality)
         if not quality.passed:
             console.print(f"[red]Quality gate: fail.[/red] {quality.sentence}. Not registered; bundle/ is as it was.")
             return False
@@ -100,6 +108,7 @@ def train(settings: Settings, root: Path) -> bool:
             signature = infer_signature(dataset.frame, pipeline.predict(dataset.frame.head(50)))
             uri = registry.log_model(pipeline, signature, dataset.frame[dataset.held_out].head(3))
             tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence}
+            tags |= {"trial": trial} if trial else {}
             version = str(registry.create_version(client, name, uri, run_id, tags).version)
         with step("write the bundle"):
             contract = _contract(signature.inputs.to_dict(), dataset, pipeline, settings.data.task, evaluation.classes)
@@ -110,15 +119,18 @@ def train(settings: Settings, root: Path) -> bool:
             }
             card = _card(settings, dataset, evaluation, exported, files)
             card = msgspec.structs.replace(card, version=version, run_id=run_id, git_sha=git)
+            client.set_model_version_tag(name, version, "bundle_sha256", card.bundle_sha256)
             bundles.write(root / "bundle", files, card)
             _log_snapshot(root)
 
     # Last, so that a run that is killed on the way leaves the aliases as they were.
-    client.set_registered_model_alias(name, registry.CANDIDATE, version)
+    if not trial:
+        client.set_registered_model_alias(name, registry.CANDIDATE, version)
     agreement = (
         f"differs from scikit-learn by {exported.difference:.1e} at most, " if exported.runtime == "onnx" else ""
     )
-    console.print(f"Registered {name} version [bold]{version}[/bold], alias {registry.CANDIDATE}.")
+    named = f"a trial ({escape(trial)}), no candidate" if trial else f"alias {registry.CANDIDATE}"
+    console.print(f"Registered {name} version [bold]{version}[/bold], {named}.")
     console.print(f"Wrote bundle/ ({exported.runtime}; {agreement}sha256 {card.bundle_sha256[:12]}).")
     return True
 
@@ -137,7 +149,7 @@ def _evaluate(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> Evalu
 
 def _judge(
     settings: Settings, dataset: Dataset, evaluation: Evaluation, client: MlflowClient, version: ModelVersion | None
-) -> QualityVerdict:
+) -> Quality:
     against = None
     if version is not None:
         truth = dataset.target[dataset.held_out].to_numpy()
@@ -248,9 +260,12 @@ def _log_snapshot(root: Path) -> None:
         mlflow.log_artifacts(folder, registry.SNAPSHOT)
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--trial", default="", metavar="OF", help="a pull request, say: do not call it the candidate")
+    trial = parser.parse_args(argv).trial[:200]
     try:
-        return 0 if train(load_settings(), Path.cwd()) else 1
+        return 0 if train(load_settings(), Path.cwd(), trial) else 1
     except (SettingsError, DataError, DeriveError, EstimatorError, MlflowException) as error:
         console.print(f"[red]Cannot train:[/red] {escape(registry.complaint(error))}")
         return 3

@@ -70,6 +70,10 @@ class Quality(Section):
     tolerance: float = Field(ge=0)
 
 
+class Retraining(Section):
+    promote: bool
+
+
 class Serving(Section):
     unknown_fields: Literal["reject", "ignore"]
     max_rows: PositiveInt
@@ -112,6 +116,7 @@ class Settings(BaseSettings):
     data: Data
     training: Training
     quality: Quality
+    retraining: Retraining
     serving: Serving
     perf: Perf
 

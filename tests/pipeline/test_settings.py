@@ -24,6 +24,8 @@ holdout = 0.2
 metric = "roc_auc"
 floor = 0.5
 tolerance = 0.1
+[retraining]
+promote = true
 [serving]
 unknown_fields = "reject"
 max_rows = 10

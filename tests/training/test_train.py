@@ -113,7 +113,7 @@ def _train(
         with monkeypatch.context() as patch:
             for name, value in settings.items():
                 patch.setenv(name, value)
-            code = main()
+            code = main([])
         return code, capsys.readouterr().out
 
     return call
@@ -229,7 +229,7 @@ from training.train import main
 def attempt(seconds):
     child = os.fork()
     if child == 0:
-        os._exit(main())
+        os._exit(main([]))
     started = time.monotonic()
     while seconds is None or time.monotonic() - started < seconds:
         done, status = os.waitpid(child, os.WNOHANG)
