@@ -5,6 +5,7 @@ stranger's pull request), so all of that goes into code spans or code blocks, wh
 nothing.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
@@ -17,6 +18,8 @@ ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "⛔",
 MARKER = "<!-- perf-gate:predict -->"  # by which a later run finds its comment
 MAX_BYTES = 60_000  # GitHub takes comments of 65,536 characters
 SHOWN_ROUNDS = 40
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&vert;", "$": "<span>$</span>"}  # $: of a formula
+LINKED = re.compile(r"[@#]|:(?=//)|www(?=\.)|gh(?=-)", re.IGNORECASE)  # what GitHub makes links of, escaped or not
 
 
 def quoted(text: str, limit: int = 200) -> str:
@@ -38,8 +41,8 @@ def _visible(text: str) -> str:
 
 def markdown(report: Report) -> str:
     """report.md: the summary of a step and the comment on a pull request."""
-    first = f"### {ICONS[report.outcome]} Performance gate: {_sentence(report.headline)}"
-    next_step = f"**Next:** {_sentence(report.next)}"
+    first = f"### {ICONS[report.outcome]} Performance gate: {sentence(report.headline)}"
+    next_step = f"**Next:** {sentence(report.next)}"
     shown = [
         *([_table(report)] if report.criteria else []),
         *([_measured(report)] if report.rounds else []),
@@ -58,13 +61,11 @@ def markdown(report: Report) -> str:
     return text
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
     """Our own words, which may carry a few of somebody else's: nothing in them is markup, a link or a mention."""
     line = " ".join(_visible(text).split())
-    safe = "".join(f"&#{ord(c)};" if c in "&<>|" else f"\\{c}" if c in "\\`*_[]~!" else c for c in line)
-    for start in ("@", "#", "://", "www."):  # GitHub makes links of these whatever is escaped, but not past a space
-        safe = safe.replace(start, f"{start[0]}\N{ZERO WIDTH SPACE}{start[1:]}")
-    return safe
+    safe = "".join(ENTITIES.get(c) or (f"\\{c}" if c in "\\`*_[]~!" else c) for c in line)
+    return LINKED.sub("\\g<0>\N{ZERO WIDTH SPACE}", safe)
 
 
 def who(arm: Arm | None) -> str:
@@ -86,7 +87,7 @@ def _table(report: Report) -> str:
 
 def _cells(row: Criterion, paired: bool) -> list[str]:
     gated = row.outcome != "info"
-    name = f"**{_sentence(row.name)}**" if gated else _sentence(row.name)
+    name = f"**{sentence(row.name)}**" if gated else sentence(row.name)
     both = [amount(row.baseline, row.unit)] if paired else []
     change = [percent(row.change)] if paired else []
     return [name, *both, amount(row.candidate, row.unit), *change, span(row), bound(row), ICONS[row.outcome]]
@@ -108,7 +109,7 @@ def _measured(report: Report) -> str:
 
 
 def _listed(texts: Sequence[str]) -> str:
-    return "\n".join(f"- {_sentence(text)}" for text in texts)
+    return "\n".join(f"- {sentence(text)}" for text in texts)
 
 
 def _folded(title: str, body: str) -> str:
@@ -126,7 +127,7 @@ def _round(r: Round) -> str:
     base = r.baseline.p95 if r.baseline else None
     change = r.candidate.p95 / base - 1 if r.candidate.p95 and base else None
     cells = [str(r.number), amount(base, "ms"), amount(r.candidate.p95, "ms"), percent(change)]
-    return "| " + " | ".join([*cells, f"dropped: {_sentence(r.dropped)}" if r.dropped else ""]) + " |"
+    return "| " + " | ".join([*cells, f"dropped: {sentence(r.dropped)}" if r.dropped else ""]) + " |"
 
 
 PAIRED = """Both services run at the same time and are restarted before each round. Each request goes to both, in random
