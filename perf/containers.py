@@ -78,6 +78,9 @@ class AttachedArm(ContainerArm):
     def start(self) -> None:
         port = self.source.removeprefix("service:")
         found = docker("ps", "--quiet", "--filter", f"publish={port}").split()
+        if not found and (ended := _ended(port)):
+            self._container = ended
+            raise self.error("ended as soon as it was started")
         if len(found) != 1:
             raise ArmError(f"{len(found)} running containers publish port {port}; the {self.role} should be the one.")
         self._container = found[0]
@@ -115,6 +118,14 @@ def docker(*arguments: str) -> str:
         words = " ".join(line for line in done.stderr.splitlines() if "--help" not in line).split() or ["no message"]
         raise ArmError(f"`docker {arguments[0]}` failed: {' '.join(words)[-300:]}", done.stderr[-2000:])
     return done.stdout + (done.stderr if arguments[0] == "logs" else "")
+
+
+def _ended(port: str) -> str:
+    """The newest container that published a port while it ran; empty where there is none."""
+    for container in docker("ps", "--quiet", "--all", "--filter", "status=exited").split():
+        if f'"HostPort":"{port}"' in docker("inspect", "--format", "{{json .HostConfig.PortBindings}}", container):
+            return container
+    return ""
 
 
 def missing(image: str) -> str:

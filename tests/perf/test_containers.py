@@ -120,6 +120,22 @@ def test_a_port_that_nobody_publishes_is_an_error(engine: None, tmp_path: Path) 
         arm(f"service:{port}", "candidate", {}, UNPINNED, tmp_path).start()
 
 
+def test_a_service_that_ended_at_once_shows_its_last_lines(standin_image: str, tmp_path: Path) -> None:
+    """A workflow's service container that crashed as it was started is found by its port all the same."""
+    port = free_port()
+    container = run_docker(
+        *("run", "--detach", "--env", "HOST=0.0.0.0", "--env", "PORT=8000", "--env", "WEB_CONCURRENCY=1"),
+        *("--env", "MLOPS_FAULT_CRASH=1", "--publish", f"127.0.0.1:{port}:8000", standin_image),
+    ).strip()
+    try:
+        run_docker("wait", container)
+        with pytest.raises(ArmError, match="ended as soon as it was started") as error:
+            arm(f"service:{port}", "candidate", {}, UNPINNED, tmp_path).start()
+        assert "as it was told" in error.value.log
+    finally:
+        run_docker("rm", "--force", container)
+
+
 def test_the_gate_compares_an_image_with_a_service(
     gate: Callable[..., "subprocess.Popen[str]"], standin_image: str, service: tuple[str, int], tmp_path: Path
 ) -> None:
