@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup train serve locust image perf promote pipeline demo test lint format lock up down
+.PHONY: help setup train serve locust image perf promote rollback restore comment issue template-update pipeline demo test lint format lock up down
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -34,7 +34,7 @@ setup: $(VENV)/.dev ## install everything for development, and the commit hook i
 # --- The stages
 
 train: $(VENV)/.train ## train, evaluate, register the candidate, write bundle/
-	@$(run) training.train
+	@$(run) training.train $(if $(TRIAL),--trial "$(TRIAL)")
 
 bundle/card.json:
 	@$(MAKE) train
@@ -54,11 +54,16 @@ perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate b
 	@$(run) training.champion
 	@$(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
 
-image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path TAG=… CACHE=…: push it)
-	@$(run) pipeline.image $(if $(PUSH),--push $(PUSH) $(if $(TAG),--tag $(TAG)) $(if $(CACHE),--cache $(CACHE)))
+option = $(if $($(1)),--$(2) "$($(1))")
+image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path: push it, SAVE=file: save it)
+	@$(run) pipeline.image $(call option,PUSH,push) $(call option,SAVE,save) $(call option,BESIDE,beside) \
+	  $(call option,TRIAL,tag) $(call option,CACHE,cache)
 
 promote: $(VENV)/.train ## make the candidate the champion, if it passed
-	@$(run) training.promote
+	@$(run) training.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)") $(if $(RETRAINED),--retrained)
+
+rollback: $(VENV)/.train ## go back to an earlier champion (TO=version, or the previous one; REASON="why")
+	@$(run) training.rollback --to "$${TO:-previous}" --reason "$$REASON"
 
 pipeline: train perf promote ## all of it: train, register, serve, load-test, judge, promote
 
@@ -73,6 +78,20 @@ up: image ## start the service (port 8000) and MLflow's pages (port 5001) in con
 
 down: ## stop them
 	@docker compose down
+
+# --- For the workflows
+
+restore: $(VENV)/.train ## (workflows) bring the MLflow store of the cache in line with the registry's champion
+	@$(run) training.restore --repository "$(REPOSITORY)"
+
+comment: $(VENV)/.perf ## (workflows) write what a run found to its pull request
+	@$(run) perf.comment
+
+issue: $(VENV)/.perf ## (workflows) open, change or close the issue TITLE, as RESULT is failure or success
+	@$(run) perf.issue --title "$$TITLE" --result "$$RESULT"
+
+template-update: $(VENV)/.update ## (workflows) open a pull request with what the template has changed
+	@$(run) pipeline.template_update
 
 # --- Quality of the code
 
