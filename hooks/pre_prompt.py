@@ -9,10 +9,11 @@ import fnmatch
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 SETTINGS = "cookiecutter.json"
@@ -128,14 +129,21 @@ def replace_by_layout(copy: Path) -> None:
         )
     target = Path(tempfile.mkdtemp(dir=copy.parent))
     lay_out(copy, target)
+    handler = {"onexc" if sys.version_info >= (3, 12) else "onerror": _delete_anyway}
     for path in copy.iterdir():
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
+            shutil.rmtree(path, **handler)
         else:
             path.unlink()
     for path in target.iterdir():
         path.rename(copy / path.name)
     target.rmdir()
+
+
+def _delete_anyway(delete: Callable[[str], object], path: str, _error: object) -> None:
+    """Git makes its objects read-only, and Windows deletes no such file."""
+    Path(path).chmod(stat.S_IWRITE)
+    delete(path)
 
 
 def main(arguments: list[str]) -> int:

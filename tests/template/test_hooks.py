@@ -1,6 +1,8 @@
 """The hooks' functions, called directly."""
 
 import json
+import os
+import stat
 import sys
 from pathlib import Path
 
@@ -56,6 +58,26 @@ def test_the_hook_refuses_a_folder_that_is_no_copy(checkout: Path, run: Run) -> 
     printed = run(sys.executable, "hooks/pre_prompt.py", cwd=checkout, status=1).stdout
     assert "make bake" in printed
     assert tree(checkout) == before
+
+
+def test_a_copy_with_read_only_files_is_replaced(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git's objects are such files, and Windows deletes none before that is changed; so does this stand-in for it."""
+    copy = tmp_path / "tmp" / "cookiecutter-x" / "copy"
+    copy.parent.mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    checkout.rename(copy)
+    unlink = os.unlink
+
+    def as_on_windows(path: str, *, dir_fd: int | None = None) -> None:
+        if not os.stat(path, dir_fd=dir_fd).st_mode & stat.S_IWRITE:
+            raise PermissionError(path)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", as_on_windows)
+    pre_prompt.replace_by_layout(copy)
+    assert {path.name for path in copy.iterdir()} == {"cookiecutter.json", "hooks", FOLDER}
 
 
 def test_nothing_tracked_is_an_error(tmp_path: Path, run: Run) -> None:
@@ -128,6 +150,7 @@ def test_hooks_need_nothing_but_python(hook: str) -> None:
         "pathlib",
         "re",
         "shutil",
+        "stat",
         "subprocess",
         "sys",
         "tempfile",
