@@ -3,7 +3,7 @@ OUT ?= .cache/bake
 template_environment := $(VENV)/.template
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch bench-serving
+.PHONY: bake template-branch release-notes bench-serving act-runner test-act
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -31,5 +31,16 @@ template-branch: $(bin)/uv ## commit the laid-out template of HEAD to the branch
 	git update-ref refs/heads/template "$$commit"; \
 	echo "Branch template: $$(git log -1 --format='%h %s' "$$commit")"
 
+release-notes: $(bin)/uv ## print what CHANGELOG.md says of a version, if it may be released (VERSION=v1.2.0)
+	@$(run) release.notes "$$VERSION"
+
 bench-serving: bundle/card.json $(VENV)/.train ## the service against the tutorial's way, side by side (needs wrk)
 	@$(run) benchmarks.serving.run
+
+# --- The workflows, run for real without GitHub
+
+act-runner: ## build the image of act's runner, local/act-runner
+	@docker build --quiet --tag local/act-runner tests/template/act/runner
+
+test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make act-runner)
+	@$(run) pytest tests/template/act

@@ -82,7 +82,8 @@ def _run(environment: dict[str, str]) -> Run:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         assert done.returncode == status, f"{command}: exit status {done.returncode}\n{done.stdout}"
         return done
@@ -153,7 +154,8 @@ def _bake(repository: Path, environment: dict[str, str], tmp_path_factory: pytes
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
         )
         return Baked(done.returncode, done.stdout, output)
 
@@ -164,6 +166,13 @@ def _bake(repository: Path, environment: dict[str, str], tmp_path_factory: pytes
 def _default(bake: Bake) -> Path:
     """The project that the default answers give. Read only."""
     return bake().project
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leaves the workflows under act to `make test-act`: they take longer than all other tests together."""
+    act = Path(__file__).parent / "act"
+    named = any(Path(argument.split("::")[0]).resolve().is_relative_to(act) for argument in config.args)
+    return True if collection_path == act and not named else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
