@@ -128,3 +128,14 @@ def test_no_token_of_github_goes_to_another_registry() -> None:
     text = (FOLDER / "pipeline.yml").read_text() + (FOLDER / "rollback.yml").read_text()
     passwords = set(re.findall(r'(?:password|TRIVY_PASSWORD): "?(\$\{\{.*?\}\})', text))
     assert passwords == {"${{ vars.REGISTRY && (secrets.REGISTRY_PASSWORD || 'none') || github.token }}"}
+
+
+def test_the_comment_follows_the_pipeline_by_its_name() -> None:
+    """A workflow that was renamed would never be commented on again, and nothing would say so."""
+    (trigger,) = workflow("comment.yml")[True].values()  # YAML reads `on` as true
+    assert trigger == {"workflows": [PIPELINE["name"]], "types": ["completed"]}
+    assert workflow("comment.yml")["jobs"]["comment"]["permissions"] == {
+        "actions": "read",
+        "contents": "read",
+        "pull-requests": "write",
+    }

@@ -16,7 +16,7 @@ import pytest
 from perf.verdict import read_verdict
 from tests.conftest import run
 from tests.perf.github_server import zipped
-from tests.template.act.conftest import Ended, Place
+from tests.template.act.place import Ended, Place
 
 MAIN = {"ref": "refs/heads/main"}
 PROMOTED = dict.fromkeys(("checks", "image", "load-test", "promote", "scan", "train"), "success")
@@ -101,23 +101,36 @@ def test_a_model_below_the_floor_is_red_before_any_image(second: tuple[Ended, st
     quality = json.loads((baked.artifact("quality") / "quality.json").read_text())
     assert quality["passed"] is False
     assert "beyond the floor of 0.99" in quality["sentence"]
+    assert f"❌ Quality gate: {quality['sentence']}." in ended.printed  # the step's summary
     assert baked.champion() == second[1]
 
 
 def test_a_service_that_never_gets_ready_is_red_with_its_log(second: tuple[Ended, str], baked: Place) -> None:
-    """(e) What its container wrote is in the report, and nothing is promoted."""
+    """(e) What its container wrote is in the report; here on a pull request of the repository's own, which is a try."""
     ready = """return _json(b'{"status":"ready"}')"""
     never = """app.logger.error("no database")\n        return Response("not yet", status=503)"""
     with baked.changed("serving/app.py", ready, never):
-        ended = baked.run("push", payload=MAIN)
+        ended = baked.run("pull_request", payload=pull_request(baked.repository, baked.repository))
     assert ended.status == 1, ended.printed
     assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
+    assert f"Pushed {baked.images}:try-7" in ended.said("Build the image")
     report = (baked.artifact("reports") / "report.md").read_text()
     assert report.startswith(
         "### ⛔ Performance gate: could not run: The candidate (service:8001) was not ready after 30 s"
     )
     assert "no database" in report
     assert report.splitlines()[0] in ended.printed  # the step's summary
+    assert baked.champion() == second[1]
+
+
+def test_retraining_that_fails_has_an_issue(second: tuple[Ended, str], baked: Place) -> None:
+    """The same pipeline, called by retrain.yml; a person who sees no push learns of it all the same."""
+    with baked.changed("pipeline.toml", "floor = 0.45", "floor = 0.99"):
+        ended = baked.run("workflow_dispatch", "retrain.yml", payload=MAIN)
+    assert ended.status == 1, ended.printed
+    assert "Opened #50." in ended.said("Open, update or close the issue")
+    (issue,) = baked.github.issues
+    assert issue["title"] == "Retraining failed"
     assert baked.champion() == second[1]
 
 
