@@ -3,7 +3,7 @@ OUT ?= .cache/bake
 template_environment := $(VENV)/.template
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes bench-serving act-runner test-act
+.PHONY: bake template-branch release-notes bench-serving bench-workflow act-runner test-act
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -44,3 +44,6 @@ act-runner: ## build the image of act's runner, local/act-runner
 
 test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make act-runner)
 	@$(run) pytest tests/template/act
+
+bench-workflow: $(VENV)/.dev ## where the minutes of a push go, with the load profile of pipeline.toml (needs the same)
+	@$(run) benchmarks.workflows.minutes
