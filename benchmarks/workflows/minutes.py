@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from tests.perf.github_server import serving
-from tests.template.act.place import Place, serving_registry
+from tests.template.act.place import Place, serving_registry, shorten_tests
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "octocat/cookiecutter-mlops-gate"
@@ -43,6 +43,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch, serving(REPOSITORY) as github:
         checkout, kept, uv = (Path(scratch, name) for name in ("checkout", "kept", "uv"))
         subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
+        shorten_tests(checkout)
         for folder in (kept, uv, storage := Path(scratch, "registry")):
             folder.mkdir()
         with serving_registry(storage) as registry:

@@ -10,6 +10,7 @@ could not be done.
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from pipeline import command
 BRANCH = "template-update"
 TITLE = "Update from the template"
 NAME, EMAIL = "github-actions[bot]", "41898282+github-actions[bot]@users.noreply.github.com"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # cruft prints it in a workflow of GitHub Actions
 LISTED = 100  # conflicts; GitHub takes 65,536 characters
 
 
@@ -42,7 +44,7 @@ def run(*arguments: str, environment: Mapping[str, str] | None = None, given: st
         arguments, check=False, capture_output=True, text=True, errors="replace", env=environment, input=given
     )
     if done.returncode:
-        said = done.stderr.strip() or done.stdout.strip() or "no message"
+        said = COLOUR.sub("", done.stderr).strip() or COLOUR.sub("", done.stdout).strip() or "no message"
         _, framed, message = said.rpartition("╯")  # cruft frames its traceback, and its message follows
         reason = next((line for line in said.splitlines() if "rejected]" in line), said.splitlines()[-1])
         reason = " ".join((message if framed else reason).split())

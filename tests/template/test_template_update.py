@@ -179,7 +179,11 @@ def test_what_is_missing_is_said_in_one_line(project: Path, update: Updating, ru
     for content, variables, sentence in (
         (note, {"GH_TOKEN": ""}, "the secret TEMPLATE_TOKEN of the environment template-update is missing"),
         (note, {"GITHUB_REPOSITORY": ""}, "GITHUB_REPOSITORY must be in the environment"),
-        (note | {"template": "/nowhere"}, {}, " -m cruft` failed: InvalidCookiecutterRepository: Unable to initialize"),
+        (
+            note | {"template": "/nowhere"},
+            {"GITHUB_ACTIONS": "true"},
+            " -m cruft` failed: InvalidCookiecutterRepository: Unable to initialize",
+        ),
         ([], {}, ".cruft.json is not what cruft writes"),
         (None, {}, "there is no .cruft.json"),
     ):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.perf.github_server import serving
-from tests.template.act.place import IMAGE, Place, serving_registry
+from tests.template.act.place import IMAGE, Place, serving_registry, shorten_tests
 from tests.template.conftest import Bake, Run, commit_all
 
 # Enough to tell a service from one that takes three times as long, and no more.
@@ -52,9 +52,7 @@ def _place(registry: str, run: Run, tmp_path_factory: pytest.TempPathFactory) ->
             text, count = re.subn(rf"^{key} = \S+( #.*)?$|^{key} = \[.*$", f"{key} = {value}", text, flags=re.MULTILINE)
             assert count == 1, key
         settings.write_text(text)
-        for path in (checkout / "tests").iterdir():
-            if path.is_dir() and path.name != "model":
-                shutil.rmtree(path)
+        shorten_tests(checkout)
         commit_all(checkout, run)
         return Place(checkout, repository, registry, github, tmp_path_factory.mktemp("kept"), uv)
 

@@ -5,6 +5,7 @@ What act cannot have is replaced by the stand-ins of this folder: see docs/workf
 
 import json
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -114,6 +115,13 @@ class Place:
     def champion(self) -> str:
         """The digest behind the tag champion, as the registry itself says; empty where there is no such tag."""
         return digest(self.registry, self.repository.lower(), "champion")
+
+
+def shorten_tests(checkout: Path) -> None:
+    """Leaves a checkout the shortest of its own tests: these runs are about the workflows."""
+    for path in (checkout / "tests").iterdir():
+        if path.is_dir() and path.name != "model":
+            shutil.rmtree(path)
 
 
 def digest(registry: str, repository: str, tag: str) -> str:
