@@ -43,6 +43,13 @@ def test_what_is_measured_is_what_was_built() -> None:
     )
 
 
+def test_a_service_waits_for_no_health_of_its_own() -> None:
+    """One that never gets ready shall end in a report, and GitHub's runner fails on a container without a health."""
+    for service in JOBS["load-test"]["services"].values():
+        assert '--health-cmd "exit 0"' in service["options"]
+        assert "--no-healthcheck" not in service["options"]
+
+
 def test_only_a_pass_on_main_is_promoted() -> None:
     """Promotion wants main, the checks, the scan, and exit code 0 of the gate; 2 leaves a job that succeeded."""
     promote = JOBS["promote"]
