@@ -60,7 +60,10 @@ def headline(outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str]
     rows = {row.name: row for row in criteria}
     p95 = rows["p95 latency"]
     if outcome == "fail":
-        return "; ".join(_broken(row, sure) for row in criteria if row.outcome == "fail")
+        broken = [_broken(row, sure) for row in criteria if row.outcome == "fail"]
+        # What does not keep up is slow: the reader looks for p95, also where that is not sure enough to decide.
+        slower = p95.outcome == "inconclusive" and p95.limit is not None and (p95.change or 0.0) > p95.limit
+        return "; ".join([*broken, *([_undecided(p95)] if slower else [])])
     if outcome == "pass" and p95.interval is not None and p95.change is not None:
         low, high = p95.interval
         found = f"p95 {percent(p95.change)} (at most {percent(high)})"

@@ -148,6 +148,17 @@ def test_a_broken_absolute_limit_fails(figures: object, broken_row: str, paired:
     assert [row.name for row in judged.criteria if row.outcome == "fail"] == [broken_row]
 
 
+def test_a_slow_candidate_is_called_slow_even_where_throughput_gave_it_away() -> None:
+    """The first line names p95 and by how much, also where a noisy baseline keeps that from deciding by itself."""
+    baseline = [arm_figures(p95, achieved=80.0) for p95 in (2.0, 9.0, 2.0)]
+    rounds = [one_round(arm_figures(23.0, achieved=80.0), b, n) for n, b in enumerate(baseline, 1)]
+    judged = judge(rounds, LIMITS, [3, 5])
+    assert judged.outcome == "fail"
+    assert judged.headline.startswith("80.0/s were answered, the limit is 95/s; p95 +597 % (")
+    alike = [one_round(arm_figures(2.0, achieved=80.0), arm_figures(2.0, achieved=80.0), n) for n in (1, 2, 3)]
+    assert judge(alike, LIMITS, [3, 5]).headline == "80.0/s were answered, the limit is 95/s"
+
+
 def test_a_few_rounds_that_fell_behind_are_no_failure() -> None:
     """Where half of the rounds kept their schedule, nobody knows whose fault the other half is."""
     rounds = [one_round(arm_figures(3.0, achieved=100.0 if n % 2 else 40.0), None, n) for n in range(1, 6)]
