@@ -72,7 +72,7 @@ class Place:
         given = {"GITHUB_REPOSITORY": self.repository, "GITHUB_RUN_ID": str(self.runs), "STANDINS": "/standins"}
         given |= {"GITHUB_API_URL": self.github.url, "GITHUB_SERVER_URL": "https://github.example"}
         # Nothing is copied or compiled anew in each job: libraries are links into the mounted cache.
-        given |= {"UV_LINK_MODE": "symlink", "PYTHONPYCACHEPREFIX": "/standins/compiled"}
+        given |= {"UV_CACHE_DIR": "/uv", "UV_LINK_MODE": "symlink", "PYTHONPYCACHEPREFIX": "/standins/compiled"}
         given_options = [f"--env={key}={value}" for key, value in given.items()]
         given_options += [f"--local-repository={uses}={folder}" for uses, folder in replaced(self.checkout).items()]
         began = time.perf_counter()
@@ -84,7 +84,7 @@ class Place:
                 *("--secret", f"GITHUB_TOKEN={TOKEN}", "--secret", "REGISTRY_PASSWORD=a-password"),
                 *("--actor", "octocat"),
                 *("--concurrent-jobs", "2"),  # on GitHub they have a machine each
-                *("--container-options", f"--volume {self.kept}:/standins --volume {self.uv}:/root/.cache/uv"),
+                *("--container-options", f"--volume {self.kept}:/standins --volume {self.uv}:/uv"),
                 *given_options,
                 *options,
             ],
