@@ -14,20 +14,6 @@ DIGEST = "sha256:" + "9f148854" * 8
 INDEX = "sha256:" + "9bdc1211" * 8
 
 
-@pytest.fixture(name="docker")
-def _docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a `docker` on PATH that is a shell script."""
-
-    def write(script: str) -> None:
-        program = tmp_path / "bin" / "docker"
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(f"#!/bin/sh\n{script}\n")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
-
-    return write
-
-
 @pytest.mark.parametrize(
     ("given", "repository"),
     [
