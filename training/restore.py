@@ -62,7 +62,7 @@ def restore(name: str, found: repository.Found, store: Path) -> Iterator[str]:
             yield f"MLflow's alias champion now names version {card.version}, as the registry does."
             return
         yield f"MLflow does not know the champion, version {card.version}: rebuilt from {found.image}."
-        _rebuild(client, card, folder, found.image)
+        yield from _rebuild(client, card, folder, found.image)
 
 
 def _fetch(folder: Path) -> Iterator[str]:
@@ -122,8 +122,8 @@ def _version_of(client: MlflowClient, card: Card) -> ModelVersion | None:
     return None
 
 
-def _rebuild(client: MlflowClient, card: Card, folder: Path, image: str) -> None:
-    """Registers what an image serves under the version that it had."""
+def _rebuild(client: MlflowClient, card: Card, folder: Path, image: str) -> Iterator[str]:
+    """Registers what an image serves under the version that it had; says what had to go for that."""
     with registry.run(card.name, card.git_sha) as run_id:
         mlflow.set_tags({"rebuilt_from": image, "original_run": card.run_id})
         mlflow.log_metrics(card.metrics)
@@ -133,6 +133,7 @@ def _rebuild(client: MlflowClient, card: Card, folder: Path, image: str) -> None
     tags |= {"rebuilt_from": image, "promoted_at": card.created}
     latest = max((int(v.version) for v in client.search_model_versions(f"name='{card.name}'")), default=0)
     if latest >= int(card.version):  # of another past: its numbers would be taken for this one's
+        yield f"The versions of {card.name} that MLflow had, up to {latest}, are of another past, and were taken out."
         client.delete_registered_model(card.name)
         latest = 0
     for number in range(latest + 1, int(card.version)):  # MLflow counts by itself, so it has to count up to there

@@ -251,6 +251,18 @@ def test_a_lost_store_is_rebuilt_from_the_champions_image(
     assert str(registry.create_version(client, NAME, version.source, version.run_id, {}).version) == "6"
 
 
+def test_versions_of_another_past_are_not_mistaken_for_the_champion(
+    here: Path, client: MlflowClient, laid_out: Path
+) -> None:
+    """A store that counted anew has a version of that number, but of another model; that it goes is said."""
+    client.set_model_version_tag(NAME, "2", "bundle_sha256", "another")
+    said = restored(Found(IMAGES[2]), here)
+    assert "The versions of" in said
+    assert "up to 2, are of another past, and were taken out." in said
+    assert [str(v.version) for v in client.search_model_versions(f"name='{NAME}'")] == ["2"]
+    assert tags(client, 2)["image"] == IMAGES[2]
+
+
 def test_the_alias_follows_the_registry(here: Path, client: MlflowClient, laid_out: Path) -> None:
     """A store that missed a promotion, because it was saved before it, is put right; nothing is registered twice."""
     crown(client, 1)
