@@ -97,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     except (SettingsError, ReportError, MlflowException, ImageError, ArmError) as error:
         print(f"Cannot promote: {registry.complaint(error)}", file=sys.stderr)
         return 3
-    print(f"Promoted: {name}@{registry.CHAMPION} is version {version}. Next: make serve")
+    further = f"Its image is {arguments.image}" if arguments.image else "Next: make serve"
+    print(f"Promoted: {name}@{registry.CHAMPION} is version {version}. {further}")
     return 0
 
 

@@ -100,7 +100,7 @@ def log_figures(figures: Mapping[str, Figure]) -> None:
 
 
 def log_model(pipeline: Pipeline, signature: ModelSignature, example: pd.DataFrame) -> str:
-    """Logs the scikit-learn pipeline, which takes the file's own columns; returns its URI."""
+    """Logs the scikit-learn pipeline, which takes the file's own columns; returns MLflow's id of the model."""
     untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(pipeline))
     info = mlflow.sklearn.log_model(
         pipeline,
@@ -112,14 +112,19 @@ def log_model(pipeline: Pipeline, signature: ModelSignature, example: pd.DataFra
         serialization_format="skops",
         skops_trusted_types=untrusted,  # of a pipeline that this very process has fitted
     )
-    return str(info.model_uri)
+    return str(info.model_id)
 
 
-def create_version(client: MlflowClient, name: str, uri: str, run_id: str, tags: dict[str, Any]) -> ModelVersion:
-    """A new version of the registered model; no alias points to it yet."""
+def create_version(
+    client: MlflowClient, name: str, source: str, run_id: str, tags: dict[str, Any], model_id: str | None = None
+) -> ModelVersion:
+    """A new version of the registered model; no alias points to it yet.
+
+    `model_id`: of the logged model at `source`, if there is one; a server wants to be told, a local store does not.
+    """
     try:
         client.create_registered_model(name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return client.create_model_version(name, source=uri, run_id=run_id, tags=tags)
+    return client.create_model_version(name, source=source, run_id=run_id, tags=tags, model_id=model_id)

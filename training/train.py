@@ -106,10 +106,10 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
             console.print(f"[yellow]Warning:[/yellow] scikit-learn will serve this model: {exported.reason}.")
         with step("register with MLflow"):
             signature = infer_signature(dataset.frame, pipeline.predict(dataset.frame.head(50)))
-            uri = registry.log_model(pipeline, signature, dataset.frame[dataset.held_out].head(3))
+            model_id = registry.log_model(pipeline, signature, dataset.frame[dataset.held_out].head(3))
             tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence}
             tags |= {"trial": trial} if trial else {}
-            version = str(registry.create_version(client, name, uri, run_id, tags).version)
+            version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
         with step("write the bundle"):
             contract = _contract(signature.inputs.to_dict(), dataset, pipeline, settings.data.task, evaluation.classes)
             files = {
