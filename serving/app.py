@@ -11,7 +11,8 @@ import msgspec
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from serving import fault, limits, metrics, predictor, problems, validation
+from serving import limits, metrics, predictor, problems, validation
+from serving.faults import Faults
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,7 +31,7 @@ def create_app(bundle: Path | None = None) -> Flask:
     loaded, predict = predictor.load(folder)
     limit = limits.load(ROOT / "pipeline.toml")
     decode = validation.decoder(loaded.contract, limit)
-    burning = fault.burn_seconds()
+    faults = Faults()
     model = {"name": loaded.card.name, "version": loaded.card.version}
     card = msgspec.json.encode(loaded.card)
 
@@ -41,14 +42,14 @@ def create_app(bundle: Path | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.register_error_handler(problems.Problem, problems.response)
     app.register_error_handler(HTTPException, problems.from_http)
-    if burning:
-        app.logger.warning("MLOPS_FAULT_BURN_MS is set: each prediction burns %g ms of CPU", burning * 1000)
+    if faults:
+        app.logger.warning("Faults on purpose: %s", faults)
 
     @app.post("/predict")
     def predict_route() -> Response:
         records = decode(_body(limit.max_body_bytes))
-        if burning:
-            fault.burn(burning)
+        if faults and not faults.strike():
+            raise problems.Problem(500, "Internal Server Error", "MLOPS_FAULT_ERROR_SHARE is set")
         g.rows = len(records)
         try:
             predictions = predict(records)

@@ -19,7 +19,7 @@ os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir
 from prometheus_client import multiprocess  # noqa: E402  it reads the variable above
 
 from pipeline.bundle import BundleError  # noqa: E402
-from serving import cpu, predictor  # noqa: E402
+from serving import cpu, faults, predictor  # noqa: E402
 
 wsgi_app = "serving.app:create_app()"
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '8000'}"
@@ -36,8 +36,9 @@ keepalive = 75  # longer than the idle time-out of usual load balancers, so that
 def on_starting(server):  # type: ignore[no-untyped-def]
     """Refuses to start, in one line, where no worker could."""
     try:
+        faults.read(os.environ)
         predictor.check(Path(os.environ.get("BUNDLE") or root / "bundle"))
-    except BundleError as error:
+    except (BundleError, ValueError) as error:
         server.log.critical("Cannot serve: %s", error)
         sys.exit(3)
 
