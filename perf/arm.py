@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from perf.usage import Usage
+
 READY_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 10.0  # seconds, then SIGKILL
 POLL = 0.02  # seconds between two looks at /readyz
@@ -101,6 +103,14 @@ class Arm(ABC):
     @abstractmethod
     def identity(self) -> dict[str, str]:
         """code_sha256, image and image_id, as far as there are such."""
+
+    @abstractmethod
+    def usage(self) -> Usage | None:
+        """CPU time and memory of the service; None where the system does not say."""
+
+    def image_mb(self) -> float | None:
+        """The size of its image with its base; None where it is not of one."""
+        return None
 
     def faults(self) -> dict[str, str]:
         """The faults that the service was started with."""

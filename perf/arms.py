@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from perf import usage
 from perf.arm import POLL, STOP_TIMEOUT, Arm, ArmError, Cpus, Kind, Role, environment_of, free_port, tail
 from perf.containers import AttachedArm, ContainerArm
 
@@ -130,6 +131,9 @@ class ProcessArm(Arm):
 
     def logs(self) -> str:
         return tail(self.log.read_bytes()) if self.log.is_file() else ""
+
+    def usage(self) -> usage.Usage | None:
+        return usage.of_processes(self._process.pid) if self._process is not None else None
 
     def identity(self) -> dict[str, str]:
         digest = hashlib.sha256()

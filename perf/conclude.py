@@ -109,7 +109,7 @@ def next_step(outcome: Outcome, faults: Sequence[str]) -> str:
     return {
         "pass": f"make promote makes this model the champion; {again} measures it again.",
         "fail": f"{again} reproduces this here. The limits are in pipeline.toml under [perf].",
-        "inconclusive": f"{again} measures again; a quiet machine and more rounds (perf.load.looks) see more.",
+        "inconclusive": f"{again} measures again; a quiet machine or MLOPS_PERF__PROFILE=thorough sees more.",
         "error": f"remove the cause, then {again}.",
     }[outcome]
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 
+from perf import usage
 from perf.arm import LOG_LINES, STOP_TIMEOUT, Arm, ArmError, Kind, free_port, tail
 
 OF_THIS_MACHINE = {"PATH", "HOME", "TMPDIR"}  # means nothing in a container
@@ -60,6 +61,13 @@ class ContainerArm(Arm):
             return tail(docker("logs", "--tail", str(LOG_LINES), self._container).encode())
         except ArmError:
             return ""
+
+    def usage(self) -> usage.Usage | None:
+        return usage.of_container(self._container)
+
+    def image_mb(self) -> float | None:
+        image = docker("inspect", "--format", "{{.Image}}", self._container).strip()
+        return int(docker("image", "inspect", "--format", "{{.Size}}", image)) / 1e6
 
     def identity(self) -> dict[str, str]:
         image, image_id = docker("inspect", "--format", "{{.Config.Image}} {{.Image}}", self._container).split()

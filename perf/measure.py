@@ -18,7 +18,8 @@ from perf.display import Display
 from perf.findings import Findings, Setup
 from perf.judge import judge
 from perf.records import Records
-from perf.rounds import Samples, disturbance, figures, long_enough
+from perf.rounds import Samples, Spent, disturbance, figures, long_enough
+from perf.usage import Usage
 from perf.verdict import Limits, Round
 from pipeline.settings import Perf
 
@@ -45,20 +46,21 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             display.say(note)
         display.step("finding the rate")
         found.rate = rate_for(arms[-1], bodies, perf, len(arms))
-        seconds = long_enough(perf.load.round_seconds, found.rate, perf.min_requests, perf.load.looks[-1])
-        if seconds > perf.load.round_seconds:
+        plan = perf.schedule
+        seconds = long_enough(plan.round_seconds, found.rate, perf.min_requests, plan.looks[-1])
+        if seconds > plan.round_seconds:
             display.say(
                 f"Rounds of {seconds:.0f} s: the service takes that long for the {perf.min_requests:,} requests that "
                 "perf.min_requests asks for."
             )
-        schedule = load.Schedule(found.rate, perf.load.users, perf.load.warmup_seconds, seconds)
+        schedule = load.Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
         limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
         records = stack.enter_context(Records(setup.output))
         for order in restarts(arms, dice):
             if found.interrupted:
                 raise KeyboardInterrupt(found.interrupted)
             number = len(found.rounds) + 1
-            display.begin(number, perf.load.looks, found)
+            display.begin(number, plan.looks, found)
             for arm in order:
                 arm.restart()
                 arm.ready()
@@ -71,7 +73,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             if not measured.dropped:
                 for name, of_arm in samples.items():
                     found.latencies.setdefault(name, []).append(of_arm.latency[of_arm.ok])
-            found.judgement = judge(found.rounds, limits, perf.load.looks)
+            found.judgement = judge(found.rounds, limits, plan.looks, [arm.image_mb() for arm in arms])
             display.end(measured, found)
             if found.judgement.outcome != "continue":
                 return
@@ -132,10 +134,12 @@ def detail(answer: str) -> str:
 
 def rate_for(arm: Arm, bodies: Sequence[bytes], perf: Perf, arms: int) -> float:
     """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself."""
-    most = load.capacity(arm.url, bodies, users=perf.load.users, seconds=min(PROBE_SECONDS, perf.load.round_seconds))
+    most = load.capacity(
+        arm.url, bodies, users=perf.load.users, seconds=min(PROBE_SECONDS, perf.schedule.round_seconds)
+    )
     if not arm.alive():
         raise arm.error("died while its capacity was measured")
-    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.load.round_seconds)
+    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.schedule.round_seconds)
 
 
 def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
@@ -150,11 +154,21 @@ def one_round(
     number: int, arms: Sequence[Arm], schedule: load.Schedule, bodies: Sequence[bytes], dice: random.Random
 ) -> tuple[Round, dict[str, Samples]]:
     """Sends one round's requests to arms that are ready."""
+    used = [arm.usage() for arm in arms]
     before, cpu, clock = cpu_ticks(), time.process_time(), time.perf_counter()
     samples = load.run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
     client_cpu = (time.process_time() - cpu) / (time.perf_counter() - clock)
     steal = stolen(before, cpu_ticks())
-    of = {arm.role: figures(samples[arm.role], schedule.planned, schedule.seconds, arm.ready_seconds) for arm in arms}
+    of = {
+        arm.role: figures(
+            samples[arm.role],
+            schedule.planned,
+            schedule.seconds,
+            arm.ready_seconds,
+            spent(first, arm.usage(), schedule.discarded + samples[arm.role].pair.size),
+        )
+        for arm, first in zip(arms, used, strict=True)
+    }
     candidate, baseline = of["candidate"], of.get("baseline")
     return (
         Round(
@@ -167,6 +181,14 @@ def one_round(
         ),
         samples,
     )
+
+
+def spent(before: Usage | None, after: Usage | None, requests: int) -> Spent | None:
+    """What an arm used between two looks at it; None where the system does not say, or nothing was sent."""
+    if before is None or after is None or not requests:
+        return None
+    grown = after.memory_mb - before.memory_mb
+    return Spent(after.cpu_seconds - before.cpu_seconds, after.memory_mb, grown, requests)
 
 
 def cpu_ticks() -> list[int] | None:

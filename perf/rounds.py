@@ -12,6 +12,7 @@ MAX_STEAL = 0.05  # share of the CPU that the host gave to others
 MAX_CLIENT_CPU = 0.85  # a load generator near its own limit measures itself
 MIN_ACHIEVED = 0.95  # of the requests that the schedule asked for
 MAX_IMBALANCE = 0.01  # between the arms' numbers of requests
+FEWEST = 50  # requests of an arm in one round; a p95 of fewer is hardly more than the slowest of them
 BLAME = 0.6  # share of the users' waiting from which one arm is the cause of a schedule that was not kept
 
 
@@ -25,7 +26,18 @@ class Samples(NamedTuple):
     ok: NDArray[np.bool_]
 
 
-def figures(samples: Samples, intended: int, seconds: float, ready_seconds: float) -> Figures:
+class Spent(NamedTuple):
+    """What one arm used in a round, warm-up included."""
+
+    cpu_seconds: float
+    memory_mb: float  # at the end
+    grown_mb: float
+    requests: int
+
+
+def figures(
+    samples: Samples, intended: int, seconds: float, ready_seconds: float, spent: Spent | None = None
+) -> Figures:
     """What one arm did in a round for which `intended` requests within `seconds` were planned."""
     answered = samples.latency[samples.ok]
     late = 1000 * (samples.start - samples.due)[samples.ok]
@@ -44,6 +56,9 @@ def figures(samples: Samples, intended: int, seconds: float, ready_seconds: floa
         p95=p95,
         p99=p99,
         p95_due=quantile(answered + late, 0.95),
+        cpu_ms=1000 * spent.cpu_seconds / spent.requests if spent else None,
+        memory_mb=spent.memory_mb if spent else None,
+        grown_kb=1000 * spent.grown_mb / spent.requests if spent else None,
         p95_odd=quantile(answered[pair % 2 == 1], 0.95),
         p95_even=quantile(answered[pair % 2 == 0], 0.95),
     )
@@ -54,8 +69,8 @@ def quantile(values: NDArray[np.float64], q: float) -> float | None:
 
 
 def long_enough(seconds: float, rate: float, requests: int, rounds: int) -> float:
-    """The length of a round: `seconds`, or what it takes at `rate` for `rounds` of them to hold `requests`."""
-    return max(seconds, math.ceil(requests / rounds) / rate)
+    """The length of a round: `seconds`, or what it takes at `rate` for FEWEST, and for `rounds` to hold `requests`."""
+    return max(seconds, math.ceil(requests / rounds) / rate, FEWEST / rate)
 
 
 def disturbance(candidate: Figures, baseline: Figures | None, client_cpu: float, steal: float | None) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 Outcome = Literal["pass", "fail", "inconclusive", "error"]
+Result = Literal["pass", "fail", "inconclusive", "info"]  # of one criterion
 EXIT_CODES: dict[Outcome, Literal[0, 1, 2, 3]] = {"pass": 0, "fail": 1, "inconclusive": 2, "error": 3}
 MAX_BYTES = 2_000_000  # a verdict may come from a pull request that nobody has read yet
 
@@ -40,6 +41,9 @@ class Figures(Struct, frozen=True, kw_only=True):
     p95: Share | None
     p99: Share | None
     p95_due: Share | None  # from when the request was due, not from when it was sent
+    cpu_ms: Share | None = None  # CPU time of all its processes, a request; None: the system does not say
+    memory_mb: Share | None = None  # at the end
+    grown_kb: float | None = None  # memory since the warm-up began, a request
     p95_odd: Share | None = None  # of every other pair, and of the rest: a comparison of an arm with itself
     p95_even: Share | None = None
 
@@ -54,27 +58,30 @@ class Round(Struct, frozen=True, kw_only=True):
 
 
 class Limits(Struct, frozen=True, kw_only=True):
-    """[perf] of pipeline.toml, without the load."""
+    """[perf] of pipeline.toml, without the load. None: switched off."""
 
-    p95_ms: float
-    max_regression: float
-    max_error_rate: float
+    p95_ms: float | None
+    max_regression: float | None
+    max_error_rate: float | None
+    min_throughput: float | None
     min_requests: int
-    min_throughput: float
+    max_ready_seconds: float | None = None
+    max_memory_mb: float | None = None
+    max_image_mb: float | None = None
 
 
 class Criterion(Struct, frozen=True, kw_only=True):
     """One row of the report. `interval` and `limit` are of `change` where `relative`, of `candidate` otherwise."""
 
     name: Name
-    unit: Literal["ms", "s", "/s", "share", "count"]
+    unit: Literal["ms", "s", "/s", "share", "count", "MB", "kB"]
     baseline: float | None = None
     candidate: float | None = None
     change: float | None = None  # candidate over baseline, less one
     interval: tuple[float, float] | None = None
     limit: float | None = None
     relative: bool = False
-    outcome: Literal["pass", "fail", "inconclusive", "info"] = "info"
+    outcome: Result = "info"
 
 
 class Judgement(Struct, frozen=True, kw_only=True):

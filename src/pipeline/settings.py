@@ -4,7 +4,16 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -83,24 +92,52 @@ class Serving(Section):
 class Load(Section):
     users: PositiveInt
     max_rate: PositiveFloat
+
+
+class Profile(Section):
     round_seconds: PositiveFloat
     warmup_seconds: float = Field(ge=0)
     looks: list[PositiveInt] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def looks_ascend(self) -> "Load":
+    def looks_ascend(self) -> "Profile":
         if self.looks != sorted(set(self.looks)):
             raise ValueError("looks must be ascending numbers of rounds, such as [5, 8, 12]")
         return self
 
 
+class Profiles(Section):
+    quick: Profile
+    standard: Profile
+    thorough: Profile
+
+
+def _off(value: Any) -> Any:
+    return None if value is False or value == "false" else value
+
+
+PositiveOrOff = Annotated[PositiveFloat | None, BeforeValidator(_off)]  # None: switched off, by false
+ShareOrOff = Annotated[Share | None, BeforeValidator(_off)]
+
+
 class Perf(Section):
-    p95_ms: PositiveFloat
-    max_regression: PositiveFloat
-    max_error_rate: Share
+    profile: Literal["quick", "standard", "thorough"]
+    p95_ms: PositiveOrOff
+    max_regression: PositiveOrOff
+    max_error_rate: ShareOrOff
+    min_throughput: ShareOrOff
+    max_ready_seconds: PositiveOrOff
+    max_memory_mb: PositiveOrOff
+    max_image_mb: PositiveOrOff
     min_requests: PositiveInt
-    min_throughput: Share
     load: Load
+    profiles: Profiles
+
+    @property
+    def schedule(self) -> Profile:
+        """How long is measured, by the profile that is set."""
+        found: Profile = getattr(self.profiles, self.profile)
+        return found
 
 
 class Settings(BaseSettings):

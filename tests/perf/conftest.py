@@ -53,9 +53,9 @@ def standin_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 
 SHORT = {
-    "MLOPS_PERF__LOAD__LOOKS": "[3]",
-    "MLOPS_PERF__LOAD__ROUND_SECONDS": "0.6",
-    "MLOPS_PERF__LOAD__WARMUP_SECONDS": "0.1",
+    "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[3]",
+    "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6",
+    "MLOPS_PERF__PROFILES__STANDARD__WARMUP_SECONDS": "0.1",
     # One user and few requests: what the tests are about shows on a machine that has other things to do.
     "MLOPS_PERF__LOAD__USERS": "1",
     "MLOPS_PERF__LOAD__MAX_RATE": "12",

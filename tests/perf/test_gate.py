@@ -59,10 +59,17 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     both = ("--candidate", standin, "--baseline", standin)
     # So wide that a machine with other things to do passes too: how often equals pass is not this test's question.
     wide = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "5000", "MLOPS_PERF__MIN_THROUGHPUT": "0.1"}
-    erring = {"MLOPS_FAULT_ERRORS": "1", "MLOPS_PERF__LOAD__LOOKS": "[1]", "MLOPS_PERF__MIN_REQUESTS": "5"}
+    erring = {
+        "MLOPS_FAULT_ERRORS": "1",
+        "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1]",
+        "MLOPS_PERF__MIN_REQUESTS": "5",
+    }
     calls: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {number.name: (both, {}) for number in INTERRUPTS} | {
         "equal": (both, wide),
-        "alone": (("--candidate", standin, "--baseline", "none"), wide | {"MLOPS_PERF__LOAD__LOOKS": "[1, 3]"}),
+        "alone": (
+            ("--candidate", standin, "--baseline", "none"),
+            wide | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1, 3]"},
+        ),
         "crash": (both, {"MLOPS_FAULT_CRASH": "1"}),
         "death": (both, {"MLOPS_FAULT_DIE_AT": "5"}),
         "rejects": (("--candidate", str(older), "--baseline", "none"), {}),
@@ -115,8 +122,7 @@ def test_the_first_version_gets_as_many_rounds_as_any(runs: dict[str, Run]) -> N
 def test_a_slowed_candidate_fails(gate: Gate, standin: Path, tmp_path: Path) -> None:
     """A fault of the shell reaches the candidate alone, and its p95 fails."""
     # Enough requests that no single stall of a busy machine hides it.
-    load = {"MAX_RATE": "25", "ROUND_SECONDS": "0.6"}
-    settings = {f"MLOPS_PERF__LOAD__{key}": value for key, value in load.items()}
+    settings = {"MLOPS_PERF__LOAD__MAX_RATE": "25", "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6"}
     both = ("--candidate", str(standin), "--baseline", str(standin))
     run = ended(gate(*both, MLOPS_FAULT_BURN_MS="25", **settings), tmp_path / "out")
     report = run.report

@@ -199,3 +199,63 @@ def test_equal_arms_are_rarely_failed_and_slow_ones_mostly_caught() -> None:
     equal, slow = [run(1.0, seed) for seed in range(200)], [run(1.2, seed) for seed in range(200, 400)]
     assert equal.count("fail") <= 4
     assert slow.count("fail") >= 180
+
+
+@pytest.mark.parametrize("off", ["p95_ms", "max_regression", "max_error_rate", "min_throughput"])
+def test_a_limit_that_is_off_decides_nothing(off: str) -> None:
+    """Whatever was measured: the row is information, and the others decide."""
+    awful = arm_figures(400.0, errors=100, achieved=20.0)
+    rounds = [one_round(awful, arm_figures(3.0), n) for n in range(1, 13)]
+    switches = {"p95_ms": None, "max_regression": None, "max_error_rate": None, "min_throughput": None}
+    assert judge(rounds, replace(LIMITS, **switches), [12]).outcome == "pass"
+    rows = {row.name: row for row in judge(rounds, replace(LIMITS, **{off: None}), [12]).criteria}
+    assert sum(row.outcome == "fail" for row in rows.values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "limit", "row"),
+    [
+        ({"ready_seconds": 5.0}, {"max_ready_seconds": 4.0}, "start to ready"),
+        ({"memory_mb": 300.0}, {"max_memory_mb": 250.0}, "memory"),
+    ],
+)
+def test_starting_and_memory_have_limits(changes: dict[str, float], limit: dict[str, float], row: str) -> None:
+    """Each fails by itself, passes below its limit, and only informs without one."""
+    rounds = [one_round(replace(arm_figures(3.0), **changes), None, n) for n in range(1, 6)]
+    broken = judge(rounds, replace(LIMITS, **limit), [5])
+    assert (broken.outcome, broken.headline.startswith(f"{row} is ")) == ("fail", True)
+    kept = replace(LIMITS, **{name: 10 * value for name, value in limit.items()})
+    assert judge(rounds, kept, [5]).outcome == "pass"
+    assert judge(rounds, LIMITS, [5]).outcome == "pass"
+
+
+def test_an_image_has_a_size() -> None:
+    """Where there is an image."""
+    rounds, limits = rounds_of([3.0, 3.0], [3.0, 3.0]), replace(LIMITS, max_image_mb=400.0)
+    assert judge(rounds, limits, [2], [410.2, 300.0]).headline == "image size is 410.2 MB, the limit is 400 MB"
+    assert judge(rounds, limits, [2], [390.0, None]).outcome == "pass"
+    assert "image size" not in {row.name for row in judge(rounds, limits, [2], [None, None]).criteria}
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.floats(0.05, 3.0))
+def test_a_few_disturbed_rounds_change_little(seed: int, disturbance: float) -> None:
+    """One round in five may be off by anything, and the estimate stays where the others have it."""
+    candidate, baseline = noisy(1.0, 20, seed, spread=0.02)
+    hit = [value * math.exp(disturbance if n < 4 else 0.0) for n, value in enumerate(candidate)]
+    assert abs(change(judge(rounds_of(hit, baseline), LIMITS, [20]))) < 0.03
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.floats(0.9, 1.4), st.floats(1.0, 30.0))
+def test_noise_turns_no_failure_into_a_pass(seed: int, ratio: float, more: float) -> None:
+    """The same rounds, further apart around the same middle: what failed does not pass, and what passed does not fail."""
+    dice = random.Random(seed)
+    half = [dice.gauss(0, 0.01) for _ in range(8)]
+    deviations = half + [-each for each in half]
+
+    def outcome(spread: float) -> str:
+        candidate = [3 * ratio * math.exp(spread * d) for d in deviations]
+        return judge(rounds_of(candidate, [3.0] * 16), replace(LIMITS, p95_ms=1e6), [16]).outcome
+
+    assert {outcome(1.0), outcome(more)} != {"fail", "pass"}

@@ -34,14 +34,27 @@ max_body_bytes = 1000
 p95_ms = 100
 max_regression = 0.1
 max_error_rate = 0.001
-min_requests = 100
 min_throughput = 0.95
+max_ready_seconds = 20
+max_memory_mb = 2000
+max_image_mb = 2000
+min_requests = 100
+profile = "standard"
 [perf.load]
 users = 1
 max_rate = 10.0
+[perf.profiles.quick]
+round_seconds = 1.0
+warmup_seconds = 0.0
+looks = [5]
+[perf.profiles.standard]
 round_seconds = 1.0
 warmup_seconds = 0.0
 looks = [5, 8, 12]
+[perf.profiles.thorough]
+round_seconds = 1.0
+warmup_seconds = 0.0
+looks = [12]
 """
 
 
@@ -66,10 +79,35 @@ def edit(root: Path, old: str, new: str) -> None:
 def test_environment_beats_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLOPS_<SECTION>__<KEY>, at any depth, lists as JSON."""
     monkeypatch.setenv("MLOPS_PERF__P95_MS", "42.5")
-    monkeypatch.setenv("MLOPS_PERF__LOAD__LOOKS", "[2, 4]")
+    monkeypatch.setenv("MLOPS_PERF__PROFILES__STANDARD__LOOKS", "[2, 4]")
     settings = load_settings(root)
     assert settings.perf.p95_ms == 42.5
-    assert settings.perf.load.looks == [2, 4]
+    assert settings.perf.schedule.looks == [2, 4]
+
+
+@pytest.mark.parametrize("key", ["p95_ms", "max_regression", "max_error_rate", "min_throughput", "max_memory_mb"])
+def test_false_switches_a_limit_off(root: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """In the file and in the environment; 0 stays the number that it is."""
+    monkeypatch.setenv(f"MLOPS_PERF__{key.upper()}", "false")
+    assert getattr(load_settings(root).perf, key) is None
+    monkeypatch.undo()
+    edit(root, next(line for line in SAMPLE.splitlines() if line.startswith(key)), f"{key} = false")
+    assert getattr(load_settings(root).perf, key) is None
+    edit(root, f"{key} = false", f"{key} = 0")
+    if key.endswith(("rate", "throughput")):
+        assert getattr(load_settings(root).perf, key) == 0
+    else:
+        with pytest.raises(SettingsError, match=key):
+            load_settings(root)
+
+
+def test_the_profile_is_the_one_that_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLOPS_PERF__PROFILE chooses among the three."""
+    monkeypatch.setenv("MLOPS_PERF__PROFILE", "quick")
+    assert load_settings(root).perf.schedule.looks == [5]
+    monkeypatch.setenv("MLOPS_PERF__PROFILE", "slow")
+    with pytest.raises(SettingsError, match="profile"):
+        load_settings(root)
 
 
 def test_an_unrelated_variable_is_no_setting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,132 @@
+"""Records rounds of the gate for its calibration: the same code in both arms, and candidates with faults of known size.
+
+    python -m benchmarks.gate.record [--minutes 30] [--disturb] [--only same,burn-10]
+
+A round is what the gate's own is, at the rate and the length that pipeline.toml says, with both arms restarted before
+it. Scenarios take turns in a new random order each time, so that all of them see the machine as it is then, with as
+many rounds on end as the gate takes before its first look. Each round is a file in .cache/gate/, every request in it,
+so nothing is lost when it is stopped, and the next recording adds to it. The faults are sized by what a plain round's
+p95 is when it begins.
+"""
+
+import argparse
+import os
+import random
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from perf import load  # isort: skip  before all that opens a socket
+
+import msgspec
+import numpy as np
+from rich.console import Console
+
+from benchmarks.gate.disturb import Disturbance
+from perf.__main__ import pinned
+from perf.arm import ArmError, available_cpus, environment_of, split_cpus
+from perf.arms import ProcessArm
+from perf.measure import one_round, restarts
+from perf.verdict import Round
+from pipeline.settings import Perf, load_settings
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / ".cache" / "gate"
+# By name: the share of p95 that each fault is meant to add, or what else is wrong. "same" comes up more often, because
+# a rate of 1 % takes many verdicts to see.
+BURNS = {"burn-5": 0.05, "burn-10": 0.10, "burn-15": 0.15, "burn-20": 0.20, "burn-30": 0.30}
+SAME = "same"
+SAME_SHARE = 0.5
+
+
+def scenarios(p95_ms: float) -> dict[str, dict[str, str]]:
+    """The candidate's faults in each scenario, for a service whose p95 is as given."""
+    fault = "MLOPS_FAULT_"
+    found = {name: {f"{fault}BURN_MS": f"{share * p95_ms:.4f}"} for name, share in BURNS.items()}
+    found["tail"] = {f"{fault}TAIL_MS": f"{p95_ms:.4f}", f"{fault}TAIL_SHARE": "0.08"}
+    found["lock"] = {f"{fault}LOCK_MS": f"{0.3 * p95_ms:.4f}"}
+    found["leak"] = {f"{fault}LEAK_KB": "50"}
+    found["errors"] = {f"{fault}ERROR_SHARE": "0.01"}
+    found["slow-start"] = {f"{fault}START_SECONDS": "2"}
+    return found
+
+
+class Recorder:
+    """Two arms on the project, and the rounds that they have run."""
+
+    def __init__(self, perf: Perf, folder: Path, stack: ExitStack) -> None:
+        self.cpus, self.folder, self.perf = split_cpus(available_cpus()), folder, perf
+        self.plain = environment_of("baseline", os.environ, self.cpus)
+        self.arms = [
+            ProcessArm(role, str(ROOT), self.plain, self.cpus, folder / f"{role}.log")
+            for role in ("candidate", "baseline")
+        ]
+        for arm in self.arms:
+            stack.callback(arm.stop)
+        self.bodies = load.load_requests(ROOT / "bundle" / "requests.jsonl")
+        self.dice = random.Random()  # noqa: S311
+        self.orders = restarts(self.arms, self.dice)
+        self.count = 0
+
+    def round(self, scenario: str, faults: dict[str, str]) -> Round:
+        """One round with these faults in the candidate; kept where the scenario has a name."""
+        self.arms[0].environment = self.plain | faults
+        for arm in next(self.orders):
+            arm.restart()
+            arm.ready()
+        self.count += 1
+        plan = self.perf.schedule
+        schedule = load.Schedule(self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds)
+        found, samples = one_round(self.count, self.arms, schedule, self.bodies, self.dice)
+        if scenario:
+            target = self.folder / scenario / f"{time.time_ns()}.npz"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            columns = {f"{arm}_{name}": getattr(of, name) for arm, of in samples.items() for name in of._fields}
+            np.savez_compressed(target, round=np.frombuffer(msgspec.json.encode(found), np.uint8), **columns)
+        return found
+
+
+def record(minutes: float, only: list[str], recorder: Recorder, console: Console) -> None:
+    until = time.monotonic() + 60 * minutes
+    usual = [recorder.round("", {}).candidate.p95 or 0.0 for _ in range(5)]
+    faults = scenarios(float(np.median(usual)))
+    console.print(f"A plain round's p95 is {np.median(usual):.2f} ms.")
+    while time.monotonic() < until:
+        turn = [name for name in faults if not only or name in only]
+        if not only or SAME in only:
+            turn += [SAME] * max(1, round(len(turn) * SAME_SHARE / (1 - SAME_SHARE)))
+        for name in recorder.dice.sample(turn, len(turn)):
+            for _ in range(recorder.perf.schedule.looks[0]):
+                found = recorder.round(name, faults.get(name, {}))
+                both = [f"{arm.p95 or 0:.2f}" for arm in (found.candidate, found.baseline) if arm]
+                console.print(f"{recorder.count} {name}: {' against '.join(both)} ms {found.dropped}", highlight=False)
+                if time.monotonic() >= until:
+                    return
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gate.record", description=__doc__.split("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--disturb", action="store_true", help="beside a noisy neighbour")
+    parser.add_argument("--only", default="", help="names of scenarios, with commas")
+    arguments = parser.parse_args()
+    perf, only = load_settings(ROOT).perf, [name for name in arguments.only.split(",") if name]
+    if unknown := set(only) - {SAME, *scenarios(1.0)}:
+        sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join([SAME, *scenarios(1.0)])}")
+    folder = FOLDER / ("disturbed" if arguments.disturb else "quiet")
+    try:
+        with ExitStack() as stack:
+            if arguments.disturb:
+                stack.enter_context(Disturbance())
+            recorder = Recorder(perf, folder, stack)
+            stack.enter_context(pinned(recorder.cpus.client))
+            record(arguments.minutes, only, recorder, Console())
+    except (ArmError, ValueError) as error:
+        sys.exit(f"Cannot record: {error}")
+    except KeyboardInterrupt:
+        print("Stopped; what was recorded is kept.")
+
+
+if __name__ == "__main__":
+    main()

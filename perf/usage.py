@@ -1,0 +1,80 @@
+"""What an arm has used of the machine: CPU time since its start, and memory now.
+
+CPU time hardly hears the noise that latency is full of, so it is the steadier signal, though not the one that users
+feel. A container is asked by way of the engine's API, which costs the container nothing; `docker exec` would.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import Any, NamedTuple
+
+import psutil
+
+
+class Usage(NamedTuple):
+    cpu_seconds: float  # user and system, of all processes of the arm
+    memory_mb: float  # without file caches; what processes share is counted once where the system can tell
+
+
+def of_processes(leader: int) -> Usage | None:
+    """Of a process and its children; None where it is gone or belongs to somebody else."""
+    cpu, memory = 0.0, 0
+    try:
+        process = psutil.Process(leader)
+        for each in [process, *process.children(recursive=True)]:
+            held = each.memory_full_info()
+            cpu += _cpu_seconds(each)
+            memory += getattr(held, "pss", held.uss)  # Linux alone knows PSS
+    except (psutil.Error, OSError):
+        return None
+    return Usage(cpu, memory / 1e6)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    if sys.platform == "linux":  # by the process's own clock, in ns (clock_getcpuclockid(3)): /proc has ticks of 10 ms
+        return time.clock_gettime((~process.pid << 3) | 2)
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def of_container(container: str) -> Usage | None:
+    """Of a container; None where the engine cannot be asked or does not say."""
+    path = f"/v1.41/containers/{container}/stats?stream=false&one-shot=true"
+    try:
+        stats: Any = json.loads(_ask_engine(path))
+        counted, held = stats["cpu_stats"]["cpu_usage"]["total_usage"], stats["memory_stats"]["stats"]
+        anonymous = held.get("anon", held.get("total_rss", held.get("rss")))  # cgroup 2, else 1
+        return Usage(counted / 1e9, anonymous / 1e6)
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return None
+
+
+def _ask_engine(path: str) -> bytes:
+    """GET of the engine's API, by its socket. Raises OSError or HTTPException."""
+    connection = http.client.HTTPConnection("engine", timeout=10)
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as connection.sock:
+        connection.sock.settimeout(10)
+        connection.sock.connect(_engine_socket())
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+    if answer.status != 200:
+        raise http.client.HTTPException(f"{answer.status}: {body[:200]!r}")
+    return body
+
+
+def _engine_socket() -> str:
+    host = os.environ.get("DOCKER_HOST", "")
+    if not host:
+        show = ["docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"]
+        done = subprocess.run(show, check=False, capture_output=True, text=True, timeout=10)
+        host = done.stdout.strip() or "unix:///var/run/docker.sock"
+    if not host.startswith("unix://"):
+        raise OSError(f"{host} is no socket of this machine")
+    return host.removeprefix("unix://")
