@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup train serve locust image perf promote rollback restore comment issue template-update pipeline demo test lint format lock up down
+.PHONY: help setup train serve locust image perf perf-history promote rollback restore comment issue template-update pipeline demo test lint format lock up down
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -53,6 +53,9 @@ perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate b
 	@$(if $(filter container,$(arms)),$(run) pipeline.image)
 	@$(run) training.champion
 	@$(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
+
+perf-history: $(VENV)/.train ## draw p95 over all versions that were ever promoted, and where it shifted
+	@$(run) training.history
 
 option = $(if $($(1)),--$(2) "$($(1))")
 image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path: push it, SAVE=file: save it)

@@ -1,6 +1,6 @@
 """From a verdict and its latencies to report.html: one file, no network, for any screen, light or dark."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -52,7 +52,7 @@ def page(report: Report, latencies: Mapping[str, NDArray[np.float64]]) -> str:
         f'<h1 class="{report.outcome}"><b>{report.outcome}</b> {escape(report.headline)}</h1>',
         f'<p class="soft">{escape(_subtitle(report))}</p>',
         *(['<div class="wide">' + _table(report) + "</div>"] if report.criteria else []),
-        *_listed(report),
+        *listed([*report.reasons, *report.notes]),
         f"<p><b>Next:</b> {escape(report.next)}</p>",
         *(['<div class="pictures">', *drawn, "</div>"] if drawn else []),
         *(["<h2>Last lines of its log</h2>", f"<pre>{escape(report.log)}</pre>"] if report.log else []),
@@ -60,10 +60,15 @@ def page(report: Report, latencies: Mapping[str, NDArray[np.float64]]) -> str:
         f"<h2>Method</h2><p>{escape(' '.join(method(report).split()))}</p>",
         "<ul>" + "".join(f"<li>{fact}</li>" for fact in facts(report, _code)) + "</ul>",
     ]
+    return document(f"{report.project}: {report.outcome}", parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """A whole page of these parts, which are HTML; the title is text."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(report.project)}: {escape(report.outcome)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
@@ -85,8 +90,8 @@ def _subtitle(report: Report) -> str:
     )
 
 
-def _listed(report: Report) -> list[str]:
-    texts = [*report.reasons, *report.notes]
+def listed(texts: Sequence[str]) -> list[str]:
+    """Texts as a list, where there are any."""
     return ["<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"] if texts else []
 
 
@@ -94,7 +99,7 @@ def _table(report: Report) -> str:
     heads = ["", "baseline", "candidate", "change", f"{report.confidence * 100:.0f} % interval", "limit", ""]
     rows = [
         f'<tr class="{row.outcome}">'
-        + _tds(
+        + cells(
             row.name,
             amount(row.baseline, row.unit),
             amount(row.candidate, row.unit),
@@ -106,7 +111,7 @@ def _table(report: Report) -> str:
         + "</tr>"
         for row in report.criteria
     ]
-    return _framed(heads, rows)
+    return framed(heads, rows)
 
 
 def _rounds(report: Report) -> str:
@@ -116,7 +121,7 @@ def _rounds(report: Report) -> str:
         of_ratio = ratio(r)
         rows.append(
             f'<tr class="{"info" if r.dropped else ""}">'
-            + _tds(
+            + cells(
                 str(r.number),
                 amount(r.baseline.p95, "ms") if r.baseline else "",
                 amount(r.candidate.p95, "ms"),
@@ -127,13 +132,15 @@ def _rounds(report: Report) -> str:
             )
             + "</tr>"
         )
-    return _framed(heads, rows)
+    return framed(heads, rows)
 
 
-def _framed(heads: list[str], rows: list[str]) -> str:
+def framed(heads: Sequence[str], rows: Sequence[str]) -> str:
+    """A table with these heads, which are text, and rows, which are HTML."""
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _tds(*texts: str) -> str:
+def cells(*texts: str) -> str:
+    """The cells of a row, of text."""
     return "".join(f"<td>{escape(text)}</td>" for text in texts)

@@ -15,7 +15,9 @@ from perf.verdict import Report, Round
 
 # Colours that matplotlib is given and that the style sheet then takes over, so that pictures follow the reader's theme.
 INK, GRID, CANDIDATE, BASELINE, BAD = "#010203", "#010204", "#010205", "#010206", "#010207"
+GOOD, WARN = "#010208", "#010209"
 VARIABLES = {INK: "--ink", GRID: "--grid", CANDIDATE: "--candidate", BASELINE: "--baseline", BAD: "--bad"}
+VARIABLES |= {GOOD: "--good", WARN: "--warn"}
 POINTS = 400  # of a distribution: more than a screen can show
 MARKS = (0.5, 0.95, 0.99)
 
@@ -52,7 +54,7 @@ def draw_latencies(latencies: Mapping[str, NDArray[np.float64]]) -> str:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("answered within, ms")
     axes.legend(loc="lower right", frameon=False)
-    return _svg(figure, "latencies", "Latencies of all rounds that count")
+    return svg(figure, "latencies", "Latencies of all rounds that count")
 
 
 def shown(r: Round, report: Report) -> float | None:
@@ -106,33 +108,36 @@ def draw_rounds(report: Report) -> str:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("round")
     axes.set_ylabel("p95 against the baseline, %" if paired else "p95 from the intended start, ms" + far)
-    return _svg(figure, "rounds", "Each round, and the interval over all of them")
+    return svg(figure, "rounds", "Each round, and the interval over all of them")
 
 
-def _svg(figure: Figure, name: str, title: str) -> str:
-    """The figure as inline SVG, in the colours of the page and with text as text."""
+def dress(figure: Figure, ink: str) -> None:
+    """Lines and letters in one colour, save for texts that have one of their own; no frame above and to the right."""
     for axes in figure.axes:
         axes.set_facecolor("none")
-        axes.tick_params(colors=INK)
-        axes.xaxis.label.set_color(INK)
-        axes.yaxis.label.set_color(INK)
-        for text in axes.texts:
-            text.set_color(text.get_color() if text.get_color() == BAD else INK)
+        axes.tick_params(colors=ink)
+        axes.xaxis.label.set_color(ink)
+        axes.yaxis.label.set_color(ink)
         legend = axes.get_legend()
-        for text in legend.get_texts() if legend else ():
-            text.set_color(INK)
+        for text in [*axes.texts, *(legend.get_texts() if legend else ())]:
+            text.set_color(ink if text.get_color() == "black" else text.get_color())
         for side, spine in axes.spines.items():
             spine.set_visible(side in {"left", "bottom"})
-            spine.set_color(INK)
+            spine.set_color(ink)
+
+
+def svg(figure: Figure, name: str, title: str) -> str:
+    """The figure as inline SVG, in the colours of the page and with text as text."""
+    dress(figure, INK)
     figure.patch.set_alpha(0)
     buffer = io.StringIO()
     nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.family": "sans-serif"}):
         figure.savefig(buffer, format="svg", bbox_inches="tight", metadata=nothing)
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
+    drawn = buffer.getvalue()
+    drawn = drawn[drawn.index("<svg") :]
     for colour, variable in VARIABLES.items():
-        svg = svg.replace(colour, f"var({variable})")
+        drawn = drawn.replace(colour, f"var({variable})")
     words = escape(title)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{words}"', 1)
-    return f"<figure><h2>{words}</h2>{svg}</figure>"
+    drawn = drawn.replace("<svg", f'<svg role="img" aria-label="{words}"', 1)
+    return f"<figure><h2>{words}</h2>{drawn}</figure>"

@@ -19,7 +19,7 @@ from perf.report import Report, ReportError, read_verdict
 from pipeline import command, repository
 from pipeline.repository import ImageError
 from pipeline.settings import SettingsError, load_settings
-from training import production, registry
+from training import figures, production, registry
 from training.production import Refused
 
 
@@ -63,13 +63,14 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str, replac
     champion = registry.find(client, name, registry.CHAMPION)
     tags = {
         "verdict": verdict.outcome,
-        "p95_ms": f"{verdict.p95_ms:.3f}",
+        **figures.tags(verdict),
         "image": image,
         "promoted_at": production.when(),
         "promoted_by": production.who(),
     }
     if champion is not None and champion.version != candidate.version:
         tags["replaced"] = str(champion.version)
+    client.log_batch(candidate.run_id, metrics=figures.metrics(verdict))
     production.move(client, candidate, image, tags)
     return str(client.get_model_version_by_alias(name, registry.CHAMPION).version)
 

@@ -249,7 +249,7 @@ def test_a_few_disturbed_rounds_change_little(seed: int, disturbance: float) -> 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.floats(0.9, 1.4), st.floats(1.0, 30.0))
 def test_noise_turns_no_failure_into_a_pass(seed: int, ratio: float, more: float) -> None:
-    """The same rounds, further apart around the same middle: what failed does not pass, and what passed does not fail."""
+    """The same rounds further apart: what failed does not pass, and what passed does not fail."""
     dice = random.Random(seed)
     half = [dice.gauss(0, 0.01) for _ in range(8)]
     deviations = half + [-each for each in half]
