@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
-
 from perf import verdict
 from perf.arm import Arm
 from perf.findings import Findings, Setup
@@ -27,8 +25,7 @@ def clear(output: Path) -> None:
 def write(output: Path, report: Report, found: Findings) -> None:
     """Writes report.html, report.md and, last, verdict.json: who finds that finds all."""
     output.mkdir(parents=True, exist_ok=True)
-    latencies = {arm: np.concatenate(rounds) for arm, rounds in found.latencies.items()}
-    (output / "report.html").write_text(page(report, latencies), encoding="utf-8")
+    (output / "report.html").write_text(page(report, found.samples), encoding="utf-8")
     (output / "report.md").write_text(markdown(report), encoding="utf-8")
     write_verdict(output / "verdict.json", report)
 
@@ -57,6 +54,7 @@ def conclude(setup: Setup, found: Findings) -> Report:
         reasons=[reason[:500] for reason in judged.reasons] if judged else [],
         confidence=judged.confidence if judged else 0.0,
         detectable=judged.detectable if judged else None,
+        looks=list(setup.perf.schedule.looks),
         rate=found.rate,
         users=setup.perf.load.users,
         seed=setup.seed,

@@ -5,11 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from perf import verdict
 from perf.arm import Arm, Cpus
+from perf.rounds import Samples
 from perf.verdict import Judgement, Round
 from pipeline.settings import Perf
 
@@ -36,9 +34,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     rate: float = 0.0  # pairs a second
     rounds: list[Round] = field(default_factory=list)
-    latencies: dict[str, list[NDArray[np.float64]]] = field(
-        default_factory=dict
-    )  # ms, by arm, of the rounds that count
+    samples: list[dict[str, Samples]] = field(default_factory=list)  # of each round, by arm
     judgement: Judgement | None = None
     seconds: float = 0.0
     failure: str = ""  # why the measurement ended before there was a verdict

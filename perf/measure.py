@@ -70,9 +70,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                     raise arm.error(f"died in round {number}")
             records.write(measured, samples)
             found.rounds.append(measured)
-            if not measured.dropped:
-                for name, of_arm in samples.items():
-                    found.latencies.setdefault(name, []).append(of_arm.latency[of_arm.ok])
+            found.samples.append(samples)
             found.judgement = judge(found.rounds, limits, plan.looks, [arm.image_mb() for arm in arms])
             display.end(measured, found)
             if found.judgement.outcome != "continue":

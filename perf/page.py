@@ -1,64 +1,63 @@
-"""From a verdict and its latencies to report.html: one file, no network, for any screen, light or dark."""
+"""From a verdict and its requests to report.html: one file, no network, for any screen, light or dark."""
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perf.pictures import draw_latencies, draw_rounds, ratio, shown
+from perf.canvas import COLOURS, prose
+from perf.distribution import draw_distribution
+from perf.estimate import log_ratio
+from perf.narrowing import draw_narrowing
 from perf.report import facts, method, who
-from perf.verdict import Report
+from perf.rounds import Samples
+from perf.timeline import draw_timeline
+from perf.verdict import Figures, Report, Round
 from perf.wording import amount, bound, percent, span
 
-STYLE = """
-:root { color-scheme: light dark; --paper: #fff; --ink: #1f2328; --soft: #59636e; --grid: #d1d9e0;
-  --candidate: #0969da; --baseline: #8250df; --bad: #cf222e; --good: #1a7f37; --warn: #9a6700; --card: #f6f8fa; }
-@media (prefers-color-scheme: dark) { :root { --paper: #0d1117; --ink: #e6edf3; --soft: #9198a1; --grid: #3d444d;
-  --candidate: #58a6ff; --baseline: #bc8cff; --bad: #ff7b72; --good: #3fb950; --warn: #d29922; --card: #151b23; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
-  font: 16px/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.35rem; line-height: 1.3; margin: .5rem 0; padding-left: .75rem; border-left: .4rem solid var(--soft);
-  overflow-wrap: anywhere; }
-h1.pass { border-color: var(--good); } h1.fail, h1.error { border-color: var(--bad); }
-h1.inconclusive { border-color: var(--warn); }
-h1 b { text-transform: uppercase; margin-right: .4rem; } h1.pass b, tr.pass td:last-child { color: var(--good); }
-h1.fail b, h1.error b, tr.fail td:last-child { color: var(--bad); }
-h1.inconclusive b, tr.inconclusive td:last-child { color: var(--warn); }
-h2 { font-size: 1.05rem; margin: 1.75rem 0 .5rem; }
-p, li { overflow-wrap: anywhere; } small, .soft { color: var(--soft); }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid var(--grid); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } tr.info td { color: var(--soft); }
-pre { background: var(--card); padding: .75rem; overflow-x: auto; } code { background: var(--card); }
-svg { width: 100%; height: auto; display: block; } .pictures { display: grid; gap: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
-td:first-child { border-left: .25rem solid transparent; }
-tr.pass td:first-child { border-left-color: var(--good); } tr.fail td:first-child { border-left-color: var(--bad); }
-tr.inconclusive td:first-child { border-left-color: var(--warn); }
-figure { margin: 0; } figure h2 { margin-top: .5rem; }
-@media (max-width: 36rem) { table { font-size: .8rem; } th, td { padding: .3rem; } th:first-child, td:first-child {
-  white-space: normal; } }
-"""
+STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+# Whatever a text out of somebody else's bundle may be, the browser fetches nothing and runs nothing.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+ICONS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "info": ""}
+MEANING = {
+    "p95 latency": "95 of 100 requests were answered within it, from when they were sent. The mean over rounds, as all "
+    "latencies here.",
+    "p95 from the intended start": "From when a request was due by the schedule. So it holds what a request waited "
+    "because those before it were slow, as users would.",
+    "errors": "Answers other than 200 with a prediction, and none in time. Latencies are of the other requests.",
+    "throughput": "What was sent and answered, against what the schedule asked for.",
+    "requests": "How many of the candidate's count. Too few decide nothing.",
+    "CPU time a request": "Of all processes of the service, the warm-up included: steadier than any latency, but not "
+    "what a user feels.",
+    "memory": "Of all processes at the end of a round, without file caches.",
+    "memory growth a request": "What a request left behind, the first ones of a fresh start included. Far above the "
+    "baseline's it is a leak.",
+    "image size": "With its base, unpacked.",
+    "start to ready": "From the start to the first 200 of /readyz.",
+    "baseline against itself": "Its odd requests against its even ones. A difference there is the machine's.",
+}
 
 
-def page(report: Report, latencies: Mapping[str, NDArray[np.float64]]) -> str:
-    """The whole of report.html. `latencies`: milliseconds, by arm, of the rounds that count."""
-    drawn = [draw_latencies(latencies)] if any(values.size for values in latencies.values()) else []
-    drawn += [draw_rounds(report)] if any(shown(r, report) is not None for r in report.rounds) else []
+def page(report: Report, samples: Sequence[Mapping[str, Samples]]) -> str:
+    """The whole of report.html. `samples`: of each round, by arm."""
+    drawn = _drawn(report, samples)
     parts = [
-        f'<h1 class="{report.outcome}"><b>{report.outcome}</b> {escape(report.headline)}</h1>',
-        f'<p class="soft">{escape(_subtitle(report))}</p>',
-        *(['<div class="wide">' + _table(report) + "</div>"] if report.criteria else []),
+        f'<h1 class="{report.outcome}"><b>{report.outcome}</b> {prose(report.headline)}</h1>',
+        f'<p class="soft">{prose(_subtitle(report))}</p>',
+        *([_table(report)] if report.criteria else []),
         *listed([*report.reasons, *report.notes]),
-        f"<p><b>Next:</b> {escape(report.next)}</p>",
-        *(['<div class="pictures">', *drawn, "</div>"] if drawn else []),
+        f"<p><b>Next:</b> {prose(report.next)}</p>",
         *(["<h2>Last lines of its log</h2>", f"<pre>{escape(report.log)}</pre>"] if report.log else []),
-        *(['<h2>Rounds</h2><div class="wide">' + _rounds(report) + "</div>"] if report.rounds else []),
-        f"<h2>Method</h2><p>{escape(' '.join(method(report).split()))}</p>",
+        *(['<div class="pictures">', *drawn, "</div>"] if drawn else []),
+        *([_folded(_counted(report), _rounds(report))] if report.rounds else []),
+        *([_folded("What the rows mean", _meanings(report))] if report.criteria else []),
+        f"<h2>Method</h2><p>{prose(' '.join(method(report).split()))}</p>",
         "<ul>" + "".join(f"<li>{fact}</li>" for fact in facts(report, _code)) + "</ul>",
+        '<p class="soft">Beside this file: each request in samples.csv.gz, each round in rounds.csv, the verdict in '
+        "verdict.json.</p>",
     ]
     return document(f"{report.project}: {report.outcome}", parts)
 
@@ -67,11 +66,25 @@ def document(title: str, parts: Sequence[str]) -> str:
     """A whole page of these parts, which are HTML; the title is text."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
+
+
+def _drawn(report: Report, samples: Sequence[Mapping[str, Samples]]) -> list[str]:
+    latencies = {arm: answered(report.rounds, samples, arm) for arm in COLOURS}
+    first = draw_distribution(latencies) if any(values.size for values in latencies.values()) else ""
+    return [picture for picture in (first, draw_narrowing(report), draw_timeline(report, samples)) if picture]
+
+
+def answered(rounds: Sequence[Round], samples: Sequence[Mapping[str, Samples]], arm: str) -> NDArray[np.float64]:
+    """The latencies of an arm in all rounds that count, in milliseconds."""
+    found = [by_arm[arm] for r, by_arm in zip(rounds, samples, strict=False) if not r.dropped and arm in by_arm]
+    latency = np.concatenate([np.empty(0), *(each.latency[each.ok] for each in found)])
+    return latency[np.isfinite(latency)]
 
 
 def _code(text: str) -> str:
@@ -92,55 +105,78 @@ def _subtitle(report: Report) -> str:
 
 def listed(texts: Sequence[str]) -> list[str]:
     """Texts as a list, where there are any."""
-    return ["<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"] if texts else []
+    return ["<ul>" + "".join(f"<li>{prose(text)}</li>" for text in texts) + "</ul>"] if texts else []
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"
 
 
 def _table(report: Report) -> str:
-    heads = ["", "baseline", "candidate", "change", f"{report.confidence * 100:.0f} % interval", "limit", ""]
-    rows = [
-        f'<tr class="{row.outcome}">'
-        + cells(
-            row.name,
-            amount(row.baseline, row.unit),
-            amount(row.candidate, row.unit),
-            percent(row.change),
-            span(row),
-            bound(row),
-            "" if row.outcome == "info" else row.outcome,
-        )
-        + "</tr>"
-        for row in report.criteria
-    ]
-    return framed(heads, rows)
+    paired = report.baseline is not None
+    heads = ["verdict", "of POST /predict", *(["baseline"] if paired else []), "candidate"]
+    heads += [*(["change"] if paired else []), f"{report.confidence * 100:.0f} % interval", "limit"]
+    rows = []
+    for row in report.criteria:
+        word = "" if row.outcome == "info" else row.outcome
+        cells = [
+            f'<td class="outcome text"><span class="icon" aria-hidden="true">{ICONS[row.outcome]}</span>{word}</td>',
+            cell(row.name, "text"),
+            *([cell(amount(row.baseline, row.unit))] if paired else []),
+            cell(amount(row.candidate, row.unit)),
+            *([cell(percent(row.change))] if paired else []),
+            cell(span(row)),
+            cell(bound(row)),
+        ]
+        rows.append(f'<tr class="{row.outcome}">{"".join(cells)}</tr>')
+    return framed("The criteria", heads, rows)
+
+
+def _meanings(report: Report) -> str:
+    found = [(row.name, MEANING[row.name]) for row in report.criteria if row.name in MEANING]
+    return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in found) + "</dl>"
+
+
+def _counted(report: Report) -> str:
+    dropped = sum(bool(r.dropped) for r in report.rounds)
+    return f"Rounds: {len(report.rounds) - dropped} that count" + (f", {dropped} dropped" if dropped else "")
 
 
 def _rounds(report: Report) -> str:
-    heads = ["round", "baseline p95", "candidate p95", "change", "requests", "errors", ""]
+    paired = report.baseline is not None
+    heads = ["round", *(["baseline", "candidate", "change"] if paired else ["candidate"]), "from the intended start"]
+    heads += ["requests", "errors", "client CPU", "stolen CPU", ""]
     rows = []
     for r in report.rounds:
-        of_ratio = ratio(r)
-        rows.append(
-            f'<tr class="{"info" if r.dropped else ""}">'
-            + cells(
-                str(r.number),
-                amount(r.baseline.p95, "ms") if r.baseline else "",
-                amount(r.candidate.p95, "ms"),
-                percent(of_ratio - 1) if of_ratio is not None else "",
-                f"{r.candidate.count:,}",
-                str(r.candidate.errors),
-                f"dropped: {r.dropped}" if r.dropped else "",
-            )
-            + "</tr>"
-        )
-    return framed(heads, rows)
+        base = [amount(r.baseline.p95, "ms") if r.baseline else ""] if paired else []
+        change = [percent(_change(r))] if paired else []
+        cells = [str(r.number), *base, amount(r.candidate.p95, "ms"), *change, amount(r.candidate.p95_due, "ms")]
+        cells += [_both(r, "count"), _both(r, "errors")]
+        cells += [percent(r.client_cpu, signed=False), percent(r.steal, signed=False)]
+        last = cell(f"dropped: {r.dropped}" if r.dropped else "", "text reason")
+        rows.append(f'<tr class="{"info" if r.dropped else ""}">{"".join(map(cell, cells))}{last}</tr>')
+    note = "p95 of each round." + (" Requests and errors: the candidate's, and the baseline's." if paired else "")
+    return f'<p class="soft">{note}</p>' + framed("The rounds", heads, rows)
 
 
-def framed(heads: Sequence[str], rows: Sequence[str]) -> str:
-    """A table with these heads, which are text, and rows, which are HTML."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+def _change(r: Round) -> float | None:
+    found = math.expm1(log_ratio(r.candidate.p95, r.baseline.p95 if r.baseline else None))
+    return found if math.isfinite(found) else None
 
 
-def cells(*texts: str) -> str:
-    """The cells of a row, of text."""
-    return "".join(f"<td>{escape(text)}</td>" for text in texts)
+def _both(r: Round, name: str) -> str:
+    arms: list[Figures] = [arm for arm in (r.candidate, r.baseline) if arm is not None]
+    return ", ".join(f"{getattr(arm, name):,}" for arm in arms)
+
+
+def framed(name: str, heads: Sequence[str], rows: Sequence[str]) -> str:
+    """A table that scrolls within its own box where the screen is narrow. Heads are text, rows are HTML."""
+    kinds = {"verdict": "text", "of POST /predict": "text", "baseline": "baseline", "candidate": "candidate"}
+    head = "".join(f'<th scope="col" class="{kinds.get(text, "")}">{escape(text)}</th>' for text in heads)
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="wide" role="region" aria-label="{name}" tabindex="0">{table}</div>'
+
+
+def cell(text: str, kind: str = "") -> str:
+    """One cell of text."""
+    return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"

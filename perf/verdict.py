@@ -142,6 +142,7 @@ class Report(Struct, frozen=True, kw_only=True):
     reasons: Lines
     confidence: float
     detectable: float | None
+    looks: Annotated[list[Count], Meta(max_length=1000)] = []  # rounds that count after which the gate may decide
     rate: Share  # pairs a second
     users: Count
     seed: int

@@ -1,5 +1,6 @@
 """Figures and verdicts in words."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -10,7 +11,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def percent(share: float | None, signed: bool = True) -> str:
     """+4.2 %, and no decimals from 20 % on, where they only look exact."""
-    if share is None:
+    if share is None or not math.isfinite(share):
         return ""
     digits = 0 if abs(share) >= 0.2 or share == 0 else 1 if signed or abs(share) >= 0.001 else 3
     text = f"{abs(share) * 100:.{digits}f} %"
@@ -21,7 +22,7 @@ def percent(share: float | None, signed: bool = True) -> str:
 
 def amount(value: float | None, unit: str) -> str:
     """A figure with its unit and as many digits as it deserves."""
-    if value is None:
+    if value is None or not math.isfinite(value):
         return ""
     if unit == "share":
         return percent(value, signed=False)

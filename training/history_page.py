@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from perf.page import cells, document, framed, listed
-from perf.pictures import BAD, BASELINE, CANDIDATE, GOOD, GRID, INK, WARN, dress, svg
+from perf.canvas import BAD, BASELINE, CANDIDATE, GOOD, GRID, INK, WARN, canvas, svg
+from perf.canvas import framed as captioned
+from perf.page import cell, document, framed, listed
 from perf.wording import amount, percent
 from training import trend as words
 from training.chain import Point, Promoted
@@ -35,6 +36,7 @@ class Palette(NamedTuple):
     machines: tuple[str, ...]
 
 
+Draw = Callable[[Axes, Trend, Palette], None]
 PAGE = Palette(INK, GRID, CANDIDATE, BAD, GOOD, (CANDIDATE, BASELINE, WARN, GOOD, BAD))
 PAPER = Palette(
     "#1f2328", "#d1d9e0", "#0969da", "#cf222e", "#1a7f37", ("#0969da", "#8250df", "#9a6700", "#1a7f37", "#cf222e")
@@ -49,20 +51,23 @@ def page(trend: Trend) -> str:
     count = len(trend.points)
     span = first.at[:10] if count == 1 else f"{first.at[:10]} to {last.at[:10]}"
     subtitle = f"{count} {'version' if count == 1 else 'versions'} promoted, {span}."
-    figures = [Figure(figsize=(5.2, 3.6)) for _ in _drawings(trend)]
-    for figure, (draw, _, _) in zip(figures, _drawings(trend), strict=True):
-        draw(figure.add_subplot(), trend, PAGE)
     parts = [
         f"<h1>{escape(words.headline(trend))}</h1>",
         f'<p class="soft">{escape(subtitle)}</p>',
         *listed([*words.drifts(trend), *words.shifts(trend), *words.breaks(trend)]),
         '<div class="pictures">',
-        *(svg(figure, *texts) for figure, (_, *texts) in zip(figures, _drawings(trend), strict=True)),
+        *(_drawn(trend, *drawing) for drawing in _drawings(trend)),
         "</div>",
-        '<h2>Versions</h2><div class="wide">' + _table(trend.points) + "</div>",
+        "<h2>Versions</h2>" + _table(trend.points),
         f"<h2>Method</h2><p>{' '.join(METHOD.split())}</p>",
     ]
     return document(f"{trend.project}: history of p95", parts)
+
+
+def _drawn(trend: Trend, draw: Draw, name: str, title: str) -> str:
+    with canvas() as (figure, axes):
+        draw(axes, trend, PAGE)
+        return captioned(title, svg(figure, name, title), "")
 
 
 def picture(trend: Trend, path: Path) -> None:
@@ -75,11 +80,25 @@ def picture(trend: Trend, path: Path) -> None:
         draw(axes, trend, PAPER)
         axes.label_outer()
     figure.suptitle(words.headline(trend), color=PAPER.ink, parse_math=False, wrap=True)
-    dress(figure, PAPER.ink)
+    _dress(figure, PAPER.ink)
     figure.savefig(path, dpi=150, metadata={"Software": None})
 
 
-def _drawings(trend: Trend) -> list[tuple[Callable[[Axes, Trend, Palette], None], str, str]]:
+def _dress(figure: Figure, ink: str) -> None:
+    """Lines and letters in one colour, save for texts that have one of their own; no frame above and to the right."""
+    for axes in figure.axes:
+        axes.tick_params(colors=ink)
+        axes.xaxis.label.set_color(ink)
+        axes.yaxis.label.set_color(ink)
+        legend = axes.get_legend()
+        for text in [*axes.texts, *(legend.get_texts() if legend else ())]:
+            text.set_color(ink if text.get_color() == "black" else text.get_color())
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in {"left", "bottom"})
+            spine.set_color(ink)
+
+
+def _drawings(trend: Trend) -> list[tuple[Draw, str, str]]:
     """What there is to draw, with a short name and a title."""
     chain = (draw_chain, "chain", "p95 along the versions, in percent")
     p95 = (draw_p95, "p95", "p95 in milliseconds, by machine")
@@ -191,12 +210,12 @@ def _places(axes: Axes, points: Sequence[Point]) -> None:
 def _table(points: Sequence[Point]) -> str:
     heads = ["version", "promoted, UTC", "by", "commit", "p95", "change", "interval", "machine", "against", ""]
     rows = [f"<tr>{_row(point.promoted)}</tr>" for point in reversed(points)]
-    return framed(heads, rows)
+    return framed("The versions", heads, rows)
 
 
 def _row(promoted: Promoted) -> str:
     ends = (promoted.low, promoted.high)
-    return cells(
+    texts = (
         promoted.version,
         promoted.at[:16].replace("T", " "),
         promoted.by,
@@ -208,3 +227,4 @@ def _row(promoted: Promoted) -> str:
         promoted.baseline,
         f"rolled back {promoted.rolled_back}" if promoted.rolled_back else "",
     )
+    return "".join(map(cell, texts))

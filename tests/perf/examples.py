@@ -41,7 +41,8 @@ def rounds_of(candidate: Sequence[float | None], baseline: Sequence[float | None
 
 def report_of(rounds: Sequence[Round], **changes: object) -> Report:
     """The verdict on some rounds, with one or the other field changed."""
-    judged = judge(rounds, LIMITS, [sum(not r.dropped for r in rounds)])
+    looks = [sum(not r.dropped for r in rounds)]
+    judged = judge(rounds, LIMITS, looks)
     assert judged.outcome != "continue"
     paired = bool(rounds) and rounds[0].baseline is not None
     fields: dict[str, object] = {
@@ -61,6 +62,7 @@ def report_of(rounds: Sequence[Round], **changes: object) -> Report:
         "reasons": judged.reasons,
         "confidence": judged.confidence,
         "detectable": judged.detectable,
+        "looks": looks,
         "rate": 100.0,
         "users": 2,
         "seed": 7,

@@ -20,7 +20,7 @@ from perf import github as rest
 from perf.report import MARKER, MAX_BYTES, markdown
 from tests.conftest import ROOT, run
 from tests.perf.github_server import BOT, TOKEN, GitHub, serving, zipped
-from tests.perf.test_report import FAILED, HOSTILE, PASSED, hostile
+from tests.perf.pages import FAILED, HOSTILE, PASSED, hostile
 
 SHA = "d4e5f6a7" * 5
 ATTACK = "$x$ Gh-1 WWW.evil.example " + HOSTILE

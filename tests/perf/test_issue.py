@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT, run
 from tests.perf.github_server import BOT, TOKEN, GitHub, serving, zipped
-from tests.perf.test_report import FAILED
+from tests.perf.pages import FAILED
 
 RUNS = "https://github.example/acme/loans/actions/runs"
 MARK = "<!-- perf-gate:issue Retraining failed -->"

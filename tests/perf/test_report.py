@@ -1,53 +1,17 @@
-"""What people see: report.md, report.html and verdict.json."""
+"""What people see of a verdict: report.md, and verdict.json. The page is in test_page.py."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
-from perf.page import page
 from perf.report import MAX_BYTES, Report, ReportError, markdown, read_verdict, write_verdict
-from tests.perf.examples import arm_figures, one_round, report_of, rounds_of
-
-PASSED = report_of(rounds_of([3.0, 3.05, 2.95, 3.0, 3.0], [3.0] * 5))
-FAILED = report_of(rounds_of([4.5, 4.6, 4.4, 4.5, 4.5], [3.0] * 5))
-ALONE = report_of(rounds_of([3.0, 3.05, 2.95, 3.0, 3.0]))
-ERROR = report_of([], outcome="error", exit_code=3, headline="could not run: The candidate died.", log="last words")
-HOSTILE = (
-    "@everyone #1 <script>alert(1)</script> <img src=x onerror=y> ` ``` | [x](http://evil.example) "
-    "![](http://evil.example/p.png) **b** \u202e </details> --> https://evil.example www.evil.example &lt; \\"
-)
-LATENCIES = {"candidate": np.linspace(1, 9, 500), "baseline": np.linspace(1, 5, 500)}
-
-
-def hostile() -> Report:
-    """A verdict in which every text that somebody else could have chosen is an attack."""
-    report = report_of([*rounds_of([3.0] * 4, [3.0] * 4), one_round(arm_figures(3.0), arm_figures(3.0), 5, HOSTILE)])
-    names = ("source", "name", "version", "run_id", "git_sha", "runtime", "bundle_sha256", "image", "image_id")
-    arm = replace(report.candidate, **dict.fromkeys(names, HOSTILE[:200]), faults=[HOSTILE])
-    texts = {name: HOSTILE for name in ("headline", "next", "log")} | {
-        "project": HOSTILE[:200],
-        "created": HOSTILE[:200],
-    }
-    runner = replace(report.runner, cpu=HOSTILE[:200], system=HOSTILE[:200], python=HOSTILE[:200])
-    criteria = [replace(row, name=HOSTILE[:200]) if row.name == "errors" else row for row in report.criteria]
-    return replace(
-        report,
-        candidate=arm,
-        baseline=arm,
-        reasons=[HOSTILE],
-        notes=[HOSTILE],
-        runner=runner,
-        criteria=criteria,
-        **texts,
-    )
+from tests.perf.pages import ALONE, ERROR, FAILED, PASSED, hostile
 
 
 @pytest.mark.parametrize(
@@ -97,33 +61,6 @@ def test_the_markdown_fits_a_comment(notes: int) -> None:
     assert len(text.encode()) < MAX_BYTES
     assert text.splitlines()[0] == markdown(FAILED).splitlines()[0]
     assert "**Next:** make perf" in text
-
-
-@pytest.mark.parametrize("make", [lambda: PASSED, lambda: FAILED, lambda: ALONE, lambda: ERROR, hostile])
-def test_the_page_needs_nothing_but_itself(make: Callable[[], Report]) -> None:
-    """No script, no request to anywhere, and no tag that came in with a text."""
-    html = page(make(), LATENCIES)
-    assert re.findall(r"<(script|img|link|iframe|object|base)\b|@import|url\(\s*['\"]?(?!#)", html) == []
-    assert re.findall(r"(?:href|src)\s*=\s*['\"](?!#)", re.sub(r"&[a-z#0-9]+;", "", html)) == []
-    assert html.count("<svg") == html.count("</svg>") >= 1
-    assert html.count("</html>") == 1
-
-
-def test_the_page_draws_what_was_measured() -> None:
-    """Both arms are in the picture of latencies, and every round in the other; nothing measured, nothing drawn."""
-    html = page(FAILED, LATENCIES)
-    assert "p99.9" in html
-    assert html.count("<h2>Each round") == 1
-    assert "(limit 100)" in page(ALONE, LATENCIES)  # of its rounds, with what they are held against
-    assert "<svg" not in page(ERROR, {})
-
-
-def test_the_page_says_what_was_measured_on_what() -> None:
-    """Both arms by their digests, and the machine: who finds the page later can tell what it is about."""
-    arm = replace(PASSED.candidate, kind="container", image_id="sha256:feed", bundle_sha256="cafe")
-    html = page(replace(PASSED, candidate=arm), LATENCIES)
-    for fact in ("<code>sha256:feed</code>", "<code>cafe</code>", "<code>.mlops/champion</code>", "seed "):
-        assert fact in html
 
 
 @pytest.mark.parametrize("report", [PASSED, FAILED, ALONE, ERROR], ids=["pass", "fail", "alone", "error"])
