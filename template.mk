@@ -3,7 +3,7 @@ OUT ?= .cache/bake
 template_environment := $(VENV)/.template
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes bench-serving bench-workflow act-runner test-act
+.PHONY: bake template-branch release-notes bench-serving bench-gate bench-workflow act-runner test-act
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -36,6 +36,9 @@ release-notes: $(bin)/uv ## print what CHANGELOG.md says of a version, if it may
 
 bench-serving: bundle/card.json $(VENV)/.train ## the service against the tutorial's way, side by side (needs wrk)
 	@$(run) benchmarks.serving.run
+
+bench-gate: bundle/card.json $(VENV)/.train $(VENV)/.perf ## how often the gate is wrong, and what it catches (MINUTES=240: record anew)
+	@$(run) benchmarks.gate.run $(if $(MINUTES),--minutes $(MINUTES))
 
 # --- The workflows, run for real without GitHub
 

@@ -11,7 +11,8 @@ from perf.arm import Arm
 from perf.findings import Findings, Setup
 from perf.page import page
 from perf.report import markdown
-from perf.verdict import EXIT_CODES, Limits, Outcome, Report, Runner, write_verdict
+from perf.verdict import EXIT_CODES, Judgement, Limits, Outcome, Report, Runner, write_verdict
+from perf.wording import disagreement
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
 
@@ -67,7 +68,7 @@ def conclude(setup: Setup, found: Findings) -> Report:
             arms_cpus=setup.cpus.arms,
             client_cpus=setup.cpus.client,
         ),
-        notes=[note[:500] for note in [*found.notes, *notes(candidate, found.baseline, setup)]],
+        notes=[note[:500] for note in [*found.notes, *notes(candidate, found.baseline, setup, judged)]],
         log=found.log[-10_000:],
     )
 
@@ -88,9 +89,13 @@ def identical(candidate: verdict.Arm, baseline: verdict.Arm | None) -> bool:
     return candidate.image_id != "" and candidate.image_id == baseline.image_id
 
 
-def notes(candidate: verdict.Arm, baseline: verdict.Arm | None, setup: Setup) -> Sequence[str]:
+def notes(
+    candidate: verdict.Arm, baseline: verdict.Arm | None, setup: Setup, judged: Judgement | None
+) -> Sequence[str]:
     """What a reader has to know to weigh the figures."""
     texts = []
+    if judged is not None and (apart := disagreement(judged.criteria)):
+        texts.append(apart)
     if setup.baseline is None:
         texts.append("No baseline: judged by the absolute limits alone.")
     if identical(candidate, baseline):

@@ -23,7 +23,7 @@ from perf.wording import headline, percent
 SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this
 ESTIMATED = 0.5  # of max_regression: and be estimated at this at least; nobody should chase less
 UNSTEADY = 0.05  # how far the baseline may be from itself
-MAX_DROPPED = 3  # rounds that were disturbed and measured again
+DROPPED = 0.25  # of the rounds of the last look may be disturbed and measured again
 
 
 def judge(
@@ -41,10 +41,11 @@ def judge(
     outcomes = {row.outcome for row in rows}
     offered = sum(r.candidate.intended for r in kept)
     outcome: Literal["pass", "fail", "inconclusive", "continue"]
-    if len(rounds) - len(kept) > MAX_DROPPED:
+    if len(rounds) - len(kept) > spare(looks):
         outcome = "inconclusive"
         causes = sorted({r.dropped for r in rounds if r.dropped})
-        reasons = [f"{len(rounds) - len(kept)} rounds were disturbed: {'; '.join(causes)}"]
+        shown = "; ".join(causes[:2]) + (f"; and {len(causes) - 2} more" if len(causes) > 2 else "")
+        reasons = [f"{len(rounds) - len(kept)} rounds were disturbed: {shown}"]
     elif len(kept) not in looks and not look.last:
         outcome = "continue"
     elif "fail" in outcomes and offered >= limits.min_requests:
@@ -61,6 +62,11 @@ def judge(
         confidence=1 - look.alpha - look.beta,
         detectable=_detectable(kept, limits, look) if paired else None,
     )
+
+
+def spare(looks: Sequence[int]) -> int:
+    """How many rounds may be dropped before a run gives up."""
+    return math.ceil(DROPPED * looks[-1])
 
 
 def _rows(kept: Sequence[Round], limits: Limits, look: Look, paired: bool, reasons: list[str]) -> list[Criterion]:

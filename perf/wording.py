@@ -98,3 +98,24 @@ def _undecided(row: Criterion) -> str:
     if row.name == "requests":
         return f"{amount(row.candidate, row.unit)} requests are too few, {limit(row)} are needed"
     return f"{row.name} {amount(row.candidate, row.unit) or 'unknown'}, limit {limit(row)}"
+
+
+def disagreement(criteria: Sequence[Criterion]) -> str:
+    """Where CPU time and p95 do not say the same, what that means; nothing where they do, or one is not known."""
+    rows = {row.name: row for row in criteria}
+    p95, cpu = rows.get("p95 latency"), rows.get("CPU time a request")
+    if p95 is None or p95.limit is None or cpu is None or cpu.interval is None or cpu.change is None:
+        return ""
+    low, high = cpu.interval
+    if p95.outcome == "fail" and high < 0.2 * p95.limit:
+        return (
+            f"CPU time a request has not grown ({percent(cpu.change)}, at most {percent(high)}): the time is spent "
+            "waiting, on a lock, a sleep or the network, or few requests are slow."
+        )
+    if p95.outcome != "fail" and low > p95.limit:
+        grown, least = percent(cpu.change, signed=False), percent(low, signed=False)
+        return (
+            f"CPU time a request has grown by {grown} (at least {least}), more than p95 shows at this load: the "
+            "service will reach its capacity earlier."
+        )
+    return ""

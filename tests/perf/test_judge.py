@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from perf.estimate import FALSE_FAIL, FALSE_PASS, look_at
 from perf.judge import judge
 from perf.verdict import Judgement
+from perf.wording import disagreement
 from tests.perf.examples import LIMITS, LOOKS, arm_figures, one_round, rounds_of
 
 latency = st.floats(0.5, 90.0)
@@ -259,3 +260,30 @@ def test_noise_turns_no_failure_into_a_pass(seed: int, ratio: float, more: float
         return judge(rounds_of(candidate, [3.0] * 16), replace(LIMITS, p95_ms=1e6), [16]).outcome
 
     assert {outcome(1.0), outcome(more)} != {"fail", "pass"}
+
+
+def test_a_quarter_of_the_rounds_may_be_disturbed() -> None:
+    """A long run forgives more than a short one, and the reason names no more than two of many causes."""
+    kept = rounds_of(*noisy(1.0, 10, seed=1, spread=0.02))
+    wild = [one_round(arm_figures(80.0), arm_figures(1.0), n, dropped=f"only {n}% were sent") for n in range(11)]
+    assert judge([*wild[:10], *kept], LIMITS, (10, 40)).outcome == "pass"
+    ended = judge([*wild, *kept], LIMITS, (10, 40))
+    assert ended.outcome == "inconclusive"
+    assert ended.reasons == ["11 rounds were disturbed: only 0% were sent; only 1% were sent; and 9 more"]
+
+
+@pytest.mark.parametrize(
+    ("p95", "cpu_ms", "said"),
+    [
+        (4.0, 1.0, "CPU time a request has not grown"),
+        (3.0, 1.5, "CPU time a request has grown by 50 %"),
+        (4.0, 1.4, ""),
+    ],
+)
+def test_where_cpu_time_says_otherwise_it_is_said(p95: float, cpu_ms: float, said: str) -> None:
+    """Waiting costs no CPU, and CPU costs no p95 while there is enough of it."""
+    rounds = [
+        one_round(replace(arm_figures(p95), cpu_ms=cpu_ms), replace(arm_figures(3.0), cpu_ms=1.0), n) for n in range(5)
+    ]
+    assert disagreement(judge(rounds, LIMITS, [5]).criteria).startswith(said)
+    assert bool(disagreement(judge(rounds, LIMITS, [5]).criteria)) == bool(said)

@@ -1,0 +1,134 @@
+"""docs/gate.md: what the recorded rounds say of the gate, in tables."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from benchmarks.gate.picture import Line
+from benchmarks.gate.rates import CONDITIONS, DRAWN, OTHERS, PROFILES, Case, alarms, find, of_gate, rate
+from benchmarks.gate.record import BURNS, ROOT, SAME
+from benchmarks.gate.recorded import Recorded
+from benchmarks.gate.verdicts import RIVALS
+from pipeline.settings import load_settings
+
+GATE = "this gate, standard"
+
+
+def lines(cases: Sequence[Case], condition: str) -> dict[str, Line]:
+    """What the picture shows under one condition: the gate first."""
+    same, slow = find(cases, condition, SAME), find(cases, "quiet", DRAWN)
+    if same is None or slow is None:
+        return {}
+    used = (of_gate(same, "standard", "fail").share, of_gate(slow, "standard", "fail").share)
+    found = {GATE: Line(list(zip(same.by_limit, slow.by_limit, strict=True)), used)}
+    for name, (_, threshold) in RIVALS.items():
+        wrong, right = np.array(same.rivals[name]), np.array(slow.rivals[name])
+        points = [(float(np.mean(wrong > t)), float(np.mean(right > t))) for t in np.linspace(-0.5, 1.0, 151)]
+        found[name] = Line(points, (float(np.mean(wrong > threshold)), float(np.mean(right > threshold))))
+    return found
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [heads, ["---", *(["--:"] * (len(heads) - 1))], *rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
+
+
+def false_alarms(cases: Sequence[Case]) -> str:
+    rows = []
+    for condition in CONDITIONS:
+        same = find(cases, condition, SAME)
+        for title, outcome in (("false alarms", "fail"), ("cannot tell", "inconclusive")):
+            rows.append([f"{condition}: {title}", *(str(of_gate(same, profile, outcome)) for profile in PROFILES)])
+        times = [[run.seconds for run in same.runs[profile]] if same else [] for profile in PROFILES]
+        rows.append([f"{condition}: median time", *(f"{np.median(t):.0f} s" if t else "-" for t in times)])
+        rows.append([f"{condition}: verdicts", *(f"{len(t):,}" for t in times)])
+    return table(["the same code twice", *PROFILES], rows)
+
+
+def power(cases: Sequence[Case]) -> str:
+    rows = []
+    for case in cases:
+        if case.condition == "quiet" and case.scenario in BURNS:
+            found = [str(rate(case.runs[profile], "fail")) for profile in PROFILES]
+            rows.append([f"+{100 * case.effect[0]:.1f} % ± {100 * case.effect[1]:.1f}", *found])
+    return table(["p95 slower by", *(f"{profile}: caught" for profile in PROFILES)], rows)
+
+
+def other_faults(cases: Sequence[Case]) -> str:
+    rows = []
+    for case in cases:
+        if case.condition == "quiet" and case.scenario in OTHERS:
+            runs = case.runs["standard"]
+            why = [run.headline for run in runs if run.outcome == "fail"]
+            rows.append(
+                [
+                    OTHERS[case.scenario],
+                    f"{100 * case.effect[0]:+.1f} %",
+                    str(rate(runs, "fail")),
+                    why[0] if why else "",
+                ]
+            )
+    return table(["fault", "p95", "standard: caught", "the first verdict's first line"], rows)
+
+
+def beside_others(cases: Sequence[Case]) -> str:
+    same = [find(cases, condition, SAME) for condition in CONDITIONS]
+    burns = [find(cases, "quiet", scenario) for scenario in BURNS]
+    rows = [[f"**{GATE}**", *(str(of_gate(case, "standard", "fail")) for case in (*same, *burns))]]
+    rows += [[name, *(str(alarms(case, name)) for case in (*same, *burns))] for name in RIVALS]
+    meant = [f"+{100 * share:.0f} %" for share in BURNS.values()]
+    return table(["fails on", "same code, quiet", "same code, disturbed", *meant], rows)
+
+
+TEXT = """# How often the gate is wrong
+
+Measured {when}, {machine}: {rounds:,} rounds ({counts}), each with both services restarted before it. They are cut into
+runs that share no round, and each run is judged by `perf/judge.py` as it is, with the limits of `pipeline.toml`. In
+brackets: Wilson's 95 % bounds. `make bench-gate` works all of this out again from the recorded rounds, and
+`make bench-gate MINUTES=240` from new ones.
+
+*Disturbed* means beside a neighbour that burns CPU in bursts, churns the page cache and lets storms of low-priority
+processes loose, on either CPU, at random.
+
+## False alarms
+
+{false_alarms}
+
+## What it catches
+
+A fault burns CPU in each prediction of the candidate. What it adds to p95 as the client sees it is measured, over all
+of its rounds.
+
+{power}
+
+## Other faults
+
+{other_faults}
+
+## Beside what others do
+
+The same rounds, judged by rules that are in use. Each run of theirs has {length} rounds, as many as most of the gate's,
+and the same requests.
+
+{beside_others}
+
+![False alarms against detection](gate.png)
+"""
+
+
+def text(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> str:
+    """docs/gate.md."""
+    days = sorted({datetime.fromtimestamp(each.at, UTC).date().isoformat() for each in rounds})
+    return TEXT.format(
+        when=f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}",
+        machine=machine,
+        rounds=len(rounds),
+        counts=", ".join(f"{sum(r.condition == each for r in rounds):,} {each}" for each in CONDITIONS),
+        length=load_settings(ROOT).perf.profiles.standard.looks[0],
+        false_alarms=false_alarms(cases),
+        power=power(cases),
+        other_faults=other_faults(cases),
+        beside_others=beside_others(cases),
+    )

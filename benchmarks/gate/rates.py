@@ -1,0 +1,119 @@
+"""All verdicts on the recorded rounds, and how often they are right and wrong."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from msgspec.structs import replace
+from scipy.stats import binomtest
+
+from benchmarks.gate.record import BURNS, ROOT, SAME
+from benchmarks.gate.recorded import Recorded
+from benchmarks.gate.verdicts import RIVALS, Run, cost_of, gate, rival
+from perf.estimate import log_ratio
+from perf.verdict import Limits
+from pipeline.settings import load_settings
+
+CONDITIONS = ("quiet", "disturbed")
+PROFILES = ("quick", "standard", "thorough")
+OTHERS = {
+    "tail": "8 % of requests slower by p95 again",
+    "lock": "a lock held for 30 % of p95",
+    "leak": "50 kB kept of each request",
+    "errors": "1 % errors",
+    "slow-start": "2 s more to start",
+}
+
+
+DRAWN = "burn-10"  # what the picture shows the detection of
+STRICTNESS = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.15, 0.20, 0.30)  # max_regression
+
+
+class Rate(NamedTuple):
+    """A share of runs, with Wilson's 95 % bounds."""
+
+    hits: int
+    of: int
+
+    @property
+    def share(self) -> float:
+        return self.hits / self.of if self.of else math.nan
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        if not self.of:
+            return 0.0, 1.0
+        found = binomtest(self.hits, self.of).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "-"
+        low, high = self.bounds
+        return f"{100 * self.share:.1f} % ({100 * low:.1f} … {100 * high:.1f})"
+
+
+def rate(runs: Sequence[Run], outcome: str) -> Rate:
+    return Rate(sum(run.outcome == outcome for run in runs), len(runs))
+
+
+def chosen(rounds: Sequence[Recorded], condition: str, scenario: str) -> list[Recorded]:
+    return [each for each in rounds if (each.condition, each.scenario) == (condition, scenario)]
+
+
+def effect(rounds: Sequence[Recorded]) -> tuple[float, float]:
+    """By how much a fault slows p95 as the client sees it: the median over rounds, and its standard error."""
+    ratios = np.array([log_ratio(r.round.candidate.p95, r.round.baseline and r.round.baseline.p95) for r in rounds])
+    ratios = ratios[np.isfinite(ratios)]
+    return math.expm1(float(np.median(ratios))), 1.25 * float(ratios.std()) / math.sqrt(ratios.size)
+
+
+class Case(NamedTuple):
+    """The runs of one scenario under one condition, by profile."""
+
+    condition: str
+    scenario: str
+    effect: tuple[float, float]  # of p95, and its standard error
+    runs: dict[str, list[Run]]
+    rivals: dict[str, list[float]]  # by how much each found the candidate slower, run for run
+    by_limit: list[float]  # share of runs that fail, standard, at each of STRICTNESS
+
+
+def judged(rounds: Sequence[Recorded]) -> list[Case]:
+    """All verdicts on the rounds."""
+    perf = load_settings(ROOT).perf
+    limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
+    usual = float(np.median([r.round.baseline.p95 for r in rounds if r.condition == "quiet" and r.round.baseline]))
+    length = perf.profiles.standard.looks[0]
+    cases = []
+    for condition in CONDITIONS:
+        for scenario in (SAME, *BURNS, *OTHERS):
+            some = chosen(rounds, condition, scenario)
+            if len(some) < 2:
+                continue
+            cost = cost_of(some)
+            runs = {name: list(gate(some, limits, getattr(perf.profiles, name).looks, cost)) for name in PROFILES}
+            others = {name: rival(rule, some, length, usual) for name, (rule, _) in RIVALS.items()}
+            by_limit = []
+            if scenario in (SAME, DRAWN):
+                looks = perf.profiles.standard.looks
+                stricter = [replace(limits, max_regression=limit) for limit in STRICTNESS]
+                by_limit = [rate(list(gate(some, each, looks, cost)), "fail").share for each in stricter]
+            cases.append(Case(condition, scenario, effect(some), runs, others, by_limit))
+    return cases
+
+
+def find(cases: Sequence[Case], condition: str, scenario: str) -> Case | None:
+    return next((c for c in cases if (c.condition, c.scenario) == (condition, scenario)), None)
+
+
+def alarms(case: Case | None, name: str) -> Rate:
+    """How often a rival fails."""
+    if case is None:
+        return Rate(0, 0)
+    return Rate(sum(found > RIVALS[name][1] for found in case.rivals[name]), len(case.rivals[name]))
+
+
+def of_gate(case: Case | None, profile: str, outcome: str) -> Rate:
+    return rate(case.runs[profile], outcome) if case else Rate(0, 0)

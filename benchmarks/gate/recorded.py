@@ -1,0 +1,121 @@
+"""The recorded rounds in compact form: each arm's figures, and its requests as a histogram.
+
+    python -m benchmarks.gate.recorded        what .cache/gate/ holds, as benchmarks/gate/recorded.npz
+
+A figure keeps four digits. A histogram has bins 5 % wide, from 0.1 ms to 1 s, so what others make of raw requests can
+be worked out from it, too.
+"""
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from benchmarks.gate.record import FOLDER
+from perf.conclude import cpu_name
+from perf.verdict import Figures, Round
+
+SHIPPED = Path(__file__).with_name("recorded.npz")
+ARMS = ("candidate", "baseline")
+FIELDS = Figures.__struct_fields__
+COUNTS = {"intended", "count", "errors"}
+EDGES = np.geomspace(0.1, 1000.0, 190)  # ms
+
+
+class Recorded(NamedTuple):
+    """One round, with what it was recorded for."""
+
+    condition: str  # quiet or disturbed
+    scenario: str
+    at: float  # s since the epoch
+    round: Round
+    requests: NDArray[np.uint16]  # (arms, bins)
+
+
+def compact(folder: Path) -> dict[str, NDArray[Any]]:
+    """All rounds in a folder of recordings, in order of time, as columns."""
+    files = sorted(folder.glob("*/*/*.npz"), key=lambda path: int(path.stem))
+    figures = np.full((len(files), len(ARMS), len(FIELDS)), np.nan, np.float32)
+    requests = np.zeros((len(files), len(ARMS), len(EDGES) - 1), np.uint16)
+    others = np.zeros((len(files), 2), np.float32)
+    dropped = []
+    for n, path in enumerate(track(files, "Reading", disable=not sys.stdout.isatty())):
+        with np.load(path) as kept:
+            found = msgspec.json.decode(kept["round"].tobytes(), type=Round)
+            for a, arm in enumerate(ARMS):
+                values = [getattr(getattr(found, arm), name) for name in FIELDS]
+                figures[n, a] = [np.nan if value is None else value for value in values]
+                requests[n, a] = np.histogram(kept[f"{arm}_latency"][kept[f"{arm}_ok"]], EDGES)[0]
+        others[n] = found.client_cpu, np.nan if found.steal is None else found.steal
+        dropped.append(found.dropped)
+    return {
+        "condition": np.array([path.parent.parent.name for path in files]),
+        "scenario": np.array([path.parent.name for path in files]),
+        "at": np.array([int(path.stem) / 1e9 for path in files]),
+        "dropped": np.array(dropped),
+        "figures": _coarse(figures),
+        "others": _coarse(others),
+        "requests": requests,
+        "machine": np.array(f"{cpu_name()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"),
+    }
+
+
+def _coarse(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """With 13 bits of the 23 after the point: four digits, and less to store."""
+    bits = values.view(np.uint32) + np.uint32(1 << 9)
+    return (bits & np.uint32(0xFFFFFC00)).view(np.float32)
+
+
+def expand(columns: Mapping[str, NDArray[Any]]) -> list[Recorded]:
+    """Rounds as the gate's judge takes them."""
+    found = []
+    names = ("condition", "scenario", "at", "dropped", "figures", "others", "requests")
+    for number, row in enumerate(zip(*(columns[name] for name in names), strict=True)):
+        condition, scenario, at, dropped, figures, (client_cpu, steal), requests = row
+        arms = [
+            Figures(**{name: _value(name, value) for name, value in zip(FIELDS, of, strict=True)}) for of in figures
+        ]
+        measured = Round(
+            number=number,
+            candidate=arms[0],
+            baseline=arms[1],
+            client_cpu=float(client_cpu),
+            steal=None if np.isnan(steal) else float(steal),
+            dropped=str(dropped),
+        )
+        found.append(Recorded(str(condition), str(scenario), float(at), measured, requests))
+    return found
+
+
+def _value(name: str, value: np.float32) -> float | int | None:
+    return None if np.isnan(value) else round(float(value)) if name in COUNTS else float(value)
+
+
+def load(path: Path = SHIPPED) -> tuple[list[Recorded], str]:
+    """The rounds of a compact file, and the machine. Raises OSError where it is not there."""
+    with np.load(path) as columns:
+        return expand(columns), str(columns["machine"])
+
+
+def save(folder: Path, path: Path) -> None:
+    """Writes the compact file of a folder of recordings. Exits where there is none."""
+    columns = compact(folder)
+    if not columns["at"].size:
+        sys.exit(f"{folder} holds no round: python -m benchmarks.gate.record")
+    np.savez_compressed(path, **columns)
+    print(f"{columns['at'].size:,} rounds in {path}, {path.stat().st_size / 1e3:,.0f} kB.")
+
+
+def main() -> None:
+    save(FOLDER, SHIPPED)
+
+
+if __name__ == "__main__":
+    main()
