@@ -55,6 +55,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             )
         schedule = load.Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
         limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
+        sizes = [arm.image_mb() for arm in arms]
         records = stack.enter_context(Records(setup.output))
         for order in restarts(arms, dice):
             if found.interrupted:
@@ -71,7 +72,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             records.write(measured, samples)
             found.rounds.append(measured)
             found.samples.append(samples)
-            found.judgement = judge(found.rounds, limits, plan.looks, [arm.image_mb() for arm in arms])
+            found.judgement = judge(found.rounds, limits, plan.looks, sizes)
             display.end(measured, found)
             if found.judgement.outcome != "continue":
                 return

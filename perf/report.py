@@ -131,12 +131,14 @@ def _round(r: Round) -> str:
 
 
 PAIRED = """Both services run at the same time and are restarted before each round. Each request goes to both, in random
-order, when the schedule says so, however slow the last answer was. The interval is over rounds, and each look at them
-spends a share of 1 % (calling equal arms slower) and of 5 % (passing what is too slow). A slow-down fails where it is
-surely above 1 % and estimated at 5 % or more, unless it is surely within the limit."""
+order, when the schedule says so, however slow the last answer was. The change is the mean over rounds, less the fifth
+of them at either end, which something else may have hit. Its interval is over rounds, and each look at them spends a
+share of 1 % (calling equal arms slower) and of 5 % (passing what is too slow). A slow-down fails where it is surely
+above a tenth of the limit and estimated at half of it or more, unless it is surely within the limit."""
 ALONE = """The service is restarted before each round, and each request is sent when the schedule says so, however
-slow the last answer was. The interval is over rounds, and each look at them spends a share of 1 % (failing what keeps
-the limit) and of 5 % (passing what does not)."""
+slow the last answer was. Figures are means over rounds, less the fifth of them at either end. The interval is over
+rounds, and each look at them spends a share of 1 % (failing what keeps the limit) and of 5 % (passing what does
+not)."""
 
 
 def method(report: Report) -> str:

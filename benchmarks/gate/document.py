@@ -7,8 +7,8 @@ import numpy as np
 
 from benchmarks.gate.picture import Line
 from benchmarks.gate.rates import CONDITIONS, DRAWN, OTHERS, PROFILES, Case, alarms, find, of_gate, rate
-from benchmarks.gate.record import BURNS, ROOT, SAME
 from benchmarks.gate.recorded import Recorded
+from benchmarks.gate.scenarios import BURNS, ROOT, SAME
 from benchmarks.gate.verdicts import RIVALS
 from pipeline.settings import load_settings
 

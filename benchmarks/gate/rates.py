@@ -8,8 +8,8 @@ import numpy as np
 from msgspec.structs import replace
 from scipy.stats import binomtest
 
-from benchmarks.gate.record import BURNS, ROOT, SAME
 from benchmarks.gate.recorded import Recorded
+from benchmarks.gate.scenarios import BURNS, ROOT, SAME
 from benchmarks.gate.verdicts import RIVALS, Run, cost_of, gate, rival
 from perf.estimate import log_ratio
 from perf.verdict import Limits

@@ -24,32 +24,13 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.gate.disturb import Disturbance
+from benchmarks.gate.scenarios import FOLDER, ROOT, SAME, SAME_SHARE, scenarios
 from perf.__main__ import pinned
 from perf.arm import ArmError, available_cpus, environment_of, split_cpus
 from perf.arms import ProcessArm
 from perf.measure import one_round, restarts
 from perf.verdict import Round
 from pipeline.settings import Perf, load_settings
-
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / ".cache" / "gate"
-# By name: the share of p95 that each fault is meant to add, or what else is wrong. "same" comes up more often, because
-# a rate of 1 % takes many verdicts to see.
-BURNS = {"burn-5": 0.05, "burn-10": 0.10, "burn-15": 0.15, "burn-20": 0.20, "burn-30": 0.30}
-SAME = "same"
-SAME_SHARE = 0.5
-
-
-def scenarios(p95_ms: float) -> dict[str, dict[str, str]]:
-    """The candidate's faults in each scenario, for a service whose p95 is as given."""
-    fault = "MLOPS_FAULT_"
-    found = {name: {f"{fault}BURN_MS": f"{share * p95_ms:.4f}"} for name, share in BURNS.items()}
-    found["tail"] = {f"{fault}TAIL_MS": f"{p95_ms:.4f}", f"{fault}TAIL_SHARE": "0.08"}
-    found["lock"] = {f"{fault}LOCK_MS": f"{0.3 * p95_ms:.4f}"}
-    found["leak"] = {f"{fault}LEAK_KB": "50"}
-    found["errors"] = {f"{fault}ERROR_SHARE": "0.01"}
-    found["slow-start"] = {f"{fault}START_SECONDS": "2"}
-    return found
 
 
 class Recorder:

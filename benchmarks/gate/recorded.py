@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
-from benchmarks.gate.record import FOLDER
+from benchmarks.gate.scenarios import FOLDER
 from perf.conclude import cpu_name
 from perf.verdict import Figures, Round
 

@@ -16,8 +16,8 @@ from rich.markdown import Markdown
 from benchmarks.gate.document import lines, text
 from benchmarks.gate.picture import draw
 from benchmarks.gate.rates import CONDITIONS, DRAWN, find, judged
-from benchmarks.gate.record import FOLDER, ROOT
 from benchmarks.gate.recorded import SHIPPED, load, save
+from benchmarks.gate.scenarios import FOLDER, ROOT
 
 
 def record_anew(minutes: float) -> None:

@@ -1,0 +1,80 @@
+"""The gate's calibration: what it makes of rounds, and that what is printed is what was recorded."""
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import mannwhitneyu
+
+from benchmarks.gate import recorded, verdicts
+from benchmarks.gate.recorded import ARMS, EDGES, Recorded
+from tests.perf.examples import LIMITS, rounds_of
+
+
+def some(ratio: float, count: int, seed: int = 1) -> list[Recorded]:
+    """Rounds of 200 requests an arm, a candidate slower by a factor, 2 % of noise in p95."""
+    dice = np.random.default_rng(seed)
+    p95 = 3 * ratio * np.exp(dice.normal(0, 0.02, count))
+    found = []
+    for n, each in enumerate(rounds_of(list(p95), [3.0] * count)):
+        latencies = [np.exp(dice.normal(0, 0.3, 200)) * (ratio if arm == "candidate" else 1.0) for arm in ARMS]
+        requests = np.array([np.histogram(of, EDGES)[0] for of in latencies], np.uint16)
+        found.append(Recorded("quiet", "same", 1e9 + 3.0 * n, each, requests))
+    return found
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 60), st.sampled_from([1.0, 1.05, 1.3]))
+def test_runs_share_no_round(count: int, ratio: float) -> None:
+    """Each begins where the last one ended, at a look, and an unfinished one is no verdict."""
+    runs = list(verdicts.gate(some(ratio, count), LIMITS, [5, 8, 12], 3.0))
+    assert all(run.rounds in (5, 8, 12) for run in runs)
+    assert count - 12 < sum(run.rounds for run in runs) <= count
+    assert {run.outcome for run in runs} <= {"pass" if ratio == 1.0 else "fail", "inconclusive", "pass"}
+
+
+def test_the_rank_test_is_scipys() -> None:
+    """On histograms, ties and all, it decides as it would on the binned requests."""
+    for seed in range(20):
+        now = some(1.0 + seed / 200, 4, seed)
+        x, y = (np.repeat(np.arange(len(EDGES) - 1), verdicts.pooled(now, arm)) for arm in range(2))
+        p = mannwhitneyu(x, y, alternative="greater", use_continuity=False, method="asymptotic").pvalue
+        assert verdicts.mann_whitney(now, [], 0.0) == (math.inf if p < verdicts.LEVEL else -math.inf)
+
+
+def test_locusts_p95_is_locusts() -> None:
+    """Rounded as Locust rounds response times before it counts them. (In a child, as Locust patches the library.)"""
+    times = [0.1, 0.5, 1.4, 1.6, 99.4, 99.6, 104.0, 106.0, 994.0, 996.0, 1049.0, 1051.0, 4321.0]
+    counted = (
+        "import json, sys; from locust.stats import StatsEntry\n"
+        "for time in json.loads(sys.argv[1]):\n"
+        "    entry = StatsEntry(None, '/', 'POST'); entry._log_response_time(time); print(*entry.response_times)"
+    )
+    child = [sys.executable, "-c", counted, json.dumps(times)]
+    printed = subprocess.run(child, capture_output=True, text=True, check=True).stdout.split()
+    assert [float(each) for each in printed] == [verdicts.as_locust_rounds(time) for time in times]
+
+
+def test_a_round_survives_being_made_compact(tmp_path: Path) -> None:
+    """Counts exactly, figures to four digits, requests as a histogram."""
+    (original,) = rounds_of([3.456789], [2.987654])
+    target = tmp_path / "quiet" / "same" / "1700000000000000000.npz"
+    target.parent.mkdir(parents=True)
+    requests = {f"{arm}_latency": np.array([0.5, 1.0, 1.01, 70.0]) for arm in ARMS}
+    requests |= {f"{arm}_ok": np.array([True, True, True, False]) for arm in ARMS}
+    np.savez(target, round=np.frombuffer(msgspec.json.encode(original), np.uint8), **requests)
+    recorded.save(tmp_path, tmp_path / "all.npz")
+    (found,), machine = recorded.load(tmp_path / "all.npz")
+    assert (found.condition, found.scenario, found.at) == ("quiet", "same", 1.7e9)
+    assert found.round.candidate.count == original.candidate.count
+    assert found.round.candidate.p95 == pytest.approx(3.456789, rel=2e-4)
+    assert found.round.candidate.cpu_ms is None
+    assert found.requests.sum() == 6
+    assert "CPUs" in machine
