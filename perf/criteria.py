@@ -118,7 +118,7 @@ def requests(kept: Sequence[Round], limits: Limits) -> Criterion:
         baseline=sum(b.count for _, b in pairs(kept)) if pairs(kept) else None,
         candidate=count,
         limit=limits.min_requests,
-        outcome="pass" if count >= limits.min_requests else "inconclusive",
+        outcome="pass" if count >= max(1, limits.min_requests) else "inconclusive",
     )
 
 

@@ -13,6 +13,7 @@ MAX_CLIENT_CPU = 0.85  # a load generator near its own limit measures itself
 MIN_ACHIEVED = 0.95  # of the requests that the schedule asked for
 MAX_IMBALANCE = 0.01  # between the arms' numbers of requests
 FEWEST = 50  # requests of an arm in one round; a p95 of fewer is hardly more than the slowest of them
+LONGEST = 1e9  # milliseconds; no latency is longer, nor negative, nor no number
 BLAME = 0.6  # share of the users' waiting from which one arm is the cause of a schedule that was not kept
 
 
@@ -39,10 +40,13 @@ def figures(
     samples: Samples, intended: int, seconds: float, ready_seconds: float, spent: Spent | None = None
 ) -> Figures:
     """What one arm did in a round for which `intended` requests within `seconds` were planned."""
-    answered = samples.latency[samples.ok]
-    late = 1000 * (samples.start - samples.due)[samples.ok]
-    pair = samples.pair[samples.ok]
-    end = float(np.max(samples.start + samples.latency / 1000)) if samples.latency.size else seconds
+    sane = (samples.latency >= 0) & (samples.latency < LONGEST)
+    ok = samples.ok & sane
+    answered = samples.latency[ok]
+    late = 1000 * (samples.start - samples.due)[ok]
+    pair = samples.pair[ok]
+    ends = samples.start + np.where(sane, samples.latency, 0.0) / 1000
+    end = float(np.max(ends)) if ends.size else seconds
     p50, p95, p99 = (quantile(answered, q) for q in (0.5, 0.95, 0.99))
     return Figures(
         intended=intended,
