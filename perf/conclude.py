@@ -8,6 +8,7 @@ from pathlib import Path
 
 from perf import verdict
 from perf.arm import Arm
+from perf.files import replace
 from perf.findings import Findings, Setup
 from perf.page import page
 from perf.report import markdown
@@ -24,10 +25,10 @@ def clear(output: Path) -> None:
 
 
 def write(output: Path, report: Report, found: Findings) -> None:
-    """Writes report.html, report.md and, last, verdict.json: who finds that finds all."""
+    """Writes report.html, report.md and, last, verdict.json: who finds that finds all. Raises OSError."""
     output.mkdir(parents=True, exist_ok=True)
-    (output / "report.html").write_text(page(report, found.samples), encoding="utf-8")
-    (output / "report.md").write_text(markdown(report), encoding="utf-8")
+    replace(output / "report.html", page(report, found.samples).encode())
+    replace(output / "report.md", markdown(report).encode())
     write_verdict(output / "verdict.json", report)
 
 

@@ -1,8 +1,9 @@
 """What a load test shows while it runs: a bar on a terminal, plain lines elsewhere."""
 
+import os
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,6 +12,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from perf.findings import Findings
 from perf.verdict import Figures, Round
 from perf.wording import amount, percent
+
+
+class Screen(Console):
+    """A console whose reader may go and whose disk may get full: what is measured is in files all the same."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.on_broken_pipe()
+
+    def on_broken_pipe(self) -> None:
+        """In place of rich's own, which ends the process with the exit code 1."""
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())  # else Python complains when it flushes what is left
+        os.close(nowhere)
 
 
 class Display:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from perf.files import replace
+
 Outcome = Literal["pass", "fail", "inconclusive", "error"]
 Result = Literal["pass", "fail", "inconclusive", "info"]  # of one criterion
 EXIT_CODES: dict[Outcome, Literal[0, 1, 2, 3]] = {"pass": 0, "fail": 1, "inconclusive": 2, "error": 3}
@@ -181,4 +183,4 @@ def decode(data: bytes) -> Report:
 
 
 def write_verdict(path: Path, report: Report) -> None:
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    replace(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
