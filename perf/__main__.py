@@ -18,19 +18,24 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple, NoReturn
+
+if __name__ == "__main__":  # the imports take a second, in which there is nothing to clean up yet
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: os.write(2, b"Cannot run: interrupted\n") and os._exit(3))
 
 from perf.load import load_requests  # isort: skip  before all that opens a socket: it patches the standard library
 
+from gevent.hub import Hub  # type: ignore[import-untyped]
 from rich.console import Console
 
 from perf import champion
 from perf.arm import ArmError, available_cpus, split_cpus
 from perf.arms import arms
 from perf.conclude import clear, conclude, write
-from perf.display import Display
+from perf.display import Display, Screen
 from perf.findings import Findings, Setup
+from perf.interrupts import interruptible
 from perf.measure import measure
 from perf.verdict import Report
 from pipeline import command
@@ -74,25 +79,12 @@ def requests_of(candidate: str) -> Path:
     return (Path(candidate) if Path(candidate).is_dir() else Path()) / "bundle" / "requests.jsonl"
 
 
-def interruptible(found: Findings) -> None:
-    """Lets SIGINT and SIGTERM end the measurement.
-
-    Python drops an exception that is raised while a destructor runs, so the request is noted as well, for `measure` to
-    see between rounds. Once the cleaning up has begun nothing is raised, and it is not disturbed.
-    """
-
-    def handle(number: int, _: FrameType | None) -> None:
-        found.interrupted = signal.Signals(number).name
-        if not found.ending:
-            raise KeyboardInterrupt(found.interrupted)
-
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, handle)
-
-
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     cpus = split_cpus(available_cpus())
+    found, console = Findings(), Screen()
+    interruptible(found)
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)  # gevent prints a traceback of what else ends its loop
     try:
         settings = load_settings()
         sides = (
@@ -106,11 +98,13 @@ def main(argv: list[str] | None = None) -> int:
     except (SettingsError, ArmError, ValueError, OSError) as error:
         print(f"Cannot run: {error}", file=sys.stderr)
         return 3
+    except KeyboardInterrupt:
+        print(f"Cannot run: interrupted by {found.interrupted}", file=sys.stderr)
+        return 3
     setup = Setup(
         settings.project.name, settings.perf, candidate, baseline, bodies, cpus, arguments.seed, arguments.output
     )
-    found, console = Findings(notes=[sides.note] if sides.note else []), Console()
-    interruptible(found)
+    found.notes += [sides.note] if sides.note else []
     began = time.perf_counter()
     try:
         with pinned(cpus.client), Display(console) as display:
@@ -125,11 +119,29 @@ def main(argv: list[str] | None = None) -> int:
         else:
             raise
     found.ending = True
+    for arm in (candidate, baseline):
+        if arm is not None:
+            arm.stop()  # again, for an interrupt between two steps of the cleaning up
     found.seconds = time.perf_counter() - began
-    report = conclude(setup, found)
-    write(arguments.output, report, found)
+    try:
+        report = concluded(setup, found)
+    except OSError as error:
+        print(f"Cannot run: {'; '.join(filter(None, [found.failure, str(error)]))}", file=sys.stderr)
+        return 3
     tell(console, report, arguments.output)
     return report.exit_code
+
+
+def concluded(setup: Setup, found: Findings) -> Report:
+    """Writes the verdict, and once more where an interrupt came meanwhile: it is a verdict on that. Raises OSError."""
+    while True:
+        known = found.interrupted
+        if known and not found.failure:
+            found.failure = f"interrupted by {known}"
+        report = conclude(setup, found)
+        write(setup.output, report, found)
+        if found.interrupted == known:
+            return report
 
 
 @contextlib.contextmanager

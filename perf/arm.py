@@ -31,6 +31,10 @@ class ArmError(RuntimeError):
         self.log = log
 
 
+class Died(ArmError):
+    """An arm was ready, or on the way there, and has ended."""
+
+
 class Cpus(NamedTuple):
     """Which CPUs the arms share and which are the load generator's; None: not pinned."""
 
@@ -64,9 +68,16 @@ def faults(shell: Mapping[str, str]) -> dict[str, str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+    """A port that is free now, and may be somebody else's in a moment."""
+    with reserved_port() as probe:
         return int(probe.getsockname()[1])
+
+
+def reserved_port() -> socket.socket:
+    """A socket that has a free port, for a service to listen on; nobody else gets the port while one has the socket."""
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    return reserved
 
 
 class Arm(ABC):
@@ -83,6 +94,7 @@ class Arm(ABC):
         self.url = ""
         self.started = 0.0
         self.ready_seconds = 0.0
+        self.left = ""  # what `stop` could not end
 
     @abstractmethod
     def start(self) -> None: ...
@@ -126,7 +138,7 @@ class Arm(ABC):
                 self.ready_seconds = waited
                 return waited
             if not self.alive():
-                raise self.error("ended before it was ready")
+                raise self.error("ended before it was ready", Died)
             if waited > timeout:
                 raise self.error(f"was not ready after {timeout:.0f} s ({last})")
             time.sleep(POLL)
@@ -146,8 +158,12 @@ class Arm(ABC):
         """Status and body of one POST /predict; status 0 where there was no answer, and the body says why."""
         return self._ask("/predict", "no answer", body)
 
-    def error(self, what: str) -> ArmError:
-        return ArmError(f"The {self.role} ({self.source}) {what}.", self.logs())
+    def recorded(self) -> bytes:
+        """The requests.jsonl of its bundle; empty where it cannot be had."""
+        return b""
+
+    def error(self, what: str, kind: type[ArmError] = ArmError) -> ArmError:
+        return kind(f"The {self.role} ({self.source}) {what}.", self.logs())
 
     def _ask(self, path: str, silence: str, body: bytes | None = None) -> tuple[int, str]:
         request = urllib.request.Request(self.url + path, data=body, headers={"Content-Type": "application/json"})  # noqa: S310

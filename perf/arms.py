@@ -1,6 +1,8 @@
 """The arms of a load test: which kind a name on the command line means, and gunicorn processes on a folder."""
 
 import contextlib
+import ctypes
+import functools
 import hashlib
 import os
 import signal
@@ -11,8 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from perf import usage
-from perf.arm import POLL, STOP_TIMEOUT, Arm, ArmError, Cpus, Kind, Role, environment_of, free_port, tail
+from perf.arm import POLL, STOP_TIMEOUT, Arm, ArmError, Cpus, Kind, Role, environment_of, reserved_port, tail
 from perf.containers import AttachedArm, ContainerArm
+from perf.interrupts import held
+
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1
 
 
 def kind_of(spec: str) -> Kind:
@@ -72,25 +78,29 @@ class ProcessArm(Arm):
     _process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
-        folder, port = Path(self.source).resolve(), free_port()
-        environment = self.environment | {
-            "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'src'}",
-            "HOST": "127.0.0.1",
-            "PORT": str(port),
-            "BUNDLE": str(folder / "bundle"),
-        }
-        self.url = f"http://127.0.0.1:{port}"
+        folder = Path(self.source).resolve()
+        configuration = ["--config", str(folder / "serving" / "gunicorn.conf.py")]
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        self.started = time.perf_counter()
-        with self.log.open("ab") as log:
+        with held(), reserved_port() as reserved, self.log.open("ab") as log:
+            port = reserved.getsockname()[1]
+            environment = self.environment | {
+                "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'src'}",
+                "HOST": "127.0.0.1",
+                "PORT": str(port),
+                "BUNDLE": str(folder / "bundle"),
+            }
+            self.url = f"http://127.0.0.1:{port}"
+            self.started = time.perf_counter()
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--config", str(folder / "serving" / "gunicorn.conf.py")],
+                [sys.executable, "-m", "gunicorn", *configuration, "--bind", f"fd://{reserved.fileno()}"],
                 cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that the whole group can be ended, and Ctrl-C does not reach it first
+                pass_fds=[reserved.fileno()],
+                preexec_fn=functools.partial(_end_with, os.getpid()),  # noqa: PLW1509  no other thread forks or locks
             )
         if self.cpus.arms is not None:
             # In the first moments of the child, long before it starts its workers, which inherit this.
@@ -101,18 +111,17 @@ class ProcessArm(Arm):
         self.stop()
         self.start()
 
+    @held()
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
-        try:
-            self._signal(process, signal.SIGTERM)
-            deadline = time.perf_counter() + STOP_TIMEOUT
-            while self._signal(process, 0) and time.perf_counter() < deadline:
-                time.sleep(POLL)
-        finally:
-            self._signal(process, signal.SIGKILL)
-            process.wait()
+        self._signal(process, signal.SIGTERM)
+        deadline = time.perf_counter() + STOP_TIMEOUT
+        while self._signal(process, 0) and time.perf_counter() < deadline:
+            time.sleep(POLL)
+        self._signal(process, signal.SIGKILL)
+        process.wait()
 
     @staticmethod
     def _signal(process: "subprocess.Popen[bytes]", number: int) -> bool:
@@ -132,6 +141,10 @@ class ProcessArm(Arm):
     def logs(self) -> str:
         return tail(self.log.read_bytes()) if self.log.is_file() else ""
 
+    def recorded(self) -> bytes:
+        path = Path(self.source) / "bundle" / "requests.jsonl"
+        return path.read_bytes() if path.is_file() else b""
+
     def usage(self) -> usage.Usage | None:
         return usage.of_processes(self._process.pid) if self._process is not None else None
 
@@ -141,3 +154,11 @@ class ProcessArm(Arm):
         for path in sorted(p for part in ("serving", "src") for p in (folder / part).rglob("*.py")):
             digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return {"code_sha256": digest.hexdigest(), "image": self.image}
+
+
+def _end_with(gate: int) -> None:
+    """In the new process, on Linux: it ends when the gate does, even if nobody could tell it to; its workers follow."""
+    if _prctl is not None:
+        _prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != gate:  # it has ended already
+            os._exit(1)

@@ -3,11 +3,17 @@
 import contextlib
 import os
 import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 from perf import usage
 from perf.arm import LOG_LINES, STOP_TIMEOUT, Arm, ArmError, Kind, free_port, tail
+from perf.interrupts import held
+from perf.owner import gone, owner
 
+LABEL = "mlops.gate"  # of each container that is started here; its value says by whom
+PORTS = 5  # that are tried
 OF_THIS_MACHINE = {"PATH", "HOME", "TMPDIR"}  # means nothing in a container
 
 
@@ -18,7 +24,18 @@ class ContainerArm(Arm):
     _container = ""
 
     def start(self) -> None:
-        port = free_port()
+        if why := missing(self.source):
+            raise ArmError(f"The {self.role}: {self.source} cannot be started, because {why}.")
+        for left in reversed(range(PORTS)):
+            try:
+                return self._run(free_port())
+            except ArmError as error:
+                if not _taken(error) or not left:
+                    raise
+                self._remove()
+
+    @held()
+    def _run(self, port: int) -> None:
         options = [f"--env={key}={value}" for key, value in self.environment.items() if key not in OF_THIS_MACHINE]
         if self.cpus.arms is not None:
             options.append(f"--cpuset-cpus={_listed(self.cpus.arms)}")
@@ -26,7 +43,7 @@ class ContainerArm(Arm):
         self.url = f"http://127.0.0.1:{port}"
         self.started = time.perf_counter()
         docker(
-            *("run", "--detach", "--name", self._container, "--label", "mlops.gate"),
+            *("run", "--detach", "--name", self._container, "--label", f"{LABEL}={owner(os.getpid())}"),
             *("--read-only", "--tmpfs=/tmp", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
             *("--env", "HOST=0.0.0.0", "--env", "PORT=8000", "--publish", f"127.0.0.1:{port}:8000"),
             *options,
@@ -34,26 +51,45 @@ class ContainerArm(Arm):
         )
 
     def restart(self) -> None:
-        docker("stop", "--time", str(int(STOP_TIMEOUT)), self._container)
-        self.started = time.perf_counter()
-        docker("start", self._container)
+        try:
+            docker("stop", "--time", str(int(STOP_TIMEOUT)), self._container)
+            self.started = time.perf_counter()
+            docker("start", self._container)
+        except ArmError as error:
+            if not _taken(error) and not _unknown(error):
+                raise
+            self._renew(error)
 
+    def _renew(self, _: ArmError) -> None:
+        """Where the container cannot be started again: its port is somebody else's by now, or it is gone."""
+        self._remove()
+        self.start()
+
+    @held()
     def stop(self) -> None:
+        if self._container:
+            self._keep_log(self._container)
+            self._remove()
+
+    def _remove(self) -> None:
         container, self._container = self._container, ""
-        if container:
-            self._keep_log(container)
-            with contextlib.suppress(ArmError):  # it may never have been made
-                docker("rm", "--force", "--volumes", container)
+        try:
+            docker("rm", "--force", "--volumes", container)
+        except ArmError as error:
+            if not _unknown(error):  # it may never have been made
+                self.left = container
 
     def _keep_log(self, container: str) -> None:
-        with contextlib.suppress(ArmError):
+        with contextlib.suppress(ArmError, OSError):
             self.log.parent.mkdir(parents=True, exist_ok=True)
             self.log.write_text(docker("logs", container))
 
     def alive(self) -> bool:
         try:
             return docker("inspect", "--format", "{{.State.Running}}", self._container).strip() == "true"
-        except ArmError:
+        except ArmError as error:
+            if not _unknown(error):
+                raise  # the engine is gone, and of the container nobody knows
             return False
 
     def logs(self) -> str:
@@ -64,6 +100,12 @@ class ContainerArm(Arm):
 
     def usage(self) -> usage.Usage | None:
         return usage.of_container(self._container)
+
+    def recorded(self) -> bytes:
+        with tempfile.TemporaryDirectory() as folder, contextlib.suppress(ArmError, OSError):
+            docker("cp", f"{self._container}:/app/bundle/requests.jsonl", folder)
+            return (Path(folder) / "requests.jsonl").read_bytes()
+        return b""
 
     def image_mb(self) -> float | None:
         image = docker("inspect", "--format", "{{.Image}}", self._container).strip()
@@ -91,16 +133,20 @@ class AttachedArm(ContainerArm):
             raise self.error("ended as soon as it was started")
         if len(found) != 1:
             raise ArmError(f"{len(found)} running containers publish port {port}; the {self.role} should be the one.")
+        self._cpus_before = docker("inspect", "--format", "{{.HostConfig.CpusetCpus}}", found[0]).strip()
         self._container = found[0]
         self.url = f"http://127.0.0.1:{port}"
         self.started = time.perf_counter()
         if self.cpus.arms is not None:
-            self._cpus_before = docker("inspect", "--format", "{{.HostConfig.CpusetCpus}}", self._container).strip()
             docker("update", "--cpuset-cpus", _listed(self.cpus.arms), self._container)
 
     def faults(self) -> dict[str, str]:
         return {}
 
+    def _renew(self, error: ArmError) -> None:
+        raise error  # only who started it can do it again
+
+    @held()
     def stop(self) -> None:
         container, self._container = self._container, ""
         if not container:
@@ -116,7 +162,13 @@ def docker(*arguments: str) -> str:
     """Runs Docker and returns what it wrote. Raises ArmError with Docker's own last lines."""
     try:
         done = subprocess.run(
-            ["docker", *arguments], check=False, capture_output=True, text=True, errors="replace", timeout=120
+            ["docker", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=120,
+            start_new_session=True,  # what Ctrl-C ends half-way may leave a container that nobody knows of
         )
     except FileNotFoundError:
         raise ArmError("There is no `docker` on PATH, which an image needs; a folder needs none.") from None
@@ -138,8 +190,12 @@ def _ended(port: str) -> str:
 
 def missing(image: str) -> str:
     """Why an image is not here and cannot be pulled; empty where it is here now."""
-    with contextlib.suppress(ArmError):
+    try:
         docker("image", "inspect", image)
+    except ArmError as error:
+        if not _unknown(error):
+            return str(error).rstrip(".")
+    else:
         return ""
     if image.startswith("sha256:"):
         return "it was built on this machine and is here no more"
@@ -148,6 +204,28 @@ def missing(image: str) -> str:
     except ArmError as error:
         return str(error).rstrip(".")
     return ""
+
+
+def leftovers() -> list[str]:
+    """Removes the containers of gates that were killed; returns a sentence for each. Raises ArmError."""
+    removed = []
+    listed = docker("ps", "--all", "--filter", f"label={LABEL}", "--format", f'{{{{.Names}}}} {{{{.Label "{LABEL}"}}}}')
+    for name, _, label in (line.partition(" ") for line in listed.splitlines()):
+        if gone(label):
+            with contextlib.suppress(ArmError):  # another run may be at it
+                docker("rm", "--force", "--volumes", name)
+                removed.append(f"Removed the container {name}, which a run that was killed had left.")
+    return removed
+
+
+def _taken(error: ArmError) -> bool:
+    """Whether Docker could not have a port."""
+    return any(words in error.log.lower() for words in ("port is already allocated", "address already in use"))
+
+
+def _unknown(error: ArmError) -> bool:
+    """Whether Docker knows no such container."""
+    return "no such" in error.log.lower()
 
 
 def _listed(cpus: list[int]) -> str:

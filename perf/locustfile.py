@@ -23,10 +23,15 @@ def load_requests(path: Path) -> list[bytes]:
     """
     if not path.is_file():
         raise ValueError(f"{path}: no such file; run `make train`, or name a bundle folder in BUNDLE")
-    records = [line.strip() for line in path.read_bytes().splitlines() if line.strip()]
-    if not records:
+    bodies = bodies_of(path.read_bytes())
+    if not bodies:
         raise ValueError(f"{path}: holds no record; run `make train`")
-    return [b'{"instances": [' + record + b"]}" for record in records]
+    return bodies
+
+
+def bodies_of(records: bytes) -> list[bytes]:
+    """A body for each line that is not empty."""
+    return [b'{"instances": [' + line.strip() + b"]}" for line in records.splitlines() if line.strip()]
 
 
 class PredictUser(FastHttpUser):

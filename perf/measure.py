@@ -1,7 +1,8 @@
 """The measurement: starts the arms, finds the rate, then round after round until the judge has seen enough.
 
 Before each round both arms are restarted, in random order, and warmed up; then they get the same requests at the same
-time. Each round's figures go to rounds.csv and each request to samples.csv.gz as soon as they are there.
+time. Each round's figures go to rounds.csv and each request to samples.csv.gz as soon as they are there. One death of
+an arm is forgiven, since anything may have killed it: that round is measured again.
 """
 
 import contextlib
@@ -13,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from perf import load, verdict
-from perf.arm import Arm
+from perf.arm import Arm, Died
+from perf.common import common
+from perf.containers import leftovers
 from perf.display import Display
 from perf.findings import Findings, Setup
+from perf.interrupts import held
 from perf.judge import judge
 from perf.records import Records
 from perf.rounds import Samples, Spent, disturbance, figures, long_enough
@@ -30,18 +34,20 @@ UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be
 def measure(setup: Setup, found: Findings, display: Display) -> None:
     """Measures until there is a verdict. `found` is filled step by step, so that it holds something in any case.
 
-    Raises ArmError where an arm cannot be started, does not get ready or dies. No arm outlives the call.
+    Raises ArmError where an arm cannot be started, does not get ready or dies twice. No arm outlives the call.
     """
-    perf, bodies = setup.perf, setup.bodies
+    perf = setup.perf
     dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
     arms = [arm for arm in (setup.candidate, setup.baseline) if arm is not None]
+    if any(arm.kind == "container" for arm in arms):
+        found.notes += leftovers()
     with contextlib.ExitStack() as stack:
         for arm in arms:
             display.step(f"starting the {arm.role}")
             stack.callback(end, arm, found)
             arm.start()
             arm.ready()
-        arms = introduce(arms, bodies[0], found)
+        arms, bodies = introduce(arms, setup.bodies, found)
         for note in found.notes:
             display.say(note)
         display.step("finding the rate")
@@ -56,22 +62,27 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         schedule = load.Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
         limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
         sizes = [arm.image_mb() for arm in arms]
-        records = stack.enter_context(Records(setup.output))
+        records = Records(setup.output)
         for order in restarts(arms, dice):
             if found.interrupted:
                 raise KeyboardInterrupt(found.interrupted)
             number = len(found.rounds) + 1
             display.begin(number, plan.looks, found)
-            for arm in order:
-                arm.restart()
-                arm.ready()
-            measured, samples = one_round(number, arms, schedule, bodies, dice)
-            for arm in arms:
-                if not arm.alive():
-                    raise arm.error(f"died in round {number}")
-            records.write(measured, samples)
-            found.rounds.append(measured)
-            found.samples.append(samples)
+            try:
+                for arm in order:
+                    arm.restart()
+                    arm.ready()
+                measured, samples = one_round(number, arms, schedule, bodies, dice)
+                for arm in arms:
+                    if not arm.alive():
+                        raise arm.error(f"died in round {number}", Died)
+            except Died as death:
+                forgive(death, number, found, display)
+                continue
+            with held():
+                records.write(measured, samples)
+                found.rounds.append(measured)
+                found.samples.append(samples)
             found.judgement = judge(found.rounds, limits, plan.looks, sizes)
             display.end(measured, found)
             if found.judgement.outcome != "continue":
@@ -82,23 +93,44 @@ def end(arm: Arm, found: Findings) -> None:
     """Stops an arm, which no interrupt may disturb."""
     found.ending = True
     arm.stop()
+    if arm.left:
+        found.notes.append(f"The container {arm.left} could not be removed; the next run does that.")
 
 
-def introduce(arms: Sequence[Arm], body: bytes, found: Findings) -> list[Arm]:
-    """Notes who the arms are; returns those that can be measured. A baseline that cannot answer is left out, and why.
+def forgive(death: Died, number: int, found: Findings, display: Display) -> None:
+    """Notes the first death of an arm, after which the round is measured again. Raises the second."""
+    if found.deaths:
+        raise death
+    found.deaths += 1
+    found.notes.append(f"{death} Round {number} was measured again.")
+    display.say(found.notes[-1])
+
+
+def introduce(arms: Sequence[Arm], bodies: Sequence[bytes], found: Findings) -> tuple[list[Arm], Sequence[bytes]]:
+    """Notes who the arms are; returns those that can be measured, and with what requests.
+
+    A baseline of another contract gets requests that both arms take. One that cannot answer is left out, and why.
 
     Raises ArmError where the candidate rejects what its own bundle recorded. A 5xx is measured instead, and fails.
     """
     candidate, *others = arms
     found.candidate = describe(candidate)
-    status, answer = candidate.predict(body)
+    status, answer = candidate.predict(bodies[0])
     if 400 <= status < 500:
         raise candidate.error(f"answers {status} to a request of its own bundle: {detail(answer)}")
     for baseline in others:
         found.baseline = describe(baseline)
-        status, answer = baseline.predict(body)
+        status, answer = baseline.predict(bodies[0])
         if status == 200:
-            return [candidate, baseline]
+            return [candidate, baseline], bodies
+        if 400 <= status < 500:
+            shared, whose = common(candidate, baseline, bodies)
+            if shared:
+                found.notes.append(
+                    f"The baseline (version {found.baseline.version[:40]}) answers {status} to the candidate's "
+                    f"requests: {detail(answer)} So both were measured with {whose}."
+                )
+                return [candidate, baseline], shared
         why = "so its contract is another one" if 400 <= status < 500 else "so it does not work"
         found.notes.append(
             f"The baseline (version {found.baseline.version[:40]}) answers {status or 'nothing'} to the candidate's "
@@ -106,7 +138,7 @@ def introduce(arms: Sequence[Arm], body: bytes, found: Findings) -> list[Arm]:
         )
         found.baseline = None
         baseline.stop()
-    return [candidate]
+    return [candidate], bodies
 
 
 def describe(arm: Arm) -> verdict.Arm:
@@ -138,6 +170,8 @@ def rate_for(arm: Arm, bodies: Sequence[bytes], perf: Perf, arms: int) -> float:
     )
     if not arm.alive():
         raise arm.error("died while its capacity was measured")
+    if not most:  # it answers with errors alone, which shall show at once
+        return perf.load.max_rate
     return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.schedule.round_seconds)
 
 

@@ -51,7 +51,7 @@ def of_container(container: str) -> Usage | None:
         counted, held = stats["cpu_stats"]["cpu_usage"]["total_usage"], stats["memory_stats"]["stats"]
         anonymous = held.get("anon", held.get("total_rss", held.get("rss")))  # cgroup 2, else 1
         return Usage(counted / 1e9, anonymous / 1e6)
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+    except (OSError, subprocess.SubprocessError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return None
 
 

@@ -78,6 +78,7 @@ def gates(folder: Path) -> Iterator[Gate]:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,  # a group that a test can interrupt as a terminal does
         )
         started.append(process)
         return process

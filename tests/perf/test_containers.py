@@ -73,7 +73,7 @@ def test_a_container_that_crashes_shows_its_last_lines(standin_image: str, tmp_p
 def test_an_image_that_is_not_there_is_an_error(engine: None, tmp_path: Path) -> None:
     """Docker's own words say why, and stop has nothing to do."""
     started = arm("127.0.0.1:1/nobody/nothing:none", "baseline", {}, UNPINNED, tmp_path)
-    with pytest.raises(ArmError, match=r"`docker run` failed: .*127\.0\.0\.1:1") as error:
+    with pytest.raises(ArmError, match=r"`docker pull` failed: .*127\.0\.0\.1:1") as error:
         started.start()
     assert "--help" not in str(error.value)
     started.stop()

@@ -12,10 +12,16 @@ from flask import Flask, Response, jsonify, request
 app = Flask(__name__)
 bundle = Path(os.environ["BUNDLE"])
 card = json.loads((bundle / "card.json").read_text())
-fields = set(json.loads((bundle / "contract.json").read_text())["fields"])
+contract = json.loads((bundle / "contract.json").read_text())
+fields, tolerated = set(contract["fields"]), set(contract.get("tolerated", []))
 work_ms = 0.5 + float(os.environ.get("MLOPS_FAULT_BURN_MS", "0"))
 dies_at = int(os.environ.get("MLOPS_FAULT_DIE_AT", "0"))
 errors = itertools.cycle([500, 200]) if "MLOPS_FAULT_ERRORS" in os.environ else None
+if (bundle / "errors").is_file():  # no variable reaches a baseline
+    errors = itertools.cycle([500])
+if (bundle / "deaths").is_file():  # a line for each start: at which request it dies
+    dies_at, *later = map(int, (bundle / "deaths").read_text().split() or ["0"])
+    (bundle / "deaths").write_text("\n".join(map(str, later)))
 served = itertools.count(1)
 
 if "MLOPS_FAULT_CRASH" in os.environ:
@@ -44,7 +50,7 @@ def predict() -> Response:
     while time.perf_counter() < until:
         pass
     for row, record in enumerate(request.get_json()["instances"]):
-        for field in sorted(record.keys() ^ fields):
+        for field in sorted((record.keys() ^ fields) - tolerated):
             return problem(422, f"row {row}, field {field}: unknown or missing")
     if errors is not None:
         return problem(500, "as it was told") if next(errors) == 500 else jsonify(predictions=[])
