@@ -49,10 +49,10 @@ locust: $(VENV)/.perf ## open Locust's own web page against the running service
 arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo container || echo process))
 built = $$($(bin)/python -c 'import json; print(json.load(open(".mlops/image.json"))["id"])')
 
-perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it
+perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it (WORKERS=4: send from 4 processes)
 	@$(if $(filter container,$(arms)),$(run) pipeline.image)
 	@$(run) training.champion
-	@$(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
+	@$(if $(WORKERS),MLOPS_PERF__LOAD__WORKERS="$(WORKERS)" )$(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
 
 perf-history: $(VENV)/.train ## draw p95 over all versions that were ever promoted, and where it shifted
 	@$(run) training.history

@@ -33,6 +33,7 @@ from perf.display import Display
 from perf.findings import Findings, Setup
 from perf.measure import measure
 from perf.verdict import Report
+from perf.workers import WorkerError
 from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 
@@ -118,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:  # an interrupt in the middle of a write may end as another error
         if found.interrupted:
             found.failure = f"interrupted by {found.interrupted}"
-        elif isinstance(error, ArmError):
+        elif isinstance(error, ArmError | WorkerError):
             found.failure, found.log = str(error), error.log
         elif isinstance(error, OSError):  # such as a full disk
             found.failure = str(error)

@@ -57,7 +57,8 @@ def conclude(setup: Setup, found: Findings) -> Report:
         detectable=judged.detectable if judged else None,
         looks=list(setup.perf.schedule.looks),
         rate=found.rate,
-        users=setup.perf.load.users,
+        users=max(setup.perf.load.users, found.processes),
+        processes=found.processes,
         seed=setup.seed,
         rounds=found.rounds,
         runner=Runner(

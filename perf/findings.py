@@ -33,6 +33,7 @@ class Findings:
     baseline: verdict.Arm | None = None
     notes: list[str] = field(default_factory=list)
     rate: float = 0.0  # pairs a second
+    processes: int = 1  # that send them
     rounds: list[Round] = field(default_factory=list)
     samples: list[dict[str, Samples]] = field(default_factory=list)  # of each round, by arm
     judgement: Judgement | None = None

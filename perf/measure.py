@@ -7,7 +7,6 @@ time. Each round's figures go to rounds.csv and each request to samples.csv.gz a
 import contextlib
 import json
 import random
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,10 @@ from perf.findings import Findings, Setup
 from perf.judge import judge
 from perf.records import Records
 from perf.rounds import Samples, Spent, disturbance, figures, long_enough
+from perf.sharing import processes_for
 from perf.usage import Usage
 from perf.verdict import Limits, Round
-from pipeline.settings import Perf
+from perf.workers import Workers
 
 PROBE_SECONDS = 2.0  # or a round, where that is shorter
 UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be measured; lower, and too few requests
@@ -30,7 +30,8 @@ UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be
 def measure(setup: Setup, found: Findings, display: Display) -> None:
     """Measures until there is a verdict. `found` is filled step by step, so that it holds something in any case.
 
-    Raises ArmError where an arm cannot be started, does not get ready or dies. No arm outlives the call.
+    Raises ArmError where an arm cannot be started, does not get ready or dies, and WorkerError where a process that
+    sends the load does. None of them outlives the call.
     """
     perf, bodies = setup.perf, setup.bodies
     dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
@@ -45,7 +46,12 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         for note in found.notes:
             display.say(note)
         display.step("finding the rate")
-        found.rate = rate_for(arms[-1], bodies, perf, len(arms))
+        client = Workers(bodies)
+        stack.callback(end, client, found)
+        found.rate = rate_for(arms[-1], client, setup, len(arms))
+        found.processes = client.count
+        if client.count > 1:
+            display.say(f"Sending from {client.count} processes.")
         plan = perf.schedule
         seconds = long_enough(plan.round_seconds, found.rate, perf.min_requests, plan.looks[-1])
         if seconds > plan.round_seconds:
@@ -65,7 +71,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             for arm in order:
                 arm.restart()
                 arm.ready()
-            measured, samples = one_round(number, arms, schedule, bodies, dice)
+            measured, samples = one_round(number, arms, schedule, bodies, dice, client)
             for arm in arms:
                 if not arm.alive():
                     raise arm.error(f"died in round {number}")
@@ -78,10 +84,10 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                 return
 
 
-def end(arm: Arm, found: Findings) -> None:
-    """Stops an arm, which no interrupt may disturb."""
+def end(what: Arm | Workers, found: Findings) -> None:
+    """Stops an arm or the load generator, which no interrupt may disturb."""
     found.ending = True
-    arm.stop()
+    what.stop()
 
 
 def introduce(arms: Sequence[Arm], body: bytes, found: Findings) -> list[Arm]:
@@ -131,14 +137,31 @@ def detail(answer: str) -> str:
     return " ".join(str(text).split())[:200].rstrip(".") + "."
 
 
-def rate_for(arm: Arm, bodies: Sequence[bytes], perf: Perf, arms: int) -> float:
-    """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself."""
-    most = load.capacity(
-        arm.url, bodies, users=perf.load.users, seconds=min(PROBE_SECONDS, perf.schedule.round_seconds)
-    )
+def rate_for(arm: Arm, client: Workers, setup: Setup, arms: int) -> float:
+    """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself.
+
+    `client` gets as many processes as are set, or as it takes where one alone would be what limits the rate.
+    """
+    perf, wanted = setup.perf, setup.perf.load.workers
+    if wanted != "auto":
+        client.start(wanted)
+    most = reached(arm, client, setup)
+    if wanted == "auto":
+        more = processes_for(most, perf.load.max_rate * arms, len(setup.cpus.client or [0]))
+        if more > 1:
+            client.start(more)
+            most = reached(arm, client, setup)
+    return max(min(perf.load.max_rate, UTILISATION * most.rate / arms), 1 / perf.schedule.round_seconds)
+
+
+def reached(arm: Arm, client: Workers, setup: Setup) -> load.Reached:
+    """What an arm answers in a closed loop. Raises ArmError where it died of it."""
+    perf = setup.perf
+    seconds = min(PROBE_SECONDS, perf.schedule.round_seconds)
+    most = client.capacity(arm.url, setup.bodies, users=perf.load.users, seconds=seconds)
     if not arm.alive():
         raise arm.error("died while its capacity was measured")
-    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.schedule.round_seconds)
+    return most
 
 
 def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
@@ -150,13 +173,17 @@ def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
 
 
 def one_round(
-    number: int, arms: Sequence[Arm], schedule: load.Schedule, bodies: Sequence[bytes], dice: random.Random
+    number: int,
+    arms: Sequence[Arm],
+    schedule: load.Schedule,
+    bodies: Sequence[bytes],
+    dice: random.Random,
+    client: load.Client = load,
 ) -> tuple[Round, dict[str, Samples]]:
     """Sends one round's requests to arms that are ready."""
     used = [arm.usage() for arm in arms]
-    before, cpu, clock = cpu_ticks(), time.process_time(), time.perf_counter()
-    samples = load.run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
-    client_cpu = (time.process_time() - cpu) / (time.perf_counter() - clock)
+    before = cpu_ticks()
+    samples, client_cpu = client.run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
     steal = stolen(before, cpu_ticks())
     of = {
         arm.role: figures(

@@ -92,6 +92,7 @@ class Serving(Section):
 class Load(Section):
     users: PositiveInt
     max_rate: PositiveFloat
+    workers: PositiveInt | Literal["auto"]
 
 
 class Profile(Section):

@@ -43,6 +43,7 @@ profile = "standard"
 [perf.load]
 users = 1
 max_rate = 10.0
+workers = "auto"
 [perf.profiles.quick]
 round_seconds = 1.0
 warmup_seconds = 0.0
