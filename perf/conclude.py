@@ -51,7 +51,7 @@ def conclude(setup: Setup, found: Findings) -> Report:
         baseline=found.baseline,
         identical=identical(candidate, found.baseline),
         limits=Limits(**{name: getattr(setup.perf, name) for name in Limits.__struct_fields__}),
-        criteria=judged.criteria if judged else [],
+        criteria=[*judged.criteria, *found.capacity] if judged else [],
         reasons=[reason[:500] for reason in judged.reasons] if judged else [],
         confidence=judged.confidence if judged else 0.0,
         detectable=judged.detectable if judged else None,

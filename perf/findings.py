@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perf import verdict
 from perf.arm import Arm, Cpus
 from perf.rounds import Samples
-from perf.verdict import Judgement, Round
+from perf.verdict import Criterion, Judgement, Round
 from pipeline.settings import Perf
 
 
@@ -37,6 +37,7 @@ class Findings:
     rounds: list[Round] = field(default_factory=list)
     samples: list[dict[str, Samples]] = field(default_factory=list)  # of each round, by arm
     judgement: Judgement | None = None
+    capacity: list[Criterion] = field(default_factory=list)  # a row, where it was found
     seconds: float = 0.0
     failure: str = ""  # why the measurement ended before there was a verdict
     log: str = ""  # the last lines of the arm that failed

@@ -13,6 +13,7 @@ from typing import Any
 
 from perf import load, verdict
 from perf.arm import Arm
+from perf.capacity import capacity
 from perf.display import Display
 from perf.findings import Findings, Setup
 from perf.judge import judge
@@ -81,7 +82,10 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             found.judgement = judge(found.rounds, limits, plan.looks, sizes)
             display.end(measured, found)
             if found.judgement.outcome != "continue":
-                return
+                break
+        if perf.capacity and perf.p95_ms is not None:
+            display.step("finding what each version can take")
+            capacity(arms, client, bodies, limits, perf.load.users, found, dice)
 
 
 def end(what: Arm | Workers, found: Findings) -> None:

@@ -131,6 +131,7 @@ class Perf(Section):
     max_memory_mb: PositiveOrOff
     max_image_mb: PositiveOrOff
     min_requests: PositiveInt
+    capacity: bool
     load: Load
     profiles: Profiles
 

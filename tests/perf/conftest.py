@@ -60,6 +60,7 @@ SHORT = {
     "MLOPS_PERF__LOAD__USERS": "1",
     "MLOPS_PERF__LOAD__MAX_RATE": "12",
     "MLOPS_PERF__MIN_REQUESTS": "10",
+    "MLOPS_PERF__CAPACITY": "false",
 }
 Gate = Callable[..., "subprocess.Popen[str]"]
 

@@ -1,4 +1,4 @@
-"""The gate with several processes that send: real ones, with short rounds."""
+"""The gate with several processes that send, and the probe of what an arm can take; real ones, with short rounds."""
 
 import contextlib
 import csv
@@ -55,6 +55,9 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ended]:
     with gates(folder) as gate:
         both = ("--candidate", standin, "--baseline", standin)
         started = {name: gate(*both, output=name, **TWO) for name in ("whole", "killed", "SIGINT", "SIGTERM")}
+        # The 65th request comes after the 50 or so of its last round.
+        dying = TWO | {"MLOPS_PERF__CAPACITY": "true", "MLOPS_FAULT_DIE_AT": "65"}
+        started["probed"] = gate(*both, output="probed", **dying)
         workers, cpus = {}, {}
         for name, process in started.items():
             wait_for_a_round(process, folder / name)
@@ -107,6 +110,13 @@ def test_an_interrupt_ends_workers_too(runs: dict[str, Ended], name: str) -> Non
     assert (run.code, f"interrupted by {name}" in run.report.headline) == (3, True), run.text
 
 
+def test_an_arm_that_dies_of_the_probe_keeps_its_verdict(runs: dict[str, Ended]) -> None:
+    """After its last round: a note says so, and the outcome is what it was."""
+    run = runs["probed"].run
+    assert (run.code, run.report.outcome) == (0, "pass"), run.text
+    assert any("died when it was sent" in note and "after the verdict" in note for note in run.report.notes)
+
+
 def test_workers_run_where_the_load_generator_does(runs: dict[str, Ended]) -> None:
     """On its CPUs and on no other."""
     client = runs["whole"].run.report.runner.client_cpus
@@ -115,7 +125,7 @@ def test_workers_run_where_the_load_generator_does(runs: dict[str, Ended]) -> No
 
 def test_no_worker_outlives_its_gate(runs: dict[str, Ended]) -> None:
     """Each gate had two, and all are gone when it is."""
-    assert [len(each.workers) for each in runs.values()] == [2] * 4
+    assert [len(each.workers) for each in runs.values()] == [2] * 5
     assert [worker for each in runs.values() for worker in each.workers if worker.is_running()] == []
 
 
@@ -164,3 +174,22 @@ def test_workers_end_when_the_gate_is_killed(
     killed.communicate(timeout=10)
     _, alive = psutil.wait_procs(workers, timeout=5)
     assert alive == []
+
+
+def test_capacity_is_what_arithmetic_says(gate: Gate, standin: Path, tmp_path: Path) -> None:
+    """With one thread that works for 20.5 ms on each request: no more than 49 a second; the fast arm takes more."""
+    both = ("--candidate", str(standin), "--baseline", str(standin))
+    slow = {"THREADS": "1", "MLOPS_FAULT_BURN_MS": "20", "MLOPS_PERF__LOAD__MAX_RATE": "25"}
+    # As wide as a machine needs that does other things as well: then a quarter more than that may pass.
+    limits = {"MLOPS_PERF__P95_MS": "400", "MLOPS_PERF__MIN_THROUGHPUT": "0.8"}
+    probed = {"MLOPS_PERF__CAPACITY": "true", "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[2]"}
+    run = ended(gate(*both, **slow, **limits, **probed), tmp_path / "out")
+    row = next(row for row in run.report.criteria if row.name == "capacity")
+    assert row.candidate is not None
+    assert row.baseline is not None
+    assert 15 < row.candidate < 1000 / 20.5 / 0.8
+    assert row.baseline > row.candidate
+    assert row.outcome == "info"
+    assert "| capacity |" in (run.out / "report.md").read_text()
+    assert "<dt>capacity</dt>" in (run.out / "report.html").read_text()
+    assert run.report.seconds < 45

@@ -39,6 +39,7 @@ max_ready_seconds = 20
 max_memory_mb = 2000
 max_image_mb = 2000
 min_requests = 100
+capacity = false
 profile = "standard"
 [perf.load]
 users = 1
