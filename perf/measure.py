@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from perf import load, verdict
+from perf import accepted, load, verdict
 from perf.arm import Arm
 from perf.display import Display
 from perf.findings import Findings, Setup
@@ -72,7 +72,9 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             records.write(measured, samples)
             found.rounds.append(measured)
             found.samples.append(samples)
-            found.judgement = judge(found.rounds, limits, plan.looks, sizes)
+            found.judgement = judge(
+                found.rounds, limits, plan.looks, sizes, accepted.in_force(setup.accepted, found.baseline)
+            )
             display.end(measured, found)
             if found.judgement.outcome != "continue":
                 return
@@ -104,7 +106,7 @@ def introduce(arms: Sequence[Arm], body: bytes, found: Findings) -> list[Arm]:
             f"The baseline (version {found.baseline.version[:40]}) answers {status or 'nothing'} to the candidate's "
             f"requests, {why}: {detail(answer)} Judged without a baseline."
         )
-        found.baseline = None
+        found.left_out, found.baseline = found.baseline, None
         baseline.stop()
     return [candidate]
 
