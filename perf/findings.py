@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perf import verdict
 from perf.arm import Arm, Cpus
 from perf.rounds import Samples
-from perf.verdict import Criterion, Judgement, Round
+from perf.verdict import Accepted, Criterion, Judgement, Round
 from pipeline.settings import Perf
 
 
@@ -23,6 +23,8 @@ class Setup(NamedTuple):
     cpus: Cpus
     seed: int
     output: Path
+    base: str = ""  # what BASE named in place of the champion
+    accepted: Accepted | None = None  # what perf-accepted.json says
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Findings:
 
     candidate: verdict.Arm | None = None
     baseline: verdict.Arm | None = None
+    left_out: verdict.Arm | None = None  # a baseline that could not answer
     notes: list[str] = field(default_factory=list)
     rate: float = 0.0  # pairs a second
     processes: int = 1  # that send them

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from perf import load, verdict
+from perf import accepted, load, verdict
 from perf.arm import Arm
 from perf.capacity import capacity
 from perf.display import Display
@@ -79,7 +79,9 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             records.write(measured, samples)
             found.rounds.append(measured)
             found.samples.append(samples)
-            found.judgement = judge(found.rounds, limits, plan.looks, sizes)
+            found.judgement = judge(
+                found.rounds, limits, plan.looks, sizes, accepted.in_force(setup.accepted, found.baseline)
+            )
             display.end(measured, found)
             if found.judgement.outcome != "continue":
                 break
@@ -114,7 +116,7 @@ def introduce(arms: Sequence[Arm], body: bytes, found: Findings) -> list[Arm]:
             f"The baseline (version {found.baseline.version[:40]}) answers {status or 'nothing'} to the candidate's "
             f"requests, {why}: {detail(answer)} Judged without a baseline."
         )
-        found.baseline = None
+        found.left_out, found.baseline = found.baseline, None
         baseline.stop()
     return [candidate]
 

@@ -81,7 +81,25 @@ class Criterion(Struct, frozen=True, kw_only=True):
     interval: tuple[float, float] | None = None
     limit: float | None = None
     relative: bool = False
+    accepted: bool = False  # `limit` is what somebody accepted, in place of the project's own
     outcome: Result = "info"
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """One version and its model, as its card names them."""
+
+    version: Annotated[str, Meta(min_length=1, max_length=200)]
+    bundle_sha256: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """perf-accepted.json: a slow-down against one baseline that somebody accepted."""
+
+    baseline: Measured
+    up_to: Annotated[float, Meta(gt=0, le=100)]  # change of p95
+    reason: Line
+    by: Name
+    at: Name  # ISO 8601, UTC
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -151,6 +169,9 @@ class Report(Struct, frozen=True, kw_only=True):
     runner: Runner
     notes: Lines
     log: Log = ""  # last lines of an arm that failed
+    base: Line = ""  # what BASE named in place of the champion
+    left_out: Arm | None = None  # a baseline that could not answer the candidate's requests
+    accepted: Accepted | None = None  # where p95 was held against it, and not against the project's limit
 
     @property
     def p95_ms(self) -> float:

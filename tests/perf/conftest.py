@@ -66,16 +66,16 @@ Gate = Callable[..., "subprocess.Popen[str]"]
 
 
 @contextlib.contextmanager
-def gates(folder: Path) -> Iterator[Gate]:
-    """Starts `python -m perf` with short rounds; its output goes to `out` in the folder."""
+def gates(folder: Path, project: Path = ROOT) -> Iterator[Gate]:
+    """Starts `python -m perf` in a project, with short rounds; its output goes to `out` in the folder."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, output: str = "out", **environment: str) -> "subprocess.Popen[str]":
         clean = {key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")}
         process = subprocess.Popen(
             [sys.executable, "-m", "perf", "--output", str(folder / output), *arguments],
-            cwd=ROOT,
-            env=clean | SHORT | environment,
+            cwd=project,
+            env=clean | SHORT | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"} | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
