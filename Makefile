@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup train serve locust image perf perf-history promote rollback restore comment issue template-update pipeline demo test lint format lock up down
+.PHONY: help setup train serve locust image perf perf-accept perf-history promote rollback restore comment issue template-update pipeline demo test lint format lock up down
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -49,10 +49,15 @@ locust: $(VENV)/.perf ## open Locust's own web page against the running service
 arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo container || echo process))
 built = $$($(bin)/python -c 'import json; print(json.load(open(".mlops/image.json"))["id"])')
 
-perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it
+perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it (BASE=version, commit or image; PROFILE=quick; WORKERS=4)
 	@$(if $(filter container,$(arms)),$(run) pipeline.image)
-	@$(run) training.champion
-	@$(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
+	@$(run) $(if $(BASE),training.base "$$BASE",training.champion)
+	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(if $(WORKERS),MLOPS_PERF__LOAD__WORKERS="$(WORKERS)") \
+	  $(run) perf $(if $(filter container,$(arms)),--candidate "$(built)") \
+	  $(if $(BASE),--base "$$BASE")
+
+perf-accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed, in a file to be reviewed (REASON="why")
+	@$(run) perf.accept --reason "$$REASON"
 
 perf-history: $(VENV)/.train ## draw p95 over all versions that were ever promoted, and where it shifted
 	@$(run) training.history

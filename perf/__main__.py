@@ -1,9 +1,10 @@
 """Load-tests a candidate, against a baseline where there is one, and judges it.
 
-    python -m perf [--candidate SPEC] [--baseline SPEC|none] [--requests FILE] [--output reports]
+    python -m perf [--candidate SPEC] [--baseline SPEC|none | --base NAME] [--requests FILE] [--output reports]
 
 A SPEC is a folder that holds serving/, src/ and bundle/, or an image, or service:PORT: a container that runs already.
-Without --candidate the project itself is measured; without --baseline what .mlops/champion.json names, if it is there.
+Without --candidate the project itself is measured; without --baseline what .mlops/champion.json names, if it is there,
+or with --base what `python -m training.base NAME` laid out. A slow-down that perf-accepted.json names does not fail.
 MLOPS_FAULT_* in the environment reach the candidate only: with them the gate can be tried.
 
 Exit code 0: pass, 1: fail, 2: inconclusive, 3: could not run.
@@ -29,7 +30,7 @@ from perf.load import load_requests  # isort: skip  before all that opens a sock
 from gevent.hub import Hub  # type: ignore[import-untyped]
 from rich.console import Console
 
-from perf import champion
+from perf import accepted, champion
 from perf.arm import ArmError, available_cpus, split_cpus
 from perf.arms import arms
 from perf.conclude import clear, conclude, write
@@ -38,6 +39,7 @@ from perf.findings import Findings, Setup
 from perf.interrupts import interruptible
 from perf.measure import measure
 from perf.verdict import Report
+from perf.workers import WorkerError
 from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 
@@ -45,6 +47,7 @@ from pipeline.settings import SettingsError, load_settings
 class Arguments(NamedTuple):
     candidate: str
     baseline: str
+    base: str
     requests: Path | None
     output: Path
     seed: int
@@ -60,11 +63,15 @@ def parse(argv: list[str] | None) -> Arguments:
     parser.add_argument(
         "--candidate", default=".", metavar="SPEC", help="a folder (default: this one), an image, or service:PORT"
     )
-    parser.add_argument(
+    baseline = parser.add_mutually_exclusive_group()
+    baseline.add_argument(
         "--baseline",
         default="",
         metavar="SPEC|none",
         help=f"likewise; default: the champion that {champion.NOTE} names",
+    )
+    baseline.add_argument(
+        "--base", default="", metavar="NAME", help=f"the version, commit or image that {champion.BASE} is about"
     )
     parser.add_argument(
         "--requests", type=Path, metavar="FILE", help="a requests.jsonl; default: that of the candidate's bundle/"
@@ -90,8 +97,9 @@ def main(argv: list[str] | None = None) -> int:
         sides = (
             champion.Sides(arguments.candidate, arguments.baseline)
             if arguments.baseline
-            else champion.choose(arguments.candidate, Path())
+            else champion.choose(arguments.candidate, Path(), arguments.base)
         )
+        acceptance = accepted.read(Path())
         bodies = load_requests(arguments.requests or requests_of(sides.candidate))
         candidate, baseline = arms(sides.candidate, sides.baseline, os.environ, cpus, arguments.output, sides.image)
         clear(arguments.output)
@@ -102,7 +110,16 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Cannot run: interrupted by {found.interrupted}", file=sys.stderr)
         return 3
     setup = Setup(
-        settings.project.name, settings.perf, candidate, baseline, bodies, cpus, arguments.seed, arguments.output
+        settings.project.name,
+        settings.perf,
+        candidate,
+        baseline,
+        bodies,
+        cpus,
+        arguments.seed,
+        arguments.output,
+        arguments.base,
+        acceptance,
     )
     found.notes += [sides.note] if sides.note else []
     began = time.perf_counter()
@@ -112,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:  # an interrupt in the middle of a write may end as another error
         if found.interrupted:
             found.failure = f"interrupted by {found.interrupted}"
-        elif isinstance(error, ArmError):
+        elif isinstance(error, ArmError | WorkerError):
             found.failure, found.log = str(error), error.log
         elif isinstance(error, OSError):  # such as a full disk
             found.failure = str(error)
@@ -161,12 +178,11 @@ def pinned(cpus: list[int] | None) -> Iterator[None]:
 def tell(console: Console, report: Report, output: Path) -> None:
     if report.log:
         console.print(report.log, markup=False, highlight=False)
-    style = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}[
-        report.outcome
-    ]
-    console.print(
-        f"{report.outcome.upper()}: {report.headline}", style=style, markup=False, highlight=False, soft_wrap=True
-    )
+    styles = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}
+    word, style = report.outcome.upper(), styles[report.outcome]
+    if report.accepted and report.outcome == "pass":
+        word, style = "PASS, ACCEPTED", styles["inconclusive"]
+    console.print(f"{word}: {report.headline}", style=style, markup=False, highlight=False, soft_wrap=True)
     for reason in report.reasons:
         console.print(reason, markup=False, highlight=False, soft_wrap=True)
     console.print(f"Report: {output / 'report.html'}", markup=False, highlight=False, soft_wrap=True)

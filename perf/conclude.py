@@ -2,17 +2,18 @@
 
 import os
 import platform
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from perf import verdict
+from perf import accepted, verdict
 from perf.arm import Arm
 from perf.files import replace
 from perf.findings import Findings, Setup
 from perf.page import page
 from perf.report import markdown
-from perf.verdict import EXIT_CODES, Judgement, Limits, Outcome, Report, Runner, write_verdict
+from perf.verdict import EXIT_CODES, Limits, Outcome, Report, Runner, write_verdict
 from perf.wording import disagreement
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
@@ -39,12 +40,14 @@ def conclude(setup: Setup, found: Findings) -> Report:
     if not found.failure:
         outcome = judged.outcome if judged is not None and judged.outcome != "continue" else "inconclusive"
     candidate = found.candidate or _unknown(setup.candidate)
+    rows = judged.criteria if judged else []
+    acceptable = not accepted.refusal(outcome, rows, found.baseline)
     return Report(
         schema=1,
         outcome=outcome,
         exit_code=EXIT_CODES[outcome],
         headline=(f"could not run: {found.failure}" if found.failure or judged is None else judged.headline)[:500],
-        next=next_step(outcome, candidate.faults),
+        next=next_step(outcome, candidate.faults, setup.base, acceptable)[:500],
         project=setup.project,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=found.seconds,
@@ -52,13 +55,14 @@ def conclude(setup: Setup, found: Findings) -> Report:
         baseline=found.baseline,
         identical=identical(candidate, found.baseline),
         limits=Limits(**{name: getattr(setup.perf, name) for name in Limits.__struct_fields__}),
-        criteria=judged.criteria if judged else [],
+        criteria=[*rows, *found.capacity],
         reasons=[reason[:500] for reason in judged.reasons] if judged else [],
         confidence=judged.confidence if judged else 0.0,
         detectable=judged.detectable if judged else None,
         looks=list(setup.perf.schedule.looks),
         rate=found.rate,
-        users=setup.perf.load.users,
+        users=max(setup.perf.load.users, found.processes),
+        processes=found.processes,
         seed=setup.seed,
         rounds=found.rounds,
         runner=Runner(
@@ -69,8 +73,11 @@ def conclude(setup: Setup, found: Findings) -> Report:
             arms_cpus=setup.cpus.arms,
             client_cpus=setup.cpus.client,
         ),
-        notes=[note[:500] for note in [*found.notes, *notes(candidate, found.baseline, setup, judged)]],
+        notes=[note[:500] for note in [*found.notes, *notes(candidate, found, setup)]],
         log=found.log[-10_000:],
+        base=setup.base[:500],
+        left_out=found.left_out,
+        accepted=setup.accepted if any(row.accepted for row in rows) else None,
     )
 
 
@@ -90,13 +97,13 @@ def identical(candidate: verdict.Arm, baseline: verdict.Arm | None) -> bool:
     return candidate.image_id != "" and candidate.image_id == baseline.image_id
 
 
-def notes(
-    candidate: verdict.Arm, baseline: verdict.Arm | None, setup: Setup, judged: Judgement | None
-) -> Sequence[str]:
+def notes(candidate: verdict.Arm, found: Findings, setup: Setup) -> Sequence[str]:
     """What a reader has to know to weigh the figures."""
-    texts = []
-    if judged is not None and (apart := disagreement(judged.criteria)):
-        texts.append(apart)
+    texts, baseline = [], found.baseline
+    if found.judgement is not None:
+        rows = found.judgement.criteria
+        texts += [apart] if (apart := disagreement(rows)) else []
+        texts += accepted.notes(setup.accepted, baseline, setup.base, rows)
     if setup.baseline is None:
         texts.append("No baseline: judged by the absolute limits alone.")
     if identical(candidate, baseline):
@@ -108,12 +115,15 @@ def notes(
     return texts
 
 
-def next_step(outcome: Outcome, faults: Sequence[str]) -> str:
-    again = " ".join([*faults, "make perf"])
+def next_step(outcome: Outcome, faults: Sequence[str], base: str = "", acceptable: bool = False) -> str:
+    """What to type. `base`: what BASE named; `acceptable`: the verdict is one that somebody may accept."""
+    again = " ".join([*faults, "make perf", *([f"BASE={shlex.quote(base)}"] if base else [])])
+    promote = "make perf compares it with the champion" if base else "make promote makes this model the champion"
+    accept = ' make perf-accept REASON="why" accepts it.' if acceptable else ""
     return {
-        "pass": f"make promote makes this model the champion; {again} measures it again.",
-        "fail": f"{again} reproduces this here. The limits are in pipeline.toml under [perf].",
-        "inconclusive": f"{again} measures again; a quiet machine or MLOPS_PERF__PROFILE=thorough sees more.",
+        "pass": f"{promote}; {again} measures it again.",
+        "fail": f"{again} reproduces this here. The limits are in pipeline.toml under [perf].{accept}",
+        "inconclusive": f"{again} measures again; a quiet machine or PROFILE=thorough sees more.",
         "error": f"remove the cause, then {again}.",
     }[outcome]
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perf import verdict
 from perf.arm import Arm, Cpus
 from perf.rounds import Samples
-from perf.verdict import Judgement, Round
+from perf.verdict import Accepted, Criterion, Judgement, Round
 from pipeline.settings import Perf
 
 
@@ -23,6 +23,8 @@ class Setup(NamedTuple):
     cpus: Cpus
     seed: int
     output: Path
+    base: str = ""  # what BASE named in place of the champion
+    accepted: Accepted | None = None  # what perf-accepted.json says
 
 
 @dataclass
@@ -31,11 +33,14 @@ class Findings:
 
     candidate: verdict.Arm | None = None
     baseline: verdict.Arm | None = None
+    left_out: verdict.Arm | None = None  # a baseline that could not answer
     notes: list[str] = field(default_factory=list)
     rate: float = 0.0  # pairs a second
+    processes: int = 1  # that send them
     rounds: list[Round] = field(default_factory=list)
     samples: list[dict[str, Samples]] = field(default_factory=list)  # of each round, by arm
     judgement: Judgement | None = None
+    capacity: list[Criterion] = field(default_factory=list)  # a row, where it was found
     seconds: float = 0.0
     failure: str = ""  # why the measurement ended before there was a verdict
     log: str = ""  # the last lines of the arm that failed

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from perf import criteria
 from perf.estimate import WIDEST, Look, estimate, log_ratio, look_at
-from perf.verdict import Criterion, Judgement, Limits, Result, Round
+from perf.verdict import Accepted, Criterion, Judgement, Limits, Result, Round
 from perf.wording import headline, percent
 
 SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this
@@ -27,17 +27,23 @@ DROPPED = 0.25  # of the rounds of the last look may be disturbed and measured a
 
 
 def judge(
-    rounds: Sequence[Round], limits: Limits, looks: Sequence[int], images_mb: Sequence[float | None] = ()
+    rounds: Sequence[Round],
+    limits: Limits,
+    looks: Sequence[int],
+    images_mb: Sequence[float | None] = (),
+    accepted: Accepted | None = None,
 ) -> Judgement:
     """Judges what has been measured so far; "continue" where the next look has to come first.
 
     `images_mb`: the sizes of the candidate's and of the baseline's image, where there are images.
+    `accepted`: a slow-down against this very baseline that somebody accepted.
     """
+    up_to, why = (accepted.up_to, accepted.reason) if accepted else (0.0, "")
     kept = [r for r in rounds if not r.dropped]
     look = look_at(len(kept), looks)
     paired = bool(kept) and all(r.baseline is not None for r in kept)
     reasons: list[str] = []
-    rows = [*_rows(kept, limits, look, paired, reasons), *criteria.image(images_mb, limits)]
+    rows = [*_rows(kept, limits, look, paired, reasons, up_to), *criteria.image(images_mb, limits)]
     outcomes = {row.outcome for row in rows}
     offered = sum(r.candidate.intended for r in kept)
     outcome: Literal["pass", "fail", "inconclusive", "continue"]
@@ -56,11 +62,11 @@ def judge(
         outcome = "inconclusive" if look.last else "continue"
     return Judgement(
         outcome=outcome,
-        headline=headline(outcome, rows, reasons, len(kept), sure=1 - look.alpha),
+        headline=headline(outcome, rows, reasons, len(kept), sure=1 - look.alpha, why=why),
         reasons=reasons,
         criteria=rows,
         confidence=1 - look.alpha - look.beta,
-        detectable=_detectable(kept, limits, look) if paired else None,
+        detectable=_detectable(kept, limits, look, up_to) if paired else None,
     )
 
 
@@ -69,7 +75,9 @@ def spare(looks: Sequence[int]) -> int:
     return math.ceil(DROPPED * looks[-1])
 
 
-def _rows(kept: Sequence[Round], limits: Limits, look: Look, paired: bool, reasons: list[str]) -> list[Criterion]:
+def _rows(
+    kept: Sequence[Round], limits: Limits, look: Look, paired: bool, reasons: list[str], up_to: float
+) -> list[Criterion]:
     """The report's rows, in its order. `reasons` gets why the arms cannot be compared."""
     itself = [_self_check(kept, look, reasons)] if paired else []
     others = [
@@ -79,7 +87,7 @@ def _rows(kept: Sequence[Round], limits: Limits, look: Look, paired: bool, reaso
         ("CPU time a request", "cpu_ms"),
     ]
     if paired:
-        rows = [_regression(kept, limits, look, reasons)]
+        rows = [_regression(kept, limits, look, reasons, up_to)]
         rows += [criteria.compared(name, kept, look, field)[0] for name, field in others]
     else:
         rows = [criteria.alone(name, kept, field) for name, field in [("p95 latency", "p95"), *others]]
@@ -96,12 +104,20 @@ def _rows(kept: Sequence[Round], limits: Limits, look: Look, paired: bool, reaso
     return [*rows, *criteria.growth(kept), *itself]
 
 
-def _regression(kept: Sequence[Round], limits: Limits, look: Look, reasons: list[str]) -> Criterion:
+def _regression(kept: Sequence[Round], limits: Limits, look: Look, reasons: list[str], up_to: float) -> Criterion:
+    """p95 against the baseline's.
+
+    Where more than the limit was accepted (`up_to`), that takes its place on both sides: a candidate passes surely
+    below it and fails surely above it. So each error keeps its budget: 1 % of the runs fail what is within it, 5 % pass
+    what is not. To fail where the estimate alone is above it would fail every other run of what is just within.
+    """
     row, found = criteria.compared("p95 latency", kept, look, "p95")
     limit = limits.max_regression
     if limit is None:
         return row
     pairs = criteria.pairs(kept)
+    needed = up_to > limit and not (found is not None and found.high < math.log1p(limit))
+    most = up_to if needed else limit
     errors, count = sum(b.errors for _, b in pairs), sum(b.count for _, b in pairs)
     outcome: Result = "inconclusive"
     if reasons:
@@ -111,11 +127,13 @@ def _regression(kept: Sequence[Round], limits: Limits, look: Look, reasons: list
         reasons.append(f"{answered}, so it is nothing to compare with")
     elif found is None:
         reasons.append("a p95 latency needs two rounds with answers from both arms")
-    elif found.high < math.log1p(limit):
+    elif found.high < math.log1p(most):
         outcome = "pass"  # first: where a slow-down is real and within what the project allows, the project has said so
+    elif needed:
+        outcome = "fail" if found.low > math.log1p(most) else "inconclusive"
     elif found.low > math.log1p(SURELY * limit) and found.mean >= math.log1p(ESTIMATED * limit):
         outcome = "fail"
-    return replace(row, limit=limit, outcome=outcome)
+    return replace(row, limit=most, accepted=needed, outcome=outcome)
 
 
 def _self_check(kept: Sequence[Round], look: Look, reasons: list[str]) -> Criterion:
@@ -137,12 +155,13 @@ def _self_check(kept: Sequence[Round], look: Look, reasons: list[str]) -> Criter
     )
 
 
-def _detectable(kept: Sequence[Round], limits: Limits, look: Look) -> float | None:
-    """The slow-down that rounds as noisy as these tell from none in 95 of 100 cases."""
+def _detectable(kept: Sequence[Round], limits: Limits, look: Look, up_to: float) -> float | None:
+    """The slow-down that rounds as noisy as these tell from none, or from what was accepted, in 95 of 100 cases."""
     ratios = [log_ratio(c.p95, b.p95) for c, b in criteria.pairs(kept)]
     found = estimate(ratios, look)
     if found is None or limits.max_regression is None:
         return None
     missed = min(WIDEST, 1.645 * found.error)
-    least = math.log1p(SURELY * limits.max_regression) + (found.mean - found.low) + missed
+    allowed = up_to if up_to > limits.max_regression else SURELY * limits.max_regression
+    least = math.log1p(allowed) + (found.mean - found.low) + missed
     return max(ESTIMATED * limits.max_regression, math.expm1(least))

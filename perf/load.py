@@ -1,4 +1,6 @@
-"""Locust in this process: pairs of requests on an open schedule, and a closed loop that finds out what an arm can do.
+"""Locust in one process: pairs of requests on an open schedule, and a closed loop that finds out what an arm can do.
+
+More processes than this one: workers.py.
 
 Importing this module patches the standard library for gevent, so it comes before anything that opens a socket.
 """
@@ -10,9 +12,9 @@ import gc
 import itertools
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -24,9 +26,12 @@ from locust.exception import StopUser
 
 from perf.locustfile import HEADERS, PredictUser, load_requests
 from perf.rounds import Samples
+from perf.sharing import Reached
 
 TIMEOUT = 10.0  # seconds for one request; longer is an error
 DRAIN = 0.5  # of a round's length: how much longer a schedule that fell behind may take
+LEAD = 0.1  # seconds in which to start all users
+GRACE = 2 * TIMEOUT + 5  # seconds after the end of a plan for the last answers
 
 
 class Answer(msgspec.Struct):
@@ -40,6 +45,7 @@ class Schedule(NamedTuple):
     users: int
     warmup: float
     seconds: float  # that count
+    grace: float = GRACE  # seconds after the end for the last answers
 
     @property
     def discarded(self) -> int:
@@ -48,6 +54,23 @@ class Schedule(NamedTuple):
     @property
     def planned(self) -> int:
         return max(1, round(self.rate * self.seconds))
+
+
+class Sent(NamedTuple):
+    """Each arm's requests, and what sending them took."""
+
+    samples: dict[str, Samples]
+    cpu: float  # of one CPU, by the process that used most
+
+
+class Client(Protocol):
+    """A load generator: this module itself, or several processes of it."""
+
+    def run_pairs(
+        self, schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random
+    ) -> Sent: ...
+
+    def capacity(self, url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -> Reached: ...
 
 
 @dataclass
@@ -59,7 +82,7 @@ class Plan:
     bodies: Sequence[bytes]
     offset: int  # into bodies
     orders: Sequence[Sequence[str]]  # for each pair, the arms in the order in which they are asked
-    numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    numbers: Iterator[int] = field(default_factory=itertools.count)  # of the users, from 0
     begin: float = 0.0  # of the schedule, on the performance counter
 
     def due(self, pair: int) -> float:
@@ -124,24 +147,33 @@ def _predicts(body: bytes) -> bool:
         return False
 
 
-def run_pairs(
-    schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random
-) -> dict[str, Samples]:
-    """Sends the pairs of a schedule, the same request to each arm, in random order; returns each arm's requests."""
-    arms, discarded = sorted(urls), schedule.discarded
-    orders = [dice.sample(arms, len(arms)) for _ in range(discarded + schedule.planned)]
-    plan = Plan(schedule, urls, bodies, dice.randrange(len(bodies)), orders)
-    rows: dict[str, list[tuple[int, float, float, float, bool]]] = {arm: [] for arm in arms}
+def run_pairs(schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random) -> Sent:
+    """Sends the pairs of a schedule, the same request to each arm, in random order."""
+    plan = plan_of(schedule, urls, bodies, dice)
+    plan.begin = time.perf_counter() + LEAD
+    return run_plan(plan, schedule.users)
+
+
+def plan_of(schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random) -> Plan:
+    """A plan that has no beginning yet."""
+    arms = sorted(urls)
+    orders = [dice.sample(arms, len(arms)) for _ in range(schedule.discarded + schedule.planned)]
+    return Plan(schedule, urls, bodies, dice.randrange(len(bodies)), orders)
+
+
+def run_plan(plan: Plan, users: int) -> Sent:
+    """Sends the pairs of those users whom the plan numbers, `users` of them."""
+    schedule, discarded = plan.schedule, plan.schedule.discarded
+    rows: dict[str, list[tuple[int, float, float, float, bool]]] = {arm: [] for arm in sorted(plan.urls)}
 
     def record(name: str, response_time: float, exception: object, context: dict[str, Any], **_: Any) -> None:
         if context["pair"] >= discarded:
             start = context["start"] - discarded / schedule.rate
             rows[name].append((context["pair"], start - context["late"], start, response_time, exception is None))
 
-    plan.begin = time.perf_counter() + 0.1  # time to start all users
     user = type("PairUser", (PairUser,), {"plan": plan})
-    _run(user, schedule.users, record, plan.end + 2 * TIMEOUT + 5 - time.perf_counter())
-    return {arm: _columns(found) for arm, found in rows.items()}
+    cpu = _run(user, users, record, plan.end + schedule.grace - time.perf_counter())
+    return Sent({arm: _columns(found) for arm, found in rows.items()}, cpu)
 
 
 def _columns(rows: list[tuple[int, float, float, float, bool]]) -> Samples:
@@ -155,8 +187,8 @@ def _columns(rows: list[tuple[int, float, float, float, bool]]) -> Samples:
     )
 
 
-def capacity(url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -> float:
-    """Requests a second that an arm answers when each user sends the next one as soon as the last one is answered."""
+def capacity(url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -> Reached:
+    """What an arm answers when each user sends the next request as soon as the last one is answered."""
     answered = 0
 
     def count(exception: object, **_: Any) -> None:
@@ -165,16 +197,20 @@ def capacity(url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -
 
     user = type("PredictUser", (PredictUser,), {"host": url, "bodies": list(bodies)})
     began = time.perf_counter()
-    _run(user, users, count, seconds)
-    return answered / (time.perf_counter() - began)
+    cpu = _run(user, users, count, seconds)
+    return Reached(answered / (time.perf_counter() - began), cpu)
 
 
-def _run(user: type[FastHttpUser], users: int, record: Callable[..., None], timeout: float) -> None:
-    """Runs `users` users until all are done, for `timeout` seconds at most. What a user raises is raised here."""
+def _run(user: type[FastHttpUser], users: int, record: Callable[..., None], timeout: float) -> float:
+    """Runs `users` users until all are done, for `timeout` seconds at most; returns the share of a CPU that this took.
+
+    What a user raises is raised here.
+    """
     environment = Environment(user_classes=[user], events=Events(), catch_exceptions=True)
     failures: list[BaseException] = []
     environment.events.request.add_listener(record)
     environment.events.user_error.add_listener(lambda exception, **_: failures.append(exception))
+    cpu, clock = time.process_time(), time.perf_counter()
     runner = environment.create_local_runner()
     gc.collect()
     gc.disable()  # a collection in the middle of a request would count as the arm's latency
@@ -188,6 +224,7 @@ def _run(user: type[FastHttpUser], users: int, record: Callable[..., None], time
         runner.quit()
     if failures:
         raise failures[0]
+    return (time.process_time() - cpu) / (time.perf_counter() - clock)
 
 
-__all__ = ["Schedule", "capacity", "load_requests", "run_pairs"]
+__all__ = ["Client", "Plan", "Reached", "Schedule", "Sent", "capacity", "load_requests", "run_pairs"]

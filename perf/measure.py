@@ -8,13 +8,13 @@ an arm is forgiven, since anything may have killed it: that round is measured ag
 import contextlib
 import json
 import random
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from perf import load, verdict
+from perf import accepted, load, verdict
 from perf.arm import Arm, Died
+from perf.capacity import capacity
 from perf.common import common
 from perf.containers import leftovers
 from perf.display import Display
@@ -23,9 +23,10 @@ from perf.interrupts import held
 from perf.judge import judge
 from perf.records import Records
 from perf.rounds import Samples, Spent, disturbance, figures, long_enough
+from perf.sharing import processes_for
 from perf.usage import Usage
 from perf.verdict import Limits, Round
-from pipeline.settings import Perf
+from perf.workers import Workers
 
 PROBE_SECONDS = 2.0  # or a round, where that is shorter
 UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be measured; lower, and too few requests
@@ -34,7 +35,8 @@ UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be
 def measure(setup: Setup, found: Findings, display: Display) -> None:
     """Measures until there is a verdict. `found` is filled step by step, so that it holds something in any case.
 
-    Raises ArmError where an arm cannot be started, does not get ready or dies twice. No arm outlives the call.
+    Raises ArmError where an arm cannot be started, does not get ready or dies twice, and WorkerError where a process
+    that sends the load does. None of them outlives the call.
     """
     perf = setup.perf
     dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
@@ -48,10 +50,16 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             arm.start()
             arm.ready()
         arms, bodies = introduce(arms, setup.bodies, found)
+        setup = setup._replace(bodies=bodies)
         for note in found.notes:
             display.say(note)
         display.step("finding the rate")
-        found.rate = rate_for(arms[-1], bodies, perf, len(arms))
+        client = Workers(bodies)
+        stack.callback(end, client, found)
+        found.rate = rate_for(arms[-1], client, setup, len(arms))
+        found.processes = client.count
+        if client.count > 1:
+            display.say(f"Sending from {client.count} processes.")
         plan = perf.schedule
         seconds = long_enough(plan.round_seconds, found.rate, perf.min_requests, plan.looks[-1])
         if seconds > plan.round_seconds:
@@ -72,7 +80,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                 for arm in order:
                     arm.restart()
                     arm.ready()
-                measured, samples = one_round(number, arms, schedule, bodies, dice)
+                measured, samples = one_round(number, arms, schedule, bodies, dice, client)
                 for arm in arms:
                     if not arm.alive():
                         raise arm.error(f"died in round {number}", Died)
@@ -83,18 +91,23 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                 records.write(measured, samples)
                 found.rounds.append(measured)
                 found.samples.append(samples)
-            found.judgement = judge(found.rounds, limits, plan.looks, sizes)
+            found.judgement = judge(
+                found.rounds, limits, plan.looks, sizes, accepted.in_force(setup.accepted, found.baseline)
+            )
             display.end(measured, found)
             if found.judgement.outcome != "continue":
-                return
+                break
+        if perf.capacity and perf.p95_ms is not None:
+            display.step("finding what each version can take")
+            capacity(arms, client, bodies, limits, perf.load.users, found, dice)
 
 
-def end(arm: Arm, found: Findings) -> None:
-    """Stops an arm, which no interrupt may disturb."""
+def end(what: Arm | Workers, found: Findings) -> None:
+    """Stops an arm or the load generator, which no interrupt may disturb."""
     found.ending = True
-    arm.stop()
-    if arm.left:
-        found.notes.append(f"The container {arm.left} could not be removed; the next run does that.")
+    what.stop()
+    if isinstance(what, Arm) and what.left:
+        found.notes.append(f"The container {what.left} could not be removed; the next run does that.")
 
 
 def forgive(death: Died, number: int, found: Findings, display: Display) -> None:
@@ -136,7 +149,7 @@ def introduce(arms: Sequence[Arm], bodies: Sequence[bytes], found: Findings) -> 
             f"The baseline (version {found.baseline.version[:40]}) answers {status or 'nothing'} to the candidate's "
             f"requests, {why}: {detail(answer)} Judged without a baseline."
         )
-        found.baseline = None
+        found.left_out, found.baseline = found.baseline, None
         baseline.stop()
     return [candidate], bodies
 
@@ -163,16 +176,33 @@ def detail(answer: str) -> str:
     return " ".join(str(text).split())[:200].rstrip(".") + "."
 
 
-def rate_for(arm: Arm, bodies: Sequence[bytes], perf: Perf, arms: int) -> float:
-    """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself."""
-    most = load.capacity(
-        arm.url, bodies, users=perf.load.users, seconds=min(PROBE_SECONDS, perf.schedule.round_seconds)
-    )
+def rate_for(arm: Arm, client: Workers, setup: Setup, arms: int) -> float:
+    """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself.
+
+    `client` gets as many processes as are set, or as it takes where one alone would be what limits the rate.
+    """
+    perf, wanted = setup.perf, setup.perf.load.workers
+    if wanted != "auto":
+        client.start(wanted)
+    most = reached(arm, client, setup)
+    if wanted == "auto":
+        more = processes_for(most, perf.load.max_rate * arms, len(setup.cpus.client or [0]))
+        if more > 1:
+            client.start(more)
+            most = reached(arm, client, setup)
+    if not most.rate:  # it answers with errors alone, which shall show at once
+        return perf.load.max_rate
+    return max(min(perf.load.max_rate, UTILISATION * most.rate / arms), 1 / perf.schedule.round_seconds)
+
+
+def reached(arm: Arm, client: Workers, setup: Setup) -> load.Reached:
+    """What an arm answers in a closed loop. Raises ArmError where it died of it."""
+    perf = setup.perf
+    seconds = min(PROBE_SECONDS, perf.schedule.round_seconds)
+    most = client.capacity(arm.url, setup.bodies, users=perf.load.users, seconds=seconds)
     if not arm.alive():
         raise arm.error("died while its capacity was measured")
-    if not most:  # it answers with errors alone, which shall show at once
-        return perf.load.max_rate
-    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.schedule.round_seconds)
+    return most
 
 
 def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
@@ -184,13 +214,17 @@ def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
 
 
 def one_round(
-    number: int, arms: Sequence[Arm], schedule: load.Schedule, bodies: Sequence[bytes], dice: random.Random
+    number: int,
+    arms: Sequence[Arm],
+    schedule: load.Schedule,
+    bodies: Sequence[bytes],
+    dice: random.Random,
+    client: load.Client = load,
 ) -> tuple[Round, dict[str, Samples]]:
     """Sends one round's requests to arms that are ready."""
     used = [arm.usage() for arm in arms]
-    before, cpu, clock = cpu_ticks(), time.process_time(), time.perf_counter()
-    samples = load.run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
-    client_cpu = (time.process_time() - cpu) / (time.perf_counter() - clock)
+    before = cpu_ticks()
+    samples, client_cpu = client.run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
     steal = stolen(before, cpu_ticks())
     of = {
         arm.role: figures(

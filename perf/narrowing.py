@@ -61,7 +61,7 @@ def draw_narrowing(report: Report) -> str:
     if not points:
         return ""
     steps, paired = narrowing(report), report.baseline is not None
-    limit = report.limits.max_regression if paired else report.limits.p95_ms
+    limit = _limit(report) if paired else report.limits.p95_ms
     bottom, top, far = _range([value for _, value in points], steps, limit, paired)
     with canvas() as (figure, axes):
         _band(axes, steps, bottom, top)
@@ -93,6 +93,11 @@ def draw_narrowing(report: Report) -> str:
         axes.set_ylabel("p95 against the baseline" if paired else "p95 from the intended start, ms")
         drawn = svg(figure, "narrowing", _title(report, steps, limit))
     return framed(_title(report, steps, limit), drawn, _caption(report, steps, limit, far))
+
+
+def _limit(report: Report) -> float | None:
+    """The limit that p95's change was held against: what was accepted, where it was that."""
+    return report.accepted.up_to if report.accepted else report.limits.max_regression
 
 
 def _range(values: list[float], steps: list[Step], limit: float | None, paired: bool) -> tuple[float, float, bool]:

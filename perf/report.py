@@ -9,12 +9,14 @@ import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from perf.accepted import told
 from perf.verdict import Arm, Criterion, Report, ReportError, Round, read_verdict, write_verdict
 from perf.wording import amount, bound, percent, span
 
 __all__ = ["Report", "ReportError", "markdown", "read_verdict", "write_verdict"]
 
 ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "⛔", "info": ""}
+ACCEPTED = "✍️"  # beside the tick: somebody has signed for it
 MARKER = "<!-- perf-gate:predict -->"  # by which a later run finds its comment
 MAX_BYTES = 60_000  # GitHub takes comments of 65,536 characters
 SHOWN_ROUNDS = 40
@@ -41,9 +43,12 @@ def _visible(text: str) -> str:
 
 def markdown(report: Report) -> str:
     """report.md: the summary of a step and the comment on a pull request."""
-    first = f"### {ICONS[report.outcome]} Performance gate: {sentence(report.headline)}"
+    icon = ICONS[report.outcome] + (ACCEPTED if report.accepted and report.outcome == "pass" else "")
+    first = f"### {icon} Performance gate: {sentence(report.headline)}"
+    signed = [f"**Accepted:** {told(report.accepted, quoted)}"] if report.accepted else []
     next_step = f"**Next:** {sentence(report.next)}"
     shown = [
+        *signed,
         *([_table(report)] if report.criteria else []),
         *([_measured(report)] if report.rounds else []),
         *([_listed(report.reasons + report.notes)] if report.reasons or report.notes else []),
@@ -54,7 +59,7 @@ def markdown(report: Report) -> str:
         _folded("Method and limits", _method(report)),
     ]
     whole = [first, *shown, next_step, *folded, MARKER]
-    for parts in (whole, [first, *shown, next_step, MARKER], [first, next_step, MARKER]):
+    for parts in (whole, [first, *shown, next_step, MARKER], [first, *signed, next_step, MARKER]):
         text = "\n\n".join(parts) + "\n"
         if len(text.encode()) < MAX_BYTES:
             break
@@ -72,6 +77,8 @@ def who(arm: Arm | None) -> str:
     """An arm in a few words."""
     if arm is None:
         return ""
+    if arm.git_sha and not arm.version:
+        return f"commit {arm.git_sha[:7]}"
     return f"version {arm.version or '?'}" + (f", {arm.git_sha[:7]}" if arm.git_sha else "")
 
 
@@ -90,7 +97,8 @@ def _cells(row: Criterion, paired: bool) -> list[str]:
     name = f"**{sentence(row.name)}**" if gated else sentence(row.name)
     both = [amount(row.baseline, row.unit)] if paired else []
     change = [percent(row.change)] if paired else []
-    return [name, *both, amount(row.candidate, row.unit), *change, span(row), bound(row), ICONS[row.outcome]]
+    icon = ACCEPTED if row.accepted and row.outcome == "pass" else ICONS[row.outcome]
+    return [name, *both, amount(row.candidate, row.unit), *change, span(row), bound(row), icon]
 
 
 def _measured(report: Report) -> str:
@@ -134,7 +142,8 @@ PAIRED = """Both services run at the same time and are restarted before each rou
 order, when the schedule says so, however slow the last answer was. The change is the mean over rounds, less the fifth
 of them at either end, which something else may have hit. Its interval is over rounds, and each look at them spends a
 share of 1 % (calling equal arms slower) and of 5 % (passing what is too slow). A slow-down fails where it is surely
-above a tenth of the limit and estimated at half of it or more, unless it is surely within the limit."""
+above a tenth of the limit and estimated at half of it or more, unless it is surely within the limit. Where
+more was accepted, it fails where it is surely above that."""
 ALONE = """The service is restarted before each round, and each request is sent when the schedule says so, however
 slow the last answer was. Figures are means over rounds, less the fifth of them at either end. The interval is over
 rounds, and each look at them spends a share of 1 % (failing what keeps the limit) and of 5 % (passing what does
@@ -153,7 +162,8 @@ def facts(report: Report, quote: Callable[[str], str]) -> list[str]:
     found += [f"baseline: {_arm(report.baseline, quote)}"] if report.baseline else []
     found += [f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"]
     found += [f"{quote(runner.system)}, Python {quote(runner.python)}, {quote(report.created)}"]
-    return [*found, f"{report.users} users, seed {report.seed}"]
+    processes = f" of {report.processes} processes" if report.processes > 1 else ""
+    return [*found, f"{report.users} users{processes}, seed {report.seed}"]
 
 
 def _method(report: Report) -> str:

@@ -54,7 +54,7 @@ class Round(Struct, frozen=True, kw_only=True):
     number: Count
     candidate: Figures
     baseline: Figures | None
-    client_cpu: Share  # of one CPU, by the load generator
+    client_cpu: Share  # of one CPU, by the load generator's busiest process
     steal: Share | None  # of all CPUs, taken by the host; None: the system does not say
     dropped: Line = ""  # why the round does not count; empty: it does
 
@@ -83,7 +83,25 @@ class Criterion(Struct, frozen=True, kw_only=True):
     interval: tuple[float, float] | None = None
     limit: float | None = None
     relative: bool = False
+    accepted: bool = False  # `limit` is what somebody accepted, in place of the project's own
     outcome: Result = "info"
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """One version and its model, as its card names them."""
+
+    version: Annotated[str, Meta(min_length=1, max_length=200)]
+    bundle_sha256: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Accepted(Struct, frozen=True, kw_only=True):
+    """perf-accepted.json: a slow-down against one baseline that somebody accepted."""
+
+    baseline: Measured
+    up_to: Annotated[float, Meta(gt=0, le=100)]  # change of p95
+    reason: Line
+    by: Name
+    at: Name  # ISO 8601, UTC
 
 
 class Judgement(Struct, frozen=True, kw_only=True):
@@ -147,11 +165,15 @@ class Report(Struct, frozen=True, kw_only=True):
     looks: Annotated[list[Count], Meta(max_length=1000)] = []  # rounds that count after which the gate may decide
     rate: Share  # pairs a second
     users: Count
+    processes: Count = 1  # that sent the load
     seed: int
     rounds: Annotated[list[Round], Meta(max_length=1000)]
     runner: Runner
     notes: Lines
     log: Log = ""  # last lines of an arm that failed
+    base: Line = ""  # what BASE named in place of the champion
+    left_out: Arm | None = None  # a baseline that could not answer the candidate's requests
+    accepted: Accepted | None = None  # where p95 was held against it, and not against the project's limit
 
     @property
     def p95_ms(self) -> float:

@@ -46,18 +46,24 @@ def span(row: Criterion) -> str:
 
 def limit(row: Criterion) -> str:
     """The limit of a row, as somebody would write it."""
-    text = "" if row.limit is None else change_or_amount(row.limit, row)
+    return "" if row.limit is None else rounded(change_or_amount(row.limit, row))
+
+
+def rounded(text: str) -> str:
+    """+15 % for +15.0 %: of a number that somebody chose."""
     return re.sub(r"\.0+(?=[ /])", "", text)
 
 
 def bound(row: Criterion) -> str:
     """The limit of a row, with the side on which it lies."""
     side = "≥" if row.name in {"throughput", "requests"} else "<" if row.relative else "≤"
-    return "" if row.limit is None else f"{side} {limit(row)}"
+    return "" if row.limit is None else f"{side} {limit(row)}{', accepted' if row.accepted else ''}"
 
 
-def headline(outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str], rounds: int, sure: float) -> str:
-    """What broke and by how much, or that nothing did, in one line."""
+def headline(
+    outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str], rounds: int, sure: float, why: str = ""
+) -> str:
+    """What broke and by how much, or that nothing did, in one line. `why`: the reason why a slow-down was accepted."""
     rows = {row.name: row for row in criteria}
     p95 = rows["p95 latency"]
     if outcome == "fail":
@@ -68,6 +74,8 @@ def headline(outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str]
     if outcome == "pass" and p95.interval is not None and p95.change is not None:
         low, high = p95.interval
         found = f"p95 {percent(p95.change)} (at most {percent(high)})"
+        if p95.accepted:
+            return f'accepted: {found}, up to {limit(p95)} for "{_short(why)}"'
         return f"{found}, within the limit of {limit(p95)}" if low > 0.01 else f"no slow-down: {found}"
     if outcome == "pass":
         due = rows["p95 from the intended start"]
@@ -81,7 +89,8 @@ def headline(outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str]
 def _broken(row: Criterion, sure: float) -> str:
     if row.relative and row.change is not None and row.interval is not None:
         slower, least = percent(row.change, signed=False), percent(row.interval[0], signed=False)
-        return f"p95 of POST /predict is {slower} slower ({sure * 100:.1f} % sure it is at least {least})"
+        more = f", more than the {limit(row)} that was accepted" if row.accepted else ""
+        return f"p95 of POST /predict is {slower} slower ({sure * 100:.1f} % sure it is at least {least}){more}"
     found = amount(row.candidate, row.unit)
     if row.name == "errors" and row.candidate is not None and row.limit is not None and row.candidate <= row.limit:
         return f"{found} of the requests failed, and {amount(row.baseline, row.unit)} of the baseline's"
@@ -94,7 +103,8 @@ def _broken(row: Criterion, sure: float) -> str:
 
 def _undecided(row: Criterion) -> str:
     if row.relative and row.change is not None:
-        return f"{row.name.removesuffix(' latency')} {percent(row.change)} ({span(row)})"
+        up_to = f", accepted up to {limit(row)}" if row.accepted else ""
+        return f"{row.name.removesuffix(' latency')} {percent(row.change)} ({span(row)}){up_to}"
     if row.name == "requests":
         return f"{amount(row.candidate, row.unit)} requests are too few, {limit(row)} are needed"
     return f"{row.name} {amount(row.candidate, row.unit) or 'unknown'}, limit {limit(row)}"
@@ -119,3 +129,7 @@ def disagreement(criteria: Sequence[Criterion]) -> str:
             "service will reach its capacity earlier."
         )
     return ""
+
+
+def _short(text: str) -> str:
+    return f"{text[:99]}…" if len(text) > 100 else text

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline import command
@@ -28,17 +29,21 @@ def lay_out(name: str, folder: Path) -> str | None:
     version = registry.find(client, name, registry.CHAMPION)
     if version is None:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(download(version, directory), indent=2) + "\n")
+    return str(version.version)
+
+
+def download(version: ModelVersion, directory: Path) -> dict[str, str]:
+    """Downloads a version into the new folder `directory`; returns what a load test has to know of it."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         shutil.copytree(registry.download_snapshot(version, scratch), directory)
-    champion = {
-        "name": name,
+    return {
+        "name": version.name,
         "version": str(version.version),
         "image": version.tags.get("image", ""),
         "directory": str(directory),
     }
-    note.write_text(json.dumps(champion, indent=2) + "\n")
-    return str(version.version)
 
 
 def main() -> int:

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from perf.accepted import told
 from perf.arm import ArmError
 from perf.report import Report, ReportError, read_verdict
 from pipeline import command, repository
@@ -52,15 +53,39 @@ def check_replaced(image: str, replaces: str) -> None:
         )
 
 
+def check_beside(champion: ModelVersion | None, verdict: Report) -> None:
+    """Whether the candidate was judged beside the champion, or beside none where there is none. Raises Refused.
+
+    A champion that could not answer the candidate's requests counts: the report says so, and nothing else can be done.
+    """
+    beside = verdict.baseline or verdict.left_out
+    judged = (beside.name, beside.version) if beside else None
+    wanted = (champion.name, str(champion.version)) if champion else None
+    served, registered = beside.bundle_sha256 if beside else "", champion.tags.get("bundle_sha256") if champion else ""
+    same = served == registered or not served or not registered
+    if judged == wanted and same:
+        return
+    there = f"version {champion.version}" if champion else "none"
+    there = there if same or judged != wanted else "another model of that number"
+    whom = f"BASE={verdict.base}" if verdict.base else f"version {beside.version}" if beside else "none"
+    raise Refused(
+        f"the candidate was judged beside {whom}, but the champion is {there}; run `make perf`, without BASE, to judge "
+        "it beside the champion"
+    )
+
+
 def promote(client: MlflowClient, name: str, verdict: Report, image: str, replaces: str | None) -> str:
     """Moves alias and image tag and notes what was measured; returns the version that the alias then names."""
     candidate = allowed(client, name, verdict)
+    champion = registry.find(client, name, registry.CHAMPION)
+    again = champion is not None and champion.version == candidate.version
+    if verdict.base or (replaces is None and not again):  # else the registry says who the champion is
+        check_beside(champion, verdict)
     image = image or verdict.candidate.image
     if production.in_registry(image):
         if replaces is not None:
             check_replaced(image, replaces)
         production.verify(image, candidate)
-    champion = registry.find(client, name, registry.CHAMPION)
     tags = {
         "verdict": verdict.outcome,
         **figures.tags(verdict),
@@ -68,8 +93,10 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str, replac
         "promoted_at": production.when(),
         "promoted_by": production.who(),
     }
-    if champion is not None and champion.version != candidate.version:
+    if champion is not None and not again:
         tags["replaced"] = str(champion.version)
+    if verdict.accepted is not None:
+        tags["accepted"] = told(verdict.accepted, str)
     client.log_batch(candidate.run_id, metrics=figures.metrics(verdict))
     production.move(client, candidate, image, tags)
     return str(client.get_model_version_by_alias(name, registry.CHAMPION).version)

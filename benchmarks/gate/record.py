@@ -24,7 +24,7 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.gate.disturb import Disturbance
-from benchmarks.gate.scenarios import FOLDER, ROOT, SAME, SAME_SHARE, scenarios
+from benchmarks.gate.scenarios import FOLDER, ROOT, WEIGHTS, scenarios
 from perf.__main__ import pinned
 from perf.arm import ArmError, available_cpus, environment_of, split_cpus
 from perf.arms import ProcessArm
@@ -74,12 +74,10 @@ def record(minutes: float, only: list[str], recorder: Recorder, console: Console
     faults = scenarios(float(np.median(usual)))
     console.print(f"A plain round's p95 is {np.median(usual):.2f} ms.")
     while time.monotonic() < until:
-        turn = [name for name in faults if not only or name in only]
-        if not only or SAME in only:
-            turn += [SAME] * max(1, round(len(turn) * SAME_SHARE / (1 - SAME_SHARE)))
+        turn = [name for name, weight in WEIGHTS.items() for _ in range(weight) if not only or name in only]
         for name in recorder.dice.sample(turn, len(turn)):
             for _ in range(recorder.perf.schedule.looks[0]):
-                found = recorder.round(name, faults.get(name, {}))
+                found = recorder.round(name, faults[name])
                 both = [f"{arm.p95 or 0:.2f}" for arm in (found.candidate, found.baseline) if arm]
                 console.print(f"{recorder.count} {name}: {' against '.join(both)} ms {found.dropped}", highlight=False)
                 if time.monotonic() >= until:
@@ -93,8 +91,8 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names of scenarios, with commas")
     arguments = parser.parse_args()
     perf, only = load_settings(ROOT).perf, [name for name in arguments.only.split(",") if name]
-    if unknown := set(only) - {SAME, *scenarios(1.0)}:
-        sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join([SAME, *scenarios(1.0)])}")
+    if unknown := set(only) - set(WEIGHTS):
+        sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(WEIGHTS)}")
     folder = FOLDER / ("disturbed" if arguments.disturb else "quiet")
     try:
         with ExitStack() as stack:

@@ -4,17 +4,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".cache" / "gate"
-# By name: the share of p95 that each fault is meant to add, or what else is wrong. "same" comes up more often, because
-# a rate of 1 % takes many verdicts to see.
-BURNS = {"burn-5": 0.05, "burn-10": 0.10, "burn-15": 0.15, "burn-20": 0.20, "burn-30": 0.30}
 SAME = "same"
-SAME_SHARE = 0.5
+BURNS = {"burn-5": 0.05, "burn-10": 0.10, "burn-15": 0.15, "burn-20": 0.20, "burn-30": 0.30}  # share of p95 to add
+# How often each comes up in a turn: rare verdicts take many runs to see.
+WEIGHTS = {SAME: 14, "burn-10": 4, "burn-15": 4, "burn-5": 2, "burn-20": 2, "burn-30": 1}
+WEIGHTS |= {"tail": 1, "lock": 1, "leak": 1, "errors": 1, "slow-start": 1}
 
 
 def scenarios(p95_ms: float) -> dict[str, dict[str, str]]:
     """The candidate's faults in each scenario, for a service whose p95 is as given."""
     fault = "MLOPS_FAULT_"
-    found = {name: {f"{fault}BURN_MS": f"{share * p95_ms:.4f}"} for name, share in BURNS.items()}
+    found: dict[str, dict[str, str]] = {SAME: {}}
+    found |= {name: {f"{fault}BURN_MS": f"{share * p95_ms:.4f}"} for name, share in BURNS.items()}
     found["tail"] = {f"{fault}TAIL_MS": f"{p95_ms:.4f}", f"{fault}TAIL_SHARE": "0.08"}
     found["lock"] = {f"{fault}LOCK_MS": f"{0.3 * p95_ms:.4f}"}
     found["leak"] = {f"{fault}LEAK_KB": "50"}

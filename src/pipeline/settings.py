@@ -92,6 +92,7 @@ class Serving(Section):
 class Load(Section):
     users: PositiveInt
     max_rate: PositiveFloat
+    workers: PositiveInt | Literal["auto"]
 
 
 class Profile(Section):
@@ -130,6 +131,7 @@ class Perf(Section):
     max_memory_mb: PositiveOrOff
     max_image_mb: PositiveOrOff
     min_requests: PositiveInt
+    capacity: bool
     load: Load
     profiles: Profiles
 

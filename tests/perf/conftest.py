@@ -60,21 +60,23 @@ SHORT = {
     "MLOPS_PERF__LOAD__USERS": "1",
     "MLOPS_PERF__LOAD__MAX_RATE": "12",
     "MLOPS_PERF__MIN_REQUESTS": "10",
+    "MLOPS_PERF__CAPACITY": "false",
 }
+HERE = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
 Gate = Callable[..., "subprocess.Popen[str]"]
 
 
 @contextlib.contextmanager
-def gates(folder: Path) -> Iterator[Gate]:
-    """Starts `python -m perf` with short rounds; its output goes to `out` in the folder."""
+def gates(folder: Path, project: Path = ROOT) -> Iterator[Gate]:
+    """Starts `python -m perf` in a project, with short rounds; its output goes to `out` in the folder."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, output: str = "out", **environment: str) -> "subprocess.Popen[str]":
         clean = {key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")}
         process = subprocess.Popen(
             [sys.executable, "-m", "perf", "--output", str(folder / output), *arguments],
-            cwd=ROOT,
-            env=clean | SHORT | environment,
+            cwd=project,
+            env=clean | SHORT | HERE | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -83,11 +85,13 @@ def gates(folder: Path) -> Iterator[Gate]:
         started.append(process)
         return process
 
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+    try:
+        yield start
+    finally:
+        for process in started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec.structs import replace
 
+from perf.judge import judge
 from perf.rounds import Samples
-from perf.verdict import Figures, Report, Round
-from tests.perf.examples import arm_figures, one_round, report_of, rounds_of
+from perf.verdict import Accepted, Figures, Measured, Report, Round
+from tests.perf.examples import LIMITS, arm_figures, one_round, report_of, rounds_of
 
 PASSED = report_of(rounds_of([3.0, 3.05, 2.95, 3.0, 3.0], [3.0] * 5))
 FAILED = report_of(rounds_of([4.5, 4.6, 4.4, 4.5, 4.5], [3.0] * 5))
@@ -31,8 +32,18 @@ def hostile() -> Report:
     }
     runner = replace(report.runner, cpu=HOSTILE[:200], system=HOSTILE[:200], python=HOSTILE[:200])
     criteria = [replace(row, name=HOSTILE[:200]) if row.name == "errors" else row for row in report.criteria]
+    signed = Accepted(
+        baseline=Measured(version=HOSTILE[:200], bundle_sha256=HOSTILE[:200]),
+        up_to=0.2,
+        reason=HOSTILE,
+        by=HOSTILE[:200],
+        at=HOSTILE[:200],
+    )
     return replace(
         report,
+        accepted=signed,
+        base=HOSTILE,
+        left_out=arm,
         candidate=arm,
         baseline=arm,
         reasons=[HOSTILE],
@@ -41,6 +52,21 @@ def hostile() -> Report:
         criteria=criteria,
         **texts,
     )
+
+
+def accepted() -> Report:
+    """A pass that is one because a slow-down was accepted."""
+    signed = Accepted(
+        baseline=Measured(version="3", bundle_sha256="cafe"),
+        up_to=0.2,
+        reason="@ada asked for the new features",
+        by="Grace <b>",
+        at="2026-11-25T01:02:03+00:00",
+    )
+    rounds = rounds_of([3.4, 3.45, 3.35, 3.4, 3.4], [3.0] * 5)
+    judged = judge(rounds, LIMITS, [5], accepted=signed)
+    changes = {"outcome": judged.outcome, "headline": judged.headline, "criteria": judged.criteria}
+    return report_of(rounds, accepted=signed, exit_code=0, **changes)
 
 
 def samples_of(rounds: Sequence[Round], *, answered: bool = True, spread: float = 0.4) -> list[dict[str, Samples]]:
@@ -64,6 +90,7 @@ def ordinary() -> dict[str, Page]:
     found = {"pass": PASSED, "fail": FAILED, "alone": ALONE, "error": ERROR, "hostile": hostile()}
     wild = rounds_of([3.9, 2.6, 9.0, 3.3, 4.8, 3.1], [3.0] * 6)
     wild[2] = replace(wild[2], dropped="the host gave 12 % of the CPU to others")
+    found["accepted"] = accepted()
     found["inconclusive"] = replace(report_of(wild), looks=[2, 4, 5])
     return {name: (report, samples_of(report.rounds)) for name, report in found.items()}
 

@@ -101,3 +101,61 @@ def test_a_folder_keeps_the_name_of_its_image(standin: Path, tmp_path: Path) -> 
     """What was measured from its folder is promoted with its image."""
     candidate, _ = arms(str(standin), "none", {}, UNPINNED, tmp_path, image="an/image:1")
     assert candidate.identity()["image"] == "an/image:1"
+
+
+def base(root: Path, image: str = "", directory: str = ".mlops/base") -> None:
+    """A note of what BASE=main named, beside a champion that is another one."""
+    champion(root, "ghcr.io/o/r:champion")
+    note = {"base": "main", "what": "main, commit 0123456", "image": image, "directory": directory}
+    (root / ".mlops" / "base.json").write_text(json.dumps(note))
+
+
+@pytest.fixture(name="engine_with")
+def _engine_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A `docker` on PATH that has one image, whose name is returned, of the bundle b1."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\ncase "$*" in "image inspect"*an/image:1) echo b1;; *) echo "no such image" >&2; exit 1;; esac\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
+    return "an/image:1"
+
+
+NOTED = "Compared with main, commit 0123456, not the champion."
+
+
+def test_a_base_takes_the_champions_place(standin: Path, tmp_path: Path, engine_with: str) -> None:
+    """In the form that the candidate has, and the report says what it is."""
+    base(tmp_path, engine_with)
+    assert choose(str(standin), tmp_path, "main") == Sides(str(standin), str(tmp_path / ".mlops" / "base"), NOTED)
+    assert choose("service:8001", tmp_path, "main") == Sides("service:8001", engine_with, NOTED)
+    assert choose(str(standin), tmp_path).baseline == str(tmp_path / ".mlops" / "champion")
+
+
+def test_a_base_without_an_image_is_compared_from_folders(tmp_path: Path, engine_with: str) -> None:
+    """As a champion without one is, and that is said as well."""
+    base(tmp_path)
+    (tmp_path / "bundle").mkdir()
+    (tmp_path / "bundle" / "card.json").write_text('{"bundle_sha256": "b1"}')
+    found = choose(engine_with, tmp_path, "main")
+    assert (found.candidate, found.baseline, found.image) == (
+        str(tmp_path),
+        str(tmp_path / ".mlops" / "base"),
+        engine_with,
+    )
+    assert (
+        found.note == f"{NOTED} There is no image of main (none was built), so both arms are processes, from folders."
+    )
+
+
+def test_an_image_as_base_wants_an_image(standin: Path, tmp_path: Path, engine_with: str) -> None:
+    """There is no folder of it, so a candidate that is one cannot be compared; nor if the image went meanwhile."""
+    base(tmp_path, engine_with, directory="")
+    with pytest.raises(ArmError, match=r"main is an image and .* a folder; with ARMS=container"):
+        choose(str(standin), tmp_path, "main")
+    assert choose("an/image:1", tmp_path, "main").baseline == engine_with
+    (tmp_path / ".mlops" / "base.json").unlink()
+    with pytest.raises(ArmError, match="make perf BASE='HEAD~1 x' writes it"):
+        choose(str(standin), tmp_path, "HEAD~1 x")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.perf.conftest import ROOT
+from tests.perf.conftest import HERE, ROOT
 
 PROGRAM = """
 import json, random, sys, time
@@ -32,7 +32,7 @@ try:
     sent = load.run_pairs(schedule, {"candidate": started.url}, bodies, dice)
 finally:
     started.stop()
-samples = getattr(sent, "samples", sent)["candidate"]
+samples = sent.samples["candidate"]
 print(json.dumps({
     "asked": len(asked), "seconds": time.perf_counter() - began, "ready": ready, "count": samples.latency.size,
     "least": samples.latency.min(), "most": samples.latency.max(), "starts": samples.start.tolist(),
@@ -46,7 +46,7 @@ def test_a_wall_clock_that_jumps_changes_no_figure(standin: Path, tmp_path: Path
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(standin), str(tmp_path)],
         cwd=ROOT,
-        env=dict(os.environ),
+        env=dict(os.environ) | HERE,
         capture_output=True,
         text=True,
         timeout=60,

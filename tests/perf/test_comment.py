@@ -183,7 +183,7 @@ def test_hostile_texts_are_no_more_than_text(github: GitHub, tell: Any) -> None:
     github.jobs = [{"id": n, "name": f"`@x{n} {ATTACK}", "conclusion": "failure"} for n in range(40)]
     refused = json.dumps({"passed": False, "sentence": ATTACK}).encode()
     for start, left in (
-        ("### ✅ Performance gate: ", {"quality": zipped(quality_json=refused)}),
+        ("### ✅✍️ Performance gate: ", {"quality": zipped(quality_json=refused)}),
         ("### ❌ Quality gate: ", {}),
         ("### ❌ Failed: `'@x0 ", {}),
     ):

@@ -13,7 +13,7 @@ import pytest
 
 from perf.arm import Cpus
 from perf.arms import arm
-from tests.perf.conftest import ROOT, SHORT, Gate, copy_standin, gates
+from tests.perf.conftest import HERE, ROOT, SHORT, Gate, copy_standin, gates
 from tests.perf.test_gate import Run, ended, survivors
 
 FAST = {"MLOPS_PERF__LOAD__MAX_RATE": "60", "WEB_CONCURRENCY": "1"}
@@ -153,7 +153,7 @@ def test_an_arm_that_never_gets_ready_ends_the_run(standin: Path, tmp_path: Path
             *("--candidate", str(standin), "--baseline", "none", "--output", str(tmp_path / "out")),
         ],
         cwd=ROOT,
-        env=dict(os.environ) | SHORT | {"MLOPS_FAULT_NEVER_READY": "1"},
+        env=dict(os.environ) | HERE | SHORT | {"MLOPS_FAULT_NEVER_READY": "1"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -23,7 +23,7 @@ from perf.records import Records
 from perf.report import markdown
 from perf.rounds import Samples, figures
 from perf.verdict import Round, read_verdict, write_verdict
-from tests.perf.conftest import ROOT, SHORT, Gate
+from tests.perf.conftest import HERE, ROOT, SHORT, Gate
 from tests.perf.examples import LIMITS, report_of, rounds_of
 from tests.perf.test_gate import ended, survivors
 from tests.perf.test_interrupts import ENDLESS, requests, until
@@ -86,7 +86,7 @@ def test_an_output_that_takes_nothing_is_no_matter(standin: Path, tmp_path: Path
         process = subprocess.Popen(
             [sys.executable, "-m", "perf", *arguments],
             cwd=ROOT,
-            env=dict(os.environ) | SHORT | ENDLESS | LOOK_ONCE,
+            env=dict(os.environ) | HERE | SHORT | ENDLESS | LOOK_ONCE,
             stdout=target,
             stderr=subprocess.PIPE,
             text=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.perf.conftest import ROOT, SHORT, Gate
+from tests.perf.conftest import HERE, ROOT, SHORT, Gate
 from tests.perf.test_gate import Run, ended, survivors
 
 ENDLESS = {"MLOPS_PERF__LOAD__MAX_RATE": "60", "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[900]"}
@@ -109,7 +109,7 @@ def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: 
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
-        env=dict(os.environ) | SHORT | ENDLESS | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": looks},
+        env=dict(os.environ) | HERE | SHORT | ENDLESS | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": looks},
         capture_output=True,
         text=True,
         timeout=60,

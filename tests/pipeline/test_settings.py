@@ -39,10 +39,12 @@ max_ready_seconds = 20
 max_memory_mb = 2000
 max_image_mb = 2000
 min_requests = 100
+capacity = false
 profile = "standard"
 [perf.load]
 users = 1
 max_rate = 10.0
+workers = "auto"
 [perf.profiles.quick]
 round_seconds = 1.0
 warmup_seconds = 0.0
