@@ -38,7 +38,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
     Raises ArmError where an arm cannot be started, does not get ready or dies twice, and WorkerError where a process
     that sends the load does. None of them outlives the call.
     """
-    perf = setup.perf
+    perf, plan = setup.perf, setup.perf.schedule
     dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
     arms = [arm for arm in (setup.candidate, setup.baseline) if arm is not None]
     if any(arm.kind == "container" for arm in arms):
@@ -60,7 +60,6 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         found.processes = client.count
         if client.count > 1:
             display.say(f"Sending from {client.count} processes.")
-        plan = perf.schedule
         seconds = long_enough(plan.round_seconds, found.rate, perf.min_requests, plan.looks[-1])
         if seconds > plan.round_seconds:
             display.say(
@@ -77,13 +76,9 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             number = len(found.rounds) + 1
             display.begin(number, plan.looks, found)
             try:
-                for arm in order:
-                    arm.restart()
-                    arm.ready()
+                restart(order)
                 measured, samples = one_round(number, arms, schedule, bodies, dice, client)
-                for arm in arms:
-                    if not arm.alive():
-                        raise arm.error(f"died in round {number}", Died)
+                check(arms, number)
             except Died as death:
                 forgive(death, number, found, display)
                 continue
@@ -108,6 +103,20 @@ def end(what: Arm | Workers, found: Findings) -> None:
     what.stop()
     if isinstance(what, Arm) and what.left:
         found.notes.append(f"The container {what.left} could not be removed; the next run does that.")
+
+
+def restart(arms: Sequence[Arm]) -> None:
+    """Raises ArmError, and Died where one has ended before it was ready."""
+    for arm in arms:
+        arm.restart()
+        arm.ready()
+
+
+def check(arms: Sequence[Arm], number: int) -> None:
+    """Raises Died where an arm did not survive a round."""
+    for arm in arms:
+        if not arm.alive():
+            raise arm.error(f"died in round {number}", Died)
 
 
 def forgive(death: Died, number: int, found: Findings, display: Display) -> None:
