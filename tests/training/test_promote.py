@@ -25,6 +25,7 @@ def _client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     (folder / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it for whoever comes next
         client = registry.connect(NAME)
         for number in (1, 2, 3):
             with registry.run(NAME, "") as run_id:
