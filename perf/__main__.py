@@ -7,7 +7,7 @@ Without --candidate the project itself is measured; without --baseline what .mlo
 or with --base what `python -m training.base NAME` laid out. A slow-down that perf-accepted.json names does not fail.
 MLOPS_FAULT_* in the environment reach the candidate only: with them the gate can be tried.
 
-Exit code 0: pass, 1: fail, 2: inconclusive, 3: could not run.
+Exit code 0: pass, 1: fail, 2: inconclusive, 3: could not run, or was interrupted.
 """
 
 import argparse

@@ -35,10 +35,10 @@ class Named(NamedTuple):
 
 def choose(candidate: str, root: Path, base: str = "") -> Sides:
     """The candidate against the champion, or against `base`, as it was laid out in `root`. Raises ArmError."""
+    kind = kind_of(candidate)
     named = _base(root, base) if base else _champion(root)
     if named is None:
         return Sides(candidate, "none")
-    kind = kind_of(candidate)
     if kind == "process" and named.folder:
         return Sides(candidate, named.folder, named.note)
     if kind == "process":

@@ -15,6 +15,7 @@ from perf.arm import Cpus
 from perf.arms import arm
 from tests.perf.conftest import HERE, ROOT, SHORT, Gate, copy_standin, gates
 from tests.perf.test_gate import Run, ended, survivors
+from tests.perf.test_interrupts import gone, measured, requests, until
 
 FAST = {"MLOPS_PERF__LOAD__MAX_RATE": "60", "WEB_CONCURRENCY": "1"}
 WIDE = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "5000", "MLOPS_PERF__MIN_THROUGHPUT": "0.1"}
@@ -182,11 +183,9 @@ def test_arms_end_with_a_gate_that_is_killed(gate: Gate, standin: Path, tmp_path
     """SIGKILL leaves no time to stop them; what was measured can be read all the same."""
     if sys.platform != "linux":
         pytest.skip("needs Linux, which tells a process that its parent is gone")
-    from tests.perf.test_interrupts import gone, requests, until
-
     both = ("--candidate", str(standin), "--baseline", str(standin))
     process = gate(*both, **FAST, MLOPS_PERF__PROFILES__STANDARD__LOOKS="[900]")
-    until(lambda: requests(tmp_path / "out") > 1)
+    until(lambda: measured(tmp_path / "out"))
     assert survivors(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.communicate()

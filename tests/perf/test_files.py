@@ -26,7 +26,7 @@ from perf.verdict import Round, read_verdict, write_verdict
 from tests.perf.conftest import HERE, ROOT, SHORT, Gate
 from tests.perf.examples import LIMITS, report_of, rounds_of
 from tests.perf.test_gate import ended, survivors
-from tests.perf.test_interrupts import ENDLESS, requests, until
+from tests.perf.test_interrupts import ENDLESS, measured, requests, until
 
 FULL = Path("/dev/full")
 LOOK_ONCE = {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1]"}
@@ -47,7 +47,7 @@ def _disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_ends_the_run(gate: Gate, standin: Path, tmp_path: Path, disk: Path) -> None:
     """Exit code 3, a sentence that names the file, no half of a verdict, and no service left."""
     process = gate("--candidate", str(standin), "--baseline", str(standin), output="disk/out", **ENDLESS)
-    until(lambda: requests(disk / "out") > 1)
+    until(lambda: measured(disk / "out"))
     with contextlib.suppress(OSError), (disk / "others").open("wb", buffering=0) as others:
         while others.write(b"x" * 512):
             pass
@@ -129,15 +129,13 @@ def test_a_million_requests_take_seconds(tmp_path: Path) -> None:
     raw = [{arm: _samples(dice, per_arm) for arm in ("candidate", "baseline")} for _ in range(rounds)]
     began = time.process_time()
     records = Records(tmp_path)
-    measured = []
+    seen = []
     for number, samples in enumerate(raw, 1):
         of = {arm: figures(found, per_arm, 125.0, 0.5) for arm, found in samples.items()}
-        measured.append(
-            Round(number=number, candidate=of["candidate"], baseline=of["baseline"], client_cpu=0.2, steal=0.0)
-        )
-        records.write(measured[-1], samples)
-        judge(measured, LIMITS, [10, 16, 24, 40])
-    report = report_of(measured)
+        seen.append(Round(number=number, candidate=of["candidate"], baseline=of["baseline"], client_cpu=0.2, steal=0.0))
+        records.write(seen[-1], samples)
+        judge(seen, LIMITS, [10, 16, 24, 40])
+    report = report_of(seen)
     (tmp_path / "report.html").write_text(page(report, raw))
     (tmp_path / "report.md").write_text(markdown(report))
     write_verdict(tmp_path / "verdict.json", report)
@@ -157,8 +155,8 @@ def test_each_request_is_written_as_it_was(tmp_path: Path) -> None:
     records = Records(tmp_path)
     seen = random.Random(1).random()
     samples = Samples(np.array([7]), np.array([0.5]), np.array([0.25]), np.array([seen]), np.array([False]))
-    for measured in rounds_of([3.0, 4.0]):
-        records.write(measured, {"candidate": samples})
+    for each in rounds_of([3.0, 4.0]):
+        records.write(each, {"candidate": samples})
     lines = gzip.decompress((tmp_path / "samples.csv.gz").read_bytes()).decode().splitlines()
     assert lines == [
         "round,arm,pair,due_s,start_s,latency_ms,ok",

@@ -32,6 +32,11 @@ def gone(folder: Path) -> bool:
     return True
 
 
+def measured(out: Path) -> bool:
+    """Whether a round has been written."""
+    return (out / "rounds.csv").is_file() and (out / "rounds.csv").read_text().count("\n") > 1
+
+
 def requests(out: Path) -> int:
     """How many requests there are in the files of a run; all of them whole."""
     if not (out / "rounds.csv").is_file():

@@ -21,7 +21,7 @@ from perf.containers import docker as run_docker
 from perf.owner import owner
 from tests.perf.conftest import Gate
 from tests.perf.test_gate import ended
-from tests.perf.test_interrupts import ENDLESS, interrupted, requests, until
+from tests.perf.test_interrupts import ENDLESS, interrupted, measured, until
 
 pytestmark = pytest.mark.docker
 UNPINNED = Cpus(None, None, 1)
@@ -129,7 +129,7 @@ def test_a_container_that_dies_once_is_forgiven(gate: Gate, standin_image: str, 
         "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[2]",
     }
     process = gate(*arguments(standin_image, tmp_path), **longer)
-    until(lambda: requests(tmp_path / "out") > 1)
+    until(lambda: measured(tmp_path / "out"))
     baseline, _ = containers_of(process.pid)
     began = time.time()
     state = ["inspect", "--format", "{{.State.Running}} {{.State.StartedAt}}", baseline]
@@ -165,7 +165,7 @@ def test_an_engine_that_disappears_ends_the_run(gate: Gate, standin_image: str, 
         *arguments(standin_image, tmp_path), **ENDLESS, PATH=f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}"
     )
     if calls == 1000:
-        until(lambda: requests(tmp_path / "out") > 1)
+        until(lambda: measured(tmp_path / "out"))
         (tmp_path / "gone").touch()
     run = ended(process, tmp_path / "out")
     try:
