@@ -250,7 +250,7 @@ def test_a_few_disturbed_rounds_change_little(seed: int, disturbance: float) -> 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.floats(0.9, 1.4), st.floats(1.0, 30.0))
 def test_noise_turns_no_failure_into_a_pass(seed: int, ratio: float, more: float) -> None:
-    """The same rounds further apart: what failed does not pass, and what passed does not fail."""
+    """The same rounds further apart: what failed does not pass. (Just below the limit, what passed may fail.)"""
     dice = random.Random(seed)
     half = [dice.gauss(0, 0.01) for _ in range(8)]
     deviations = half + [-each for each in half]
@@ -259,7 +259,7 @@ def test_noise_turns_no_failure_into_a_pass(seed: int, ratio: float, more: float
         candidate = [3 * ratio * math.exp(spread * d) for d in deviations]
         return judge(rounds_of(candidate, [3.0] * 16), replace(LIMITS, p95_ms=1e6), [16]).outcome
 
-    assert {outcome(1.0), outcome(more)} != {"fail", "pass"}
+    assert (outcome(1.0), outcome(more)) != ("fail", "pass")
 
 
 def test_a_quarter_of_the_rounds_may_be_disturbed() -> None:
