@@ -2,7 +2,7 @@
 
 A round that something else disturbed can be off by far more than the rest differ by, so the mean is a trimmed one, and
 its interval is Tukey and McLaughlin's (Sankhya A 25, 1963; Yuen, Biometrika 61, 1974): Student's t, with the variance
-of the rounds after the trimmed ones were moved to the edge of the others. benchmarks/gate/ measures what that gains.
+of the rounds after the trimmed ones were moved to the edge of the others.
 
 Looking more than once would find something in the end, so every look spends a share of a fixed budget (Bonferroni):
 1 % for calling equal arms slower, 5 % for passing a candidate that is slower by `max_regression`.

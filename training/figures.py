@@ -1,12 +1,10 @@
 """What MLflow keeps of a load test: metrics of the version's run, to be compared there, and tags of the version."""
 
-import math
 import time
-from statistics import stdev
 
 from mlflow.entities import Metric
 
-from perf.estimate import log_ratio
+from perf.estimate import estimate, log_ratio, look_at
 from perf.report import Report
 from perf.verdict import Criterion
 
@@ -60,6 +58,5 @@ def _change(verdict: Report) -> Criterion | None:
 def _error(verdict: Report) -> float | None:
     """The standard error of the log of the change, over the rounds that count."""
     ratios = [log_ratio(r.candidate.p95, r.baseline.p95) for r in verdict.rounds if r.baseline and not r.dropped]
-    if len(ratios) < 2 or not all(map(math.isfinite, ratios)):
-        return None
-    return stdev(ratios) / math.sqrt(len(ratios))
+    found = estimate(ratios, look_at(len(ratios), [len(ratios)]))
+    return found.error if found else None
