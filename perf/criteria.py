@@ -9,7 +9,7 @@ from statistics import fmean
 
 from scipy.special import bdtrc, betaincinv
 
-from perf.estimate import Estimate, Look, estimate, log, log_ratio, typical
+from perf.estimate import SANE, Estimate, Look, estimate, log, log_ratio, typical
 from perf.verdict import Criterion, Figures, Limits, Result, Round
 
 WORSE_ERRORS = 0.001  # level of the test that the candidate errs more often than the baseline
@@ -127,7 +127,7 @@ def growth(kept: Sequence[Round]) -> list[Criterion]:
 
     def mean(of: Callable[[Round], Figures | None]) -> float | None:
         grown = [arm.grown_kb for r in kept if (arm := of(r)) is not None and arm.grown_kb is not None]
-        return fmean(grown) if grown else None
+        return fmean(sane) if (sane := [each for each in grown if abs(each) <= SANE[1]]) else None
 
     candidate = mean(lambda r: r.candidate)
     if candidate is None:

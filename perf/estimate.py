@@ -20,6 +20,7 @@ FALSE_PASS = 0.05
 TRIMMED = 0.2  # of the rounds, at either end
 FEW = 10  # rounds
 WIDEST = math.log(1e6)  # of an interval, to either side; two rounds could else give one that no float holds
+SANE = 1e-50, 1e50  # a figure beyond is none, in whatever unit, and ratios of such are beyond a float
 
 
 class Estimate(NamedTuple):
@@ -68,7 +69,7 @@ def _cut(rounds: int) -> int:
 
 
 def log(value: float | None) -> float:
-    return math.log(value) if value is not None and value > 0 else math.nan
+    return math.log(value) if value is not None and SANE[0] <= value <= SANE[1] else math.nan
 
 
 def log_ratio(candidate: float | None, baseline: float | None) -> float:

@@ -40,6 +40,8 @@ def measured(number: int, arms: tuple[list[tuple[float, bool]], ...]) -> Round:
 @example([([], [])] * 3, True, OFF)
 @example([([], [])] * 3, False, OFF)
 @example([([(3.0, True)], [(3.0, True)])] * 3, True, OFF)
+@example([([(1e308, True)], [(5e-324, True)])] * 3, True, LIMITS)
+@example([([(1e-9, True)] * 6, [(5e-324, True)] * 6)] * 3, True, LIMITS)
 def test_odd_figures_never_pass(
     drawn: list[tuple[list[tuple[float, bool]], list[tuple[float, bool]]]], paired: bool, limits: Limits
 ) -> None:
