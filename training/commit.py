@@ -82,6 +82,7 @@ def _environment(shell: Mapping[str, str], tree: Path) -> dict[str, str]:
     return kept | {
         "MLFLOW_TRACKING_URI": f"sqlite:///{tree / 'mlflow.db'}",
         "PYTHONPATH": f"{tree}{os.pathsep}{tree / 'src'}",
+        "PYTHONUNBUFFERED": "1",  # or what it prints comes after its last words, which are its error
         "GIT_CEILING_DIRECTORIES": str(tree.parent),  # it lies in the checkout, whose commit is another one
     }
 
