@@ -54,11 +54,11 @@ def standin_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 SHORT = {
     "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[3]",
-    "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6",
+    "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "1.0",
     "MLOPS_PERF__PROFILES__STANDARD__WARMUP_SECONDS": "0.1",
     # One user and few requests: what the tests are about shows on a machine that has other things to do.
     "MLOPS_PERF__LOAD__USERS": "1",
-    "MLOPS_PERF__LOAD__MAX_RATE": "12",
+    "MLOPS_PERF__LOAD__MAX_RATE": "40",
     "MLOPS_PERF__MIN_REQUESTS": "10",
     "MLOPS_PERF__CAPACITY": "false",
 }

@@ -306,14 +306,17 @@ WIDE = {"MLOPS_PERF__P95_MS": "false", "MLOPS_PERF__MIN_THROUGHPUT": "false"}
 def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the failed verdict to the file, and from the file to a pass that says so; another baseline ends it."""
     older = copy_standin(project.parent / "older")
-    slowed = {"MLOPS_FAULT_BURN_MS": "10", "MLOPS_PERF__LOAD__MAX_RATE": "50", **WIDE}
+    slowed = {"MLOPS_FAULT_BURN_MS": "20", **WIDE}
     slowed["MLOPS_PERF__PROFILES__STANDARD__LOOKS"] = "[3, 6, 12]"  # as many as a machine with other things to do needs
 
-    def ended(output: str, baseline: Path) -> tuple[int, str, Report]:
-        text, _ = (process := gate_there("--baseline", str(baseline), output=output, **slowed)).communicate(timeout=100)
-        return process.returncode, text, read_verdict(project.parent / output / "verdict.json")
+    def started(output: str, baseline: Path) -> tuple["subprocess.Popen[str]", Path]:
+        return gate_there("--baseline", str(baseline), output=output, **slowed), project.parent / output
 
-    code, text, report = ended("first", older)
+    def ended(process: "subprocess.Popen[str]", output: Path) -> tuple[int, str, Report]:
+        text, _ = process.communicate(timeout=100)
+        return process.returncode, text, read_verdict(output / "verdict.json")
+
+    code, text, report = ended(*started("first", older))
     assert (code, report.accepted) == (1, None), text
     assert 'make perf-accept REASON="why" accepts it.' in report.next
     monkeypatch.chdir(project)
@@ -323,12 +326,14 @@ def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, mo
     assert (signed.baseline.version, signed.baseline.bundle_sha256) == ("1", "b1")
     # So much that a machine with other things to do passes too.
     (project / "perf-accepted.json").write_bytes(msgspec.json.encode(replace(signed, up_to=100.0)))
-    code, text, report = ended("second", older)
+    newer = copy_standin(project.parent / "newer")
+    card = newer / "bundle" / "card.json"
+    card.write_text(card.read_text().replace('"version": "1"', '"version": "2"'))
+    second, third = started("second", older), started("third", newer)
+    code, text, report = ended(*second)
     assert (code, report.outcome, report.accepted) == (0, "pass", replace(signed, up_to=100.0)), text
     assert "PASS, ACCEPTED: accepted: p95 +" in text
-    card = older / "bundle" / "card.json"
-    card.write_text(card.read_text().replace('"version": "1"', '"version": "2"'))
-    code, text, report = ended("third", older)
+    code, text, report = ended(*third)
     assert (code, report.accepted) == (1, None), text
     assert "it no longer applies and can be deleted" in " ".join(report.notes)
 
@@ -351,7 +356,7 @@ def test_a_base_is_named_in_the_verdict(tmp_path: Path) -> None:
     (project / ".mlops").mkdir()
     note = {"base": "it's", "what": "it's, commit 0123456", "image": "", "directory": str(older)}
     (project / ".mlops" / "base.json").write_text(json.dumps(note))
-    wide = {"MLOPS_PERF__MAX_REGRESSION": "90", "MLOPS_PERF__LOAD__MAX_RATE": "50", **WIDE}
+    wide = {"MLOPS_PERF__MAX_REGRESSION": "90", **WIDE}
     with gates(tmp_path, project) as gate:
         good, other = gate("--base", "it's", **wide), gate("--base", "main", output="other")
         texts = [process.communicate(timeout=50)[0] for process in (good, other)]

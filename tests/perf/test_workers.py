@@ -19,7 +19,7 @@ from tests.perf.conftest import ROOT, Gate, copy_standin, gates
 from tests.perf.test_gate import Run, ended, survivors
 
 WIDE = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "5000", "MLOPS_PERF__MIN_THROUGHPUT": "0.1"}
-TWO = WIDE | {"MLOPS_PERF__LOAD__WORKERS": "2", "MLOPS_PERF__LOAD__MAX_RATE": "25"}
+TWO = WIDE | {"MLOPS_PERF__LOAD__WORKERS": "2"}
 
 
 def workers_of(gate: "subprocess.Popen[str]") -> list[psutil.Process]:
