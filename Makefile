@@ -93,10 +93,10 @@ restore: $(VENV)/.train ## (workflows) bring the MLflow store of the cache in li
 	@$(run) training.restore --repository "$(REPOSITORY)"
 
 comment: $(VENV)/.perf ## (workflows) write what a run found to its pull request
-	@$(run) perf.comment
+	@$(run) perf.github.comment
 
 issue: $(VENV)/.perf ## (workflows) open, change or close the issue TITLE, as RESULT is failure or success
-	@$(run) perf.issue --title "$$TITLE" --result "$$RESULT"
+	@$(run) perf.github.issue --title "$$TITLE" --result "$$RESULT"
 
 template-update: $(VENV)/.update ## (workflows) open a pull request with what the template has changed
 	@$(run) pipeline.template_update

@@ -25,21 +25,21 @@ if __name__ == "__main__":  # the imports take a second, in which there is nothi
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: os.write(2, b"Cannot run: interrupted\n") and os._exit(3))
 
-from perf.load import load_requests  # isort: skip  before all that opens a socket: it patches the standard library
+from perf.load.pairs import load_requests  # isort: skip  before all that opens a socket: it patches the standard library
 
 from gevent.hub import Hub  # type: ignore[import-untyped]
 from rich.console import Console
 
 from perf import accepted, champion
-from perf.arm import ArmError, available_cpus, split_cpus
-from perf.arms import arms
+from perf.arms.arm import ArmError, available_cpus, split_cpus
+from perf.arms.specs import arms
 from perf.conclude import clear, conclude, write
 from perf.display import Display, Screen
 from perf.findings import Findings, Setup
 from perf.interrupts import interruptible
+from perf.load.workers import WorkerError
 from perf.measure import measure
 from perf.verdict import Report
-from perf.workers import WorkerError
 from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 

@@ -8,9 +8,9 @@ import shlex
 from pathlib import Path
 from typing import NamedTuple
 
-from perf.arm import ArmError
-from perf.arms import kind_of
-from perf.containers import docker, missing
+from perf.arms.arm import ArmError
+from perf.arms.containers import docker, missing
+from perf.arms.specs import kind_of
 
 NOTE = Path(".mlops/champion.json")
 BASE = Path(".mlops/base.json")

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from perf import accepted, verdict
-from perf.arm import Arm
+from perf.arms.arm import Arm
 from perf.files import replace
 from perf.findings import Findings, Setup
-from perf.page import page
+from perf.page.page import page
 from perf.report import markdown
 from perf.verdict import EXIT_CODES, Limits, Outcome, Report, Runner, write_verdict
 from perf.wording import disagreement

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from perf import verdict
-from perf.arm import Arm, Cpus
+from perf.arms.arm import Arm, Cpus
 from perf.rounds import Samples
 from perf.verdict import Accepted, Criterion, Judgement, Round
 from pipeline.settings import Perf

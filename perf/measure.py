@@ -12,21 +12,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from perf import accepted, load, verdict
-from perf.arm import Arm, Died
-from perf.capacity import capacity
-from perf.common import common
-from perf.containers import leftovers
+from perf import accepted, verdict
+from perf.arms.arm import Arm, Died
+from perf.arms.common import common
+from perf.arms.containers import leftovers
+from perf.arms.usage import Usage
 from perf.display import Display
 from perf.findings import Findings, Setup
 from perf.interrupts import held
 from perf.judge import judge
+from perf.load import pairs
+from perf.load.capacity import capacity
+from perf.load.sharing import processes_for
+from perf.load.workers import Workers
 from perf.records import Records
 from perf.rounds import Samples, Spent, disturbance, figures, long_enough
-from perf.sharing import processes_for
-from perf.usage import Usage
 from perf.verdict import Limits, Round
-from perf.workers import Workers
 
 PROBE_SECONDS = 2.0  # or a round, where that is shorter
 UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be measured; lower, and too few requests
@@ -66,7 +67,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                 f"Rounds of {seconds:.0f} s: the service takes that long for the {perf.min_requests:,} requests that "
                 "perf.min_requests asks for."
             )
-        schedule = load.Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
+        schedule = pairs.Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
         limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
         sizes = [arm.image_mb() for arm in arms]
         records = Records(setup.output)
@@ -204,7 +205,7 @@ def rate_for(arm: Arm, client: Workers, setup: Setup, arms: int) -> float:
     return max(min(perf.load.max_rate, UTILISATION * most.rate / arms), 1 / perf.schedule.round_seconds)
 
 
-def reached(arm: Arm, client: Workers, setup: Setup) -> load.Reached:
+def reached(arm: Arm, client: Workers, setup: Setup) -> pairs.Reached:
     """What an arm answers in a closed loop. Raises ArmError where it died of it."""
     perf = setup.perf
     seconds = min(PROBE_SECONDS, perf.schedule.round_seconds)
@@ -225,10 +226,10 @@ def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
 def one_round(
     number: int,
     arms: Sequence[Arm],
-    schedule: load.Schedule,
+    schedule: pairs.Schedule,
     bodies: Sequence[bytes],
     dice: random.Random,
-    client: load.Client = load,
+    client: pairs.Client = pairs,
 ) -> tuple[Round, dict[str, Samples]]:
     """Sends one round's requests to arms that are ready."""
     used = [arm.usage() for arm in arms]

@@ -20,7 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from perf.containers import missing
+from perf.arms.containers import missing
 from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 from training import commit, registry

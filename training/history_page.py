@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from perf.canvas import BAD, BASELINE, CANDIDATE, GOOD, GRID, INK, WARN, canvas, svg
-from perf.canvas import framed as captioned
-from perf.page import cell, document, framed, listed
+from perf.page.canvas import BAD, BASELINE, CANDIDATE, GOOD, GRID, INK, WARN, canvas, svg
+from perf.page.canvas import framed as captioned
+from perf.page.page import cell, document, framed, listed
 from perf.wording import amount, percent
 from training import trend as words
 from training.chain import Point, Promoted

@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from perf.arm import ArmError, Cpus
-from perf.arms import arm
+from perf.arms.arm import ArmError, Cpus
+from perf.arms.specs import arm
 from pipeline import repository
 from training import registry
 

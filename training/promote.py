@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from perf.accepted import told
-from perf.arm import ArmError
+from perf.arms.arm import ArmError
 from perf.report import Report, ReportError, read_verdict
 from pipeline import command, repository
 from pipeline.repository import ImageError

@@ -24,7 +24,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from perf import github
+from perf.github import api as github
 from pipeline import bundle as bundles
 from pipeline import command, repository
 from pipeline.bundle import BundleError, Card

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from perf.arm import ArmError
+from perf.arms.arm import ArmError
 from pipeline import command
 from pipeline.repository import ImageError
 from pipeline.settings import SettingsError, load_settings

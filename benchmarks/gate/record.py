@@ -1,6 +1,6 @@
 """Records rounds of the gate for its calibration: the same code in both arms, and candidates with faults of known size.
 
-    python -m benchmarks.gate.record [--minutes 30] [--disturb] [--only same,burn-10]
+    python -m benchmarks.gate.record [--minutes 30] [--disturb | --image IMAGE] [--only same,burn-10]
 
 A round is what the gate's own is, at the rate and the length that pipeline.toml says, with both arms restarted before
 it. Scenarios take turns in a new random order each time, so that all of them see the machine as it is then, with as
@@ -17,7 +17,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from perf import load  # isort: skip  before all that opens a socket
+from perf.load import pairs  # isort: skip  before all that opens a socket
 
 import msgspec
 import numpy as np
@@ -26,8 +26,8 @@ from rich.console import Console
 from benchmarks.gate.disturb import Disturbance
 from benchmarks.gate.scenarios import FOLDER, ROOT, WEIGHTS, scenarios
 from perf.__main__ import pinned
-from perf.arm import ArmError, available_cpus, environment_of, split_cpus
-from perf.arms import ProcessArm
+from perf.arms.arm import ArmError, Role, available_cpus, environment_of, split_cpus
+from perf.arms.specs import arm
 from perf.measure import one_round, restarts
 from perf.verdict import Round
 from pipeline.settings import Perf, load_settings
@@ -36,29 +36,34 @@ from pipeline.settings import Perf, load_settings
 class Recorder:
     """Two arms on the project, and the rounds that they have run."""
 
-    def __init__(self, perf: Perf, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, perf: Perf, folder: Path, spec: str, stack: ExitStack) -> None:
         self.cpus, self.folder, self.perf = split_cpus(available_cpus()), folder, perf
         self.plain = environment_of("baseline", os.environ, self.cpus)
-        self.arms = [
-            ProcessArm(role, str(ROOT), self.plain, self.cpus, folder / f"{role}.log")
-            for role in ("candidate", "baseline")
-        ]
-        for arm in self.arms:
-            stack.callback(arm.stop)
-        self.bodies = load.load_requests(ROOT / "bundle" / "requests.jsonl")
+        roles: tuple[Role, ...] = ("candidate", "baseline")
+        self.arms = [arm(spec, role, self.plain, self.cpus, folder) for role in roles]
+        for each in self.arms:
+            stack.callback(each.stop)
+            each.start()
+        self.bodies = pairs.load_requests(ROOT / "bundle" / "requests.jsonl")
         self.dice = random.Random()  # noqa: S311
         self.orders = restarts(self.arms, self.dice)
         self.count = 0
 
     def round(self, scenario: str, faults: dict[str, str]) -> Round:
         """One round with these faults in the candidate; kept where the scenario has a name."""
-        self.arms[0].environment = self.plain | faults
-        for arm in next(self.orders):
-            arm.restart()
-            arm.ready()
+        candidate = self.arms[0]
+        if candidate.environment != self.plain | faults:
+            candidate.environment = self.plain | faults
+            candidate.stop()  # a container keeps the environment that it was started with
+            candidate.start()
+        for each in next(self.orders):
+            each.restart()
+            each.ready()
         self.count += 1
         plan = self.perf.schedule
-        schedule = load.Schedule(self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds)
+        schedule = pairs.Schedule(
+            self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds
+        )
         found, samples = one_round(self.count, self.arms, schedule, self.bodies, self.dice)
         if scenario:
             target = self.folder / scenario / f"{time.time_ns()}.npz"
@@ -78,7 +83,7 @@ def record(minutes: float, only: list[str], recorder: Recorder, console: Console
         for name in recorder.dice.sample(turn, len(turn)):
             for _ in range(recorder.perf.schedule.looks[0]):
                 found = recorder.round(name, faults[name])
-                both = [f"{arm.p95 or 0:.2f}" for arm in (found.candidate, found.baseline) if arm]
+                both = [f"{of.p95 or 0:.2f}" for of in (found.candidate, found.baseline) if of]
                 console.print(f"{recorder.count} {name}: {' against '.join(both)} ms {found.dropped}", highlight=False)
                 if time.monotonic() >= until:
                     return
@@ -87,18 +92,20 @@ def record(minutes: float, only: list[str], recorder: Recorder, console: Console
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate.record", description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--disturb", action="store_true", help="beside a noisy neighbour")
+    under = parser.add_mutually_exclusive_group()
+    under.add_argument("--disturb", action="store_true", help="beside a noisy neighbour")
+    under.add_argument("--image", default="", help="containers of this image as arms, in place of processes")
     parser.add_argument("--only", default="", help="names of scenarios, with commas")
     arguments = parser.parse_args()
     perf, only = load_settings(ROOT).perf, [name for name in arguments.only.split(",") if name]
     if unknown := set(only) - set(WEIGHTS):
         sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(WEIGHTS)}")
-    folder = FOLDER / ("disturbed" if arguments.disturb else "quiet")
+    folder = FOLDER / ("disturbed" if arguments.disturb else "containers" if arguments.image else "quiet")
     try:
         with ExitStack() as stack:
             if arguments.disturb:
                 stack.enter_context(Disturbance())
-            recorder = Recorder(perf, folder, stack)
+            recorder = Recorder(perf, folder, arguments.image or str(ROOT), stack)
             stack.enter_context(pinned(recorder.cpus.client))
             record(arguments.minutes, only, recorder, Console())
     except (ArmError, ValueError) as error:

@@ -17,7 +17,7 @@ from perf import accepted
 from perf.accept import accept, main, up_to
 from perf.accepted import AcceptedError
 from perf.judge import judge
-from perf.page import page
+from perf.page.page import page
 from perf.report import markdown
 from perf.verdict import Accepted, Measured, Report, read_verdict, write_verdict
 from tests.perf.conftest import ROOT, Gate, copy_standin, gates

@@ -10,9 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from perf.arm import ArmError, Cpus, environment_of, split_cpus
-from perf.arms import ProcessArm, arm
-from perf.containers import AttachedArm, ContainerArm
+from perf.arms.arm import ArmError, Cpus, environment_of, split_cpus
+from perf.arms.containers import AttachedArm, ContainerArm
+from perf.arms.processes import ProcessArm
+from perf.arms.specs import arm
 
 Make = Callable[..., ProcessArm]
 UNPINNED = Cpus(None, None, 1)

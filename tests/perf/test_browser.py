@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from perf.page import page
+from perf.page.page import page
 from tests.perf.browser import NAMES, Browser, browser
 from tests.perf.pages import degenerate, ordinary
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from perf.arm import ArmError, Cpus
-from perf.arms import arms
+from perf.arms.arm import ArmError, Cpus
+from perf.arms.specs import arms
 from perf.champion import Sides, choose
 
 UNPINNED = Cpus(None, None, 1)

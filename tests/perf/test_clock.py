@@ -11,9 +11,9 @@ from tests.perf.conftest import HERE, ROOT
 PROGRAM = """
 import json, random, sys, time
 from pathlib import Path
-from perf import load
-from perf.arm import Cpus
-from perf.arms import arm
+from perf.load import pairs
+from perf.arms.arm import Cpus
+from perf.arms.specs import arm
 from perf.rounds import figures
 
 asked, dice = [], random.Random(1)
@@ -27,9 +27,9 @@ try:
     started.start()
     ready = started.ready()
     bodies = [b'{"instances": [{"Term": 1, "State": "CA"}]}']
-    load.capacity(started.url, bodies, users=1, seconds=0.3)
-    schedule = load.Schedule(50.0, 2, 0.2, 1.0)
-    sent = load.run_pairs(schedule, {"candidate": started.url}, bodies, dice)
+    pairs.capacity(started.url, bodies, users=1, seconds=0.3)
+    schedule = pairs.Schedule(50.0, 2, 0.2, 1.0)
+    sent = pairs.run_pairs(schedule, {"candidate": started.url}, bodies, dice)
 finally:
     started.stop()
 samples = sent.samples["candidate"]

@@ -1,4 +1,4 @@
-"""`python -m perf.comment` against a server that speaks GitHub's REST API."""
+"""`python -m perf.github.comment` against a server that speaks GitHub's REST API."""
 
 import gzip
 import json
@@ -15,8 +15,9 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace
 from urllib3.util import Retry
 
-from perf import explain, verdict
-from perf import github as rest
+from perf import verdict
+from perf.github import api as rest
+from perf.github import explain
 from perf.report import MARKER, MAX_BYTES, markdown
 from tests.conftest import ROOT, run
 from tests.perf.github_server import BOT, TOKEN, GitHub, serving, zipped
@@ -49,7 +50,7 @@ def _tell(github: GitHub, tmp_path: Path) -> Any:
         about |= {"head_branch": "faster", "head_repository": repository, "pull_requests": [{"number": 66}]} | changes
         file = tmp_path / "event.json"
         file.write_text(json.dumps({"workflow_run": about, "repository": {"id": 1, "full_name": "acme/loans"}}))
-        done = run(ROOT, "perf.comment", GITHUB_EVENT_PATH=str(file))
+        done = run(ROOT, "perf.github.comment", GITHUB_EVENT_PATH=str(file))
         text = done.stdout + done.stderr
         assert TOKEN not in text
         assert "Traceback" not in text

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from perf.arm import ArmError, Cpus, available_cpus, free_port, split_cpus
-from perf.arms import arm
-from perf.containers import docker as run_docker
+from perf.arms.arm import ArmError, Cpus, available_cpus, free_port, split_cpus
+from perf.arms.containers import docker as run_docker
+from perf.arms.specs import arm
 from perf.verdict import read_verdict
 
 pytestmark = pytest.mark.docker

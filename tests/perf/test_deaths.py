@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from perf.arm import Cpus
-from perf.arms import arm
+from perf.arms.arm import Cpus
+from perf.arms.specs import arm
 from tests.perf.conftest import HERE, ROOT, SHORT, Gate, copy_standin, gates
 from tests.perf.test_gate import Run, ended, survivors
 from tests.perf.test_interrupts import gone, measured, requests, until
@@ -145,7 +145,7 @@ def test_arms_that_share_some_fields_are_compared_by_them(runs: dict[str, Run]) 
 def test_an_arm_that_never_gets_ready_ends_the_run(standin: Path, tmp_path: Path) -> None:
     """One sentence that says what it answered, and nothing left behind."""
     program = (
-        "import sys; from perf.__main__ import main; from perf.arm import Arm; Arm.ready.__defaults__ = (1.0,); "
+        "import sys; from perf.__main__ import main; from perf.arms.arm import Arm; Arm.ready.__defaults__ = (1.0,); "
         "sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(

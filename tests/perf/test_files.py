@@ -18,7 +18,7 @@ import pytest
 
 from perf.files import append, replace
 from perf.judge import judge
-from perf.page import page
+from perf.page.page import page
 from perf.records import Records
 from perf.report import markdown
 from perf.rounds import Samples, figures

@@ -15,8 +15,8 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from perf.arm import Cpus
-from perf.arms import arm
+from perf.arms.arm import Cpus
+from perf.arms.specs import arm
 from perf.verdict import Report, read_verdict
 from tests.perf.conftest import ROOT, Gate, copy_standin, gates
 

@@ -86,7 +86,7 @@ conclude.page = page
 # Between the start of a process and the moment in which somebody knows of it.
 RESTARTING = """
 import subprocess
-from perf import arms
+from perf.arms import processes
 class Popen(subprocess.Popen):
     started = 0
     def __init__(self, *arguments, **named):
@@ -94,15 +94,15 @@ class Popen(subprocess.Popen):
         Popen.started += "gunicorn" in arguments[0]
         if Popen.started == 4:
             os.kill(os.getpid(), signal.SIGINT)
-arms.subprocess.Popen = Popen
+processes.subprocess.Popen = Popen
 """
 STOPPING = """
-from perf import arms
-plain = arms.ProcessArm.stop
+from perf.arms import processes
+plain = processes.ProcessArm.stop
 def stop(self):
     os.kill(os.getpid(), signal.SIGTERM)
     plain(self)
-arms.ProcessArm.stop = stop
+processes.ProcessArm.stop = stop
 """
 
 

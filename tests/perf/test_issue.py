@@ -1,4 +1,4 @@
-"""`python -m perf.issue` against a server that speaks GitHub's REST API."""
+"""`python -m perf.github.issue` against a server that speaks GitHub's REST API."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -30,7 +30,7 @@ def _keep(github: GitHub) -> Any:
     """Runs perf.issue for a result; returns its exit code and what it printed."""
 
     def keep(result: str, **environment: str) -> tuple[int, str]:
-        done = run(ROOT, "perf.issue", "--title", "Retraining failed", "--result", result, **environment)
+        done = run(ROOT, "perf.github.issue", "--title", "Retraining failed", "--result", result, **environment)
         assert TOKEN not in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert github.leaked == []

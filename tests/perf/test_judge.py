@@ -2,16 +2,21 @@
 
 import math
 import random
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
 from perf.estimate import FALSE_FAIL, FALSE_PASS, look_at
 from perf.judge import judge
 from perf.verdict import Judgement
 from perf.wording import disagreement
+from pipeline.settings import load_settings
+from tests.perf.conftest import ROOT
 from tests.perf.examples import LIMITS, LOOKS, arm_figures, one_round, rounds_of
 
 latency = st.floats(0.5, 90.0)
@@ -189,17 +194,42 @@ def test_a_machine_that_differs_from_itself_decides_nothing(candidate: float) ->
     )
 
 
-def test_equal_arms_are_rarely_failed_and_slow_ones_mostly_caught() -> None:
-    """On 400 made-up runs with 5 % of noise a round: at most 2 % of equal arms fail, nine in ten of +20 % do."""
+NOISES: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
+    "little": lambda dice, n: dice.normal(0, 0.02, n),
+    "medium": lambda dice, n: dice.normal(0, 0.06, n),
+    "much": lambda dice, n: dice.normal(0, 0.15, n),
+    "heavy tails": lambda dice, n: 0.06 * dice.standard_t(3, n),
+    "one round in seven is hit": lambda dice, n: dice.normal(0, np.where(dice.random(n) < 1 / 7, 0.6, 0.06)),
+}
 
-    def run(ratio: float, seed: int) -> str:
-        candidate, baseline = noisy(ratio, LOOKS[-1], seed, spread=0.05)
-        outcomes = (judge(rounds_of(candidate[:n], baseline[:n]), LIMITS, LOOKS).outcome for n in LOOKS)
-        return next((outcome for outcome in outcomes if outcome != "continue"), "none")
 
-    equal, slow = [run(1.0, seed) for seed in range(200)], [run(1.2, seed) for seed in range(200, 400)]
-    assert equal.count("fail") <= 4
-    assert slow.count("fail") >= 180
+def outcomes(noise: str, ratio: float, runs: int) -> list[str]:
+    """What the gate says of as many runs, with the looks of pipeline.toml."""
+    looks, dice = load_settings(ROOT).perf.profiles.standard.looks, np.random.default_rng(len(noise))
+
+    def run() -> str:
+        candidate = (3 * ratio * np.exp(NOISES[noise](dice, looks[-1]))).tolist()
+        rounds = rounds_of(candidate, [3.0] * looks[-1])
+        return next(out for n in looks if (out := judge(rounds[:n], LIMITS, looks).outcome) != "continue")
+
+    return [run() for _ in range(runs)]
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_alpha_is_kept(noise: str) -> None:
+    """Of 1,000 runs of equal arms 1 % fail at most. (More than 20 of 1,000 would be by chance once in 600 times.)"""
+    assert outcomes(noise, 1.0, 1000).count("fail") <= 20
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_beta_is_kept(noise: str) -> None:
+    """Of 200 runs of arms that differ by the limit 5 % pass at most. (More than 20 by chance once in 700 times.)"""
+    assert outcomes(noise, 1 + (LIMITS.max_regression or 0), 200).count("pass") <= 20
+
+
+@pytest.mark.parametrize(("noise", "ratio"), [("little", 1.1), ("medium", 1.2)])
+def test_a_slow_down_is_caught(noise: str, ratio: float) -> None:
+    assert outcomes(noise, ratio, 200).count("fail") >= 180
 
 
 @pytest.mark.parametrize("off", ["p95_ms", "max_regression", "max_error_rate", "min_throughput"])

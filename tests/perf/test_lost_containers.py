@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from perf import containers
-from perf.arm import ArmError, Cpus
-from perf.arms import arm
-from perf.containers import LABEL, leftovers
-from perf.containers import docker as run_docker
-from perf.owner import owner
+from perf.arms import containers
+from perf.arms.arm import ArmError, Cpus
+from perf.arms.containers import LABEL, leftovers
+from perf.arms.containers import docker as run_docker
+from perf.arms.owner import owner
+from perf.arms.specs import arm
 from tests.perf.conftest import Gate
 from tests.perf.test_gate import ended
 from tests.perf.test_interrupts import ENDLESS, interrupted, measured, until

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from perf.narrowing import figure_of, narrowing
-from perf.page import STYLE, page
+from perf.page.narrowing import figure_of, narrowing
+from perf.page.page import STYLE, page
+from perf.page.timeline import FEWEST, binned, spans
 from perf.rounds import Samples
-from perf.timeline import FEWEST, binned, spans
 from tests.perf.examples import report_of, rounds_of
 from tests.perf.pages import ALONE, ERROR, FAILED, PASSED, Page, degenerate, ordinary, samples_of
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perf.load.search import LOWEST, NARROW, Bracket, client_was_the_limit, keeps, next_rate, own_lateness
 from perf.rounds import Samples
-from perf.search import LOWEST, NARROW, Bracket, client_was_the_limit, keeps, next_rate, own_lateness
 from tests.perf.examples import LIMITS
 
 RATES = st.floats(0.1, 1e4)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perf.load.sharing import BUSY, Reached, from_bytes, merged, packed, processes_for, shares, to_bytes, unpacked
 from perf.rounds import Samples
-from perf.sharing import BUSY, Reached, from_bytes, merged, packed, processes_for, shares, to_bytes, unpacked
 
 COUNTS = st.integers(1, 40)
 

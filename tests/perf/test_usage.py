@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from perf import usage
+from perf.arms import usage
 
 BUSY = """
 import os, time

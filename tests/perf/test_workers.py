@@ -25,7 +25,7 @@ TWO = WIDE | {"MLOPS_PERF__LOAD__WORKERS": "2"}
 def workers_of(gate: "subprocess.Popen[str]") -> list[psutil.Process]:
     """The processes that send for a gate."""
     with contextlib.suppress(psutil.NoSuchProcess):
-        return [each for each in psutil.Process(gate.pid).children() if "perf.worker" in each.cmdline()]
+        return [each for each in psutil.Process(gate.pid).children() if "perf.load.worker" in each.cmdline()]
     return []
 
 
@@ -134,7 +134,7 @@ def test_more_processes_start_where_one_is_the_limit() -> None:
     program = """if True:
         from types import SimpleNamespace as Of
         from perf.measure import rate_for
-        from perf.sharing import Reached
+        from perf.load.sharing import Reached
         class Client:
             started = []
             def start(self, count):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from perf.issue import marker
+from perf.github.issue import marker
 from tests.perf.github_server import BOT
 from tests.template.act.place import Place
 

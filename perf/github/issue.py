@@ -1,6 +1,6 @@
 """Keeps one issue for a workflow that nobody watches: open and up to date while it fails, closed once it passes.
 
-    python -m perf.issue --title "Retraining failed" --result failure      in a workflow of GitHub Actions
+    python -m perf.github.issue --title "Retraining failed" --result failure      in a workflow of GitHub Actions
 
 Exit code 0: done, or nothing to do, and it says which; 3: could not be done.
 """
@@ -10,10 +10,10 @@ import os
 import sys
 from typing import Any
 
-from perf import github as rest
-from perf.comment import BOT
-from perf.explain import Run, explain
-from perf.github import GitHub, GitHubError
+from perf.github import api as rest
+from perf.github.api import GitHub, GitHubError
+from perf.github.comment import BOT
+from perf.github.explain import Run, explain
 from pipeline import command
 
 
@@ -51,7 +51,9 @@ def keep(github: GitHub, title: str, result: str, run: Run) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m perf.issue", description="Keep one issue for a failing workflow.")
+    parser = argparse.ArgumentParser(
+        prog="python -m perf.github.issue", description="Keep one issue for a failing workflow."
+    )
     parser.add_argument("--title", required=True)
     parser.add_argument("--result", required=True, choices=["success", "failure", "cancelled", "skipped"])
     arguments = parser.parse_args(argv)

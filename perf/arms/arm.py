@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from perf.usage import Usage
+from perf.arms.usage import Usage
 
 READY_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 10.0  # seconds, then SIGKILL

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from perf.canvas import BAD, COLOURS, DASHES, GRID, INK, NARROW, SOFT, canvas, framed, milliseconds, named, svg
+from perf.page.canvas import BAD, COLOURS, DASHES, GRID, INK, NARROW, SOFT, canvas, framed, milliseconds, named, svg
 from perf.rounds import Samples
 from perf.verdict import Report, Round
 

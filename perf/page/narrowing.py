@@ -7,8 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from perf.canvas import BAD, CANDIDATE, INK, SOFT, canvas, framed, svg
 from perf.estimate import estimate, log, log_ratio, look_at
+from perf.page.canvas import BAD, CANDIDATE, INK, SOFT, canvas, framed, svg
 from perf.verdict import Report, Round
 from perf.wording import MINUS, amount, percent
 

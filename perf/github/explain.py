@@ -12,9 +12,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from perf import github as rest
 from perf import verdict
-from perf.github import GitHub
+from perf.github import api as rest
+from perf.github.api import GitHub
 from perf.report import MARKER, MAX_BYTES, markdown, quoted, sentence
 from pipeline import quality
 

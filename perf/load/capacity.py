@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from perf import load
-from perf.arm import Arm, ArmError
+from perf.arms.arm import Arm, ArmError
 from perf.findings import Findings
-from perf.search import Bracket, client_was_the_limit, keeps, next_rate
+from perf.load import pairs
+from perf.load.search import Bracket, client_was_the_limit, keeps, next_rate
+from perf.load.workers import WorkerError, Workers
 from perf.verdict import Criterion, Limits
 from perf.wording import amount
-from perf.workers import WorkerError, Workers
 
 SECONDS = 0.75  # of a step, or what it takes for FEWEST
 FEWEST = 20  # requests of a step
@@ -57,8 +57,8 @@ def capacity(
         for probe, rate in waiting:
             if found.interrupted:
                 raise KeyboardInterrupt(found.interrupted)
-            schedule = load.Schedule(rate, users, 0.0, max(SECONDS, FEWEST / rate), GRACE)
-            if time.perf_counter() + schedule.seconds * (1 + load.DRAIN) > until:
+            schedule = pairs.Schedule(rate, users, 0.0, max(SECONDS, FEWEST / rate), GRACE)
+            if time.perf_counter() + schedule.seconds * (1 + pairs.DRAIN) > until:
                 probe.why = TIME
                 continue
             try:
@@ -71,7 +71,12 @@ def capacity(
 
 
 def step(
-    probe: Probe, schedule: load.Schedule, client: Workers, bodies: Sequence[bytes], limits: Limits, dice: random.Random
+    probe: Probe,
+    schedule: pairs.Schedule,
+    client: Workers,
+    bodies: Sequence[bytes],
+    limits: Limits,
+    dice: random.Random,
 ) -> None:
     """Sends one step and notes what it says. Raises ArmError or WorkerError."""
     arm, rate = probe.arm, schedule.rate

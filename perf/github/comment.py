@@ -1,6 +1,6 @@
 """Writes what a run of the pipeline found to its pull request, in one comment that later runs change.
 
-    python -m perf.comment      in a workflow that runs on workflow_run
+    python -m perf.github.comment      in a workflow that runs on workflow_run
 
 The pull request is looked up by the commit that ran, at GitHub: nothing that the run left can name another one.
 Exit code 0: done, or nothing to do, and it says which; 3: could not be done.
@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from perf import github as rest
-from perf.explain import Run, explain
-from perf.github import GitHub, GitHubError
+from perf.github import api as rest
+from perf.github.api import GitHub, GitHubError
+from perf.github.explain import Run, explain
 from perf.report import MARKER
 from pipeline import command
 

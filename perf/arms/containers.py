@@ -7,10 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from perf import usage
-from perf.arm import LOG_LINES, STOP_TIMEOUT, Arm, ArmError, Kind, free_port, tail
+from perf.arms import usage
+from perf.arms.arm import LOG_LINES, STOP_TIMEOUT, Arm, ArmError, Kind, free_port, tail
+from perf.arms.owner import gone, owner
 from perf.interrupts import held
-from perf.owner import gone, owner
 
 LABEL = "mlops.gate"  # of each container that is started here; its value says by whom
 PORTS = 5  # that are tried

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from perf.arm import Arm
+from perf.arms.arm import Arm
 from perf.locustfile import bodies_of
 
 MOST = 200  # requests; each is tried on both arms

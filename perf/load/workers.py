@@ -18,14 +18,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from perf import load  # isort: skip  before all that opens a socket: it patches the standard library
+from perf.load import pairs  # isort: skip  before all that opens a socket: it patches the standard library
 
 from locust.env import Environment
 from locust.event import Events
 from locust.runners import MasterRunner
 
-from perf.arm import available_cpus, tail
-from perf.sharing import Reached, from_bytes, merged, packed, shares
+from perf.arms.arm import available_cpus, tail
+from perf.load.sharing import Reached, from_bytes, merged, packed, shares
 
 START_TIMEOUT = 60.0  # seconds until all have connected
 LEAD = 0.25  # seconds in which all workers get the plan and start their users
@@ -71,8 +71,8 @@ class Workers:
         for number in range(count):
             log = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop
             process = subprocess.Popen(
-                [sys.executable, "-m", "perf.worker", str(runner.server.port), str(number)],
-                cwd=Path(__file__).parents[1],
+                [sys.executable, "-m", "perf.load.worker", str(runner.server.port), str(number)],
+                cwd=Path(__file__).parents[2],
                 stdin=subprocess.PIPE,  # which ends when this process does
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -101,13 +101,13 @@ class Workers:
             runner.server.close(linger=0)
 
     def run_pairs(
-        self, schedule: load.Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random
-    ) -> load.Sent:
-        """Sends the pairs of a schedule, as load.run_pairs does. Raises WorkerError."""
+        self, schedule: pairs.Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random
+    ) -> pairs.Sent:
+        """Sends the pairs of a schedule, as pairs.run_pairs does. Raises WorkerError."""
         if self._runner is None:
-            return load.run_pairs(schedule, urls, bodies, dice)
+            return pairs.run_pairs(schedule, urls, bodies, dice)
         schedule = schedule._replace(users=max(schedule.users, self.count))
-        plan = load.plan_of(schedule, urls, self._bodies, dice)
+        plan = pairs.plan_of(schedule, urls, self._bodies, dice)
         plan.begin = time.perf_counter() + LEAD
         task = {
             "task": "pairs",
@@ -121,14 +121,14 @@ class Workers:
             self._runner, task, schedule.users, plan.end + schedule.grace + END_TIMEOUT - time.perf_counter()
         )
         parts = [{arm: from_bytes(columns) for arm, columns in each["samples"].items()} for each in answers]
-        return load.Sent(merged(parts), busiest(answers))
+        return pairs.Sent(merged(parts), busiest(answers))
 
     def capacity(self, url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -> Reached:
-        """What an arm answers in a closed loop, as load.capacity says. Raises WorkerError."""
+        """What an arm answers in a closed loop, as pairs.capacity says. Raises WorkerError."""
         if self._runner is None:
-            return load.capacity(url, bodies, users=users, seconds=seconds)
+            return pairs.capacity(url, bodies, users=users, seconds=seconds)
         answers = self._ask(
-            self._runner, {"task": "reach", "url": url, "seconds": seconds}, users, seconds + load.GRACE
+            self._runner, {"task": "reach", "url": url, "seconds": seconds}, users, seconds + pairs.GRACE
         )
         return Reached(sum(each["rate"] for each in answers), busiest(answers))
 

@@ -1,6 +1,6 @@
 """One of several processes that send the load: it does what the gate says, and ends with it.
 
-    python -m perf.worker PORT NUMBER
+    python -m perf.load.worker PORT NUMBER
 
 Started by workers.py, with a pipe from the gate as its standard input.
 """
@@ -16,28 +16,28 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from perf import load  # isort: skip  before all that opens a socket: it patches the standard library
+from perf.load import pairs  # isort: skip  before all that opens a socket: it patches the standard library
 
 from locust.env import Environment
 from locust.event import Events
 
-from perf.sharing import to_bytes, unpacked
+from perf.load.sharing import to_bytes, unpacked
 
 Task = Callable[[dict[str, Any], Sequence[bytes]], dict[str, Any]]
 
 
 def send_pairs(task: dict[str, Any], bodies: Sequence[bytes]) -> dict[str, Any]:
     """Sends the pairs of this worker's users."""
-    schedule, users = load.Schedule(*task["schedule"]), task["users"]
+    schedule, users = pairs.Schedule(*task["schedule"]), task["users"]
     orders = unpacked(task["orders"], list(task["urls"]))
-    plan = load.Plan(schedule, task["urls"], bodies, task["offset"], orders, iter(users), task["begin"])
-    sent = load.run_plan(plan, len(users))
+    plan = pairs.Plan(schedule, task["urls"], bodies, task["offset"], orders, iter(users), task["begin"])
+    sent = pairs.run_plan(plan, len(users))
     return {"samples": {arm: to_bytes(samples) for arm, samples in sent.samples.items()}, "cpu": sent.cpu}
 
 
 def reach(task: dict[str, Any], bodies: Sequence[bytes]) -> dict[str, Any]:
     """Sends what this worker's users can in a closed loop."""
-    rate, cpu = load.capacity(task["url"], bodies, users=len(task["users"]), seconds=task["seconds"])
+    rate, cpu = pairs.capacity(task["url"], bodies, users=len(task["users"]), seconds=task["seconds"])
     return {"rate": rate, "cpu": cpu}
 
 

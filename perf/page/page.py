@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perf.accepted import told
-from perf.canvas import COLOURS, prose
-from perf.distribution import draw_distribution
 from perf.estimate import log_ratio
-from perf.narrowing import draw_narrowing
+from perf.page.canvas import COLOURS, prose
+from perf.page.distribution import draw_distribution
+from perf.page.narrowing import draw_narrowing
+from perf.page.timeline import draw_timeline
 from perf.report import facts, method, who
 from perf.rounds import Samples
-from perf.timeline import draw_timeline
 from perf.verdict import Figures, Report, Round
 from perf.wording import amount, bound, percent, span
 

@@ -24,9 +24,9 @@ from locust.env import Environment
 from locust.event import Events
 from locust.exception import StopUser
 
+from perf.load.sharing import Reached
 from perf.locustfile import HEADERS, PredictUser, load_requests
 from perf.rounds import Samples
-from perf.sharing import Reached
 
 TIMEOUT = 10.0  # seconds for one request; longer is an error
 DRAIN = 0.5  # of a round's length: how much longer a schedule that fell behind may take

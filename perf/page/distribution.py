@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from numpy.typing import NDArray
 
-from perf.canvas import COLOURS, DASHES, GRID, MARKERS, canvas, framed, milliseconds, svg
+from perf.page.canvas import COLOURS, DASHES, GRID, MARKERS, canvas, framed, milliseconds, svg
 from perf.wording import amount
 
 POINTS = 400  # of a curve: more than a screen can show
