@@ -17,6 +17,8 @@ METRICS = {  # a row of the report: the metric that its figure of the candidate 
     "errors": "perf.error_rate",
     "throughput": "perf.throughput",
     "start to ready": "perf.ready_s",
+    "CPU time a request": "perf.cpu_ms",
+    "memory": "perf.memory_mb",
 }
 
 

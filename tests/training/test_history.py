@@ -63,7 +63,11 @@ def noisy(seed: int, count: int) -> np.ndarray:
 
 def verdict_on(version: str, baseline: str = "") -> Report:
     """A pass: p95 is 3.06 ms, and 2 % slower than the baseline where there is one."""
-    report = report_of(rounds_of([3.06, 3.07, 3.05, 3.06, 3.06], [3.0] * 5 if baseline else None))
+    rounds = [
+        replace(each, candidate=replace(each.candidate, cpu_ms=0.9, memory_mb=180.0))
+        for each in rounds_of([3.06, 3.07, 3.05, 3.06, 3.06], [3.0] * 5 if baseline else None)
+    ]
+    report = report_of(rounds)
     against = replace(report.baseline, name=NAME, version=baseline) if report.baseline else None
     return replace(report, candidate=replace(report.candidate, name=NAME, version=version), baseline=against)
 
@@ -86,6 +90,7 @@ def test_promotion_keeps_what_was_measured(client: MlflowClient, register: Calla
     assert metrics["perf.p95_due_ms"] == pytest.approx(3.06 * 1.1, rel=1e-3)
     assert (metrics["perf.error_rate"], metrics["perf.throughput"]) == (0.0, 100.0)
     assert metrics["perf.ready_s"] == pytest.approx(0.4)
+    assert (metrics["perf.cpu_ms"], metrics["perf.memory_mb"]) == (pytest.approx(0.9), pytest.approx(180.0))
     assert (tags["p95_ms"], tags["runner_cpu"]) == ("3.060", "A CPU")
     assert not [name for name in tags if name.startswith(("p95_change", "p95_baseline"))]
 
