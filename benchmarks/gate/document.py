@@ -1,5 +1,6 @@
 """docs/gate.md: what the recorded rounds say of the gate, in tables."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -78,16 +79,17 @@ def beside_others(cases: Sequence[Case]) -> str:
     burns = [find(cases, "quiet", scenario) for scenario in BURNS]
     rows = [[f"**{GATE}**", *(str(of_gate(case, "standard", "fail")) for case in (*same, *burns))]]
     rows += [[name, *(str(alarms(case, name)) for case in (*same, *burns))] for name in RIVALS]
-    meant = [f"+{100 * share:.0f} %" for share in BURNS.values()]
-    return table(["fails on", "same code, quiet", "same code, disturbed", *meant], rows)
+    slower = [f"+{100 * case.effect[0]:.0f} %" if case else "-" for case in burns]
+    return table(["fails on", "same code, quiet", "same code, disturbed", *slower], rows)
 
 
 TEXT = """# How often the gate is wrong
 
-Measured {when}, {machine}: {rounds:,} rounds ({counts}), each with both services restarted before it. They are cut into
-runs that share no round, and each run is judged by `perf/judge.py` as it is, with the limits of `pipeline.toml`. In
-brackets: Wilson's 95 % bounds. `make bench-gate` works all of this out again from the recorded rounds, and
-`make bench-gate MINUTES=240` from new ones.
+Measured {when}, {machine}: {rounds:,} rounds ({counts}).
+
+Both services are restarted before each round. The rounds are cut into runs that share none, and each run is judged by
+`perf/judge.py` as it is, with the limits of `pipeline.toml`. In brackets: Wilson's 95 % bounds. `make bench-gate` works
+all of this out again from the recorded rounds, and `make bench-gate MINUTES=240` from new ones.
 
 *Disturbed* means beside a neighbour that burns CPU in bursts, churns the page cache and lets storms of low-priority
 processes loose, on either CPU, at random.
@@ -110,7 +112,8 @@ of its rounds.
 ## Beside what others do
 
 The same rounds, judged by rules that are in use. Each run of theirs has {length} rounds, as many as most of the gate's,
-and the same requests.
+and the same requests. (A rank test asks whether there is any difference, not whether it is one that `max_regression`
+does not allow.)
 
 {beside_others}
 
@@ -118,11 +121,39 @@ and the same requests.
 """
 
 
+SUMMARY = """On {machine}, {when}: {rounds:,} rounds of the gate, cut into verdicts. In brackets: 95 % bounds.
+
+{table}
+"""
+
+
+def summary(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> str:
+    """What README.md says: the standard profile alone."""
+    same = [find(cases, condition, SAME) for condition in CONDITIONS]
+    rows = [
+        [f"the same code twice: {title}", *(str(of_gate(case, "standard", outcome)) for case in same)]
+        for title, outcome in (("false alarms", "fail"), ("cannot tell", "inconclusive"))
+    ]
+    times = [np.median([run.seconds for run in case.runs["standard"]]) if case else math.nan for case in same]
+    rows.append(["median time of the rounds", *(f"{time:.0f} s" for time in times)])
+    for scenario in BURNS:
+        both = [find(cases, condition, scenario) for condition in CONDITIONS]
+        if (quiet := both[0]) and quiet.runs["standard"]:
+            caught = [str(of_gate(case, "standard", "fail")) for case in both]
+            rows.append([f"p95 slower by {100 * quiet.effect[0]:.0f} %: caught", *caught])
+    heads = ["", "quiet machine", "noisy neighbour"]
+    return SUMMARY.format(machine=machine, when=when(rounds), rounds=len(rounds), table=table(heads, rows))
+
+
+def when(rounds: Sequence[Recorded]) -> str:
+    days = sorted({datetime.fromtimestamp(each.at, UTC).date().isoformat() for each in rounds})
+    return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
+
+
 def text(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> str:
     """docs/gate.md."""
-    days = sorted({datetime.fromtimestamp(each.at, UTC).date().isoformat() for each in rounds})
     return TEXT.format(
-        when=f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}",
+        when=when(rounds),
         machine=machine,
         rounds=len(rounds),
         counts=", ".join(f"{sum(r.condition == each for r in rounds):,} {each}" for each in CONDITIONS),

@@ -44,7 +44,7 @@ def _panel(axes: Axes, lines: Mapping[str, Line]) -> None:
         axes.plot(*line.used, marker, color=colour, markersize=size, label=name, zorder=4, clip_on=False)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
-    axes.set(xlim=(-0.01, 0.62), ylim=(-0.01, 1.02))
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     axes.grid(color=GRID, linewidth=0.6)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

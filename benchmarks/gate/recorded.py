@@ -1,6 +1,6 @@
 """The recorded rounds in compact form: each arm's figures, and its requests as a histogram.
 
-    python -m benchmarks.gate.recorded        what .cache/gate/ holds, as benchmarks/gate/recorded.npz
+    python -m benchmarks.gate.recorded        adds what .cache/gate/ holds to benchmarks/gate/recorded.npz
 
 A figure keeps four digits. A histogram has bins 5 % wide, from 0.1 ms to 1 s, so what others make of raw requests can
 be worked out from it, too.
@@ -104,11 +104,28 @@ def load(path: Path = SHIPPED) -> tuple[list[Recorded], str]:
         return expand(columns), str(columns["machine"])
 
 
+def joined(before: Mapping[str, NDArray[Any]], more: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Rounds of two recordings in order of time, those in both once. Raises ValueError where the machines differ."""
+    if before["machine"] != more["machine"]:
+        raise ValueError(f"it holds those of another machine, {before['machine']}")
+    new = ~np.isin(more["at"], before["at"])
+    at = np.concatenate([before["at"], more["at"][new]])
+    order = np.argsort(at)
+    columns = {name: np.concatenate([before[name], more[name][new]])[order] for name in before if name != "machine"}
+    return columns | {"machine": before["machine"]}
+
+
 def save(folder: Path, path: Path) -> None:
-    """Writes the compact file of a folder of recordings. Exits where there is none."""
+    """Adds a folder of recordings to a compact file, or makes one. Exits where there is none, or they do not fit."""
     columns = compact(folder)
     if not columns["at"].size:
         sys.exit(f"{folder} holds no round: python -m benchmarks.gate.record")
+    if path.is_file():
+        with np.load(path) as before:
+            try:
+                columns = joined(before, columns)
+            except ValueError as error:
+                sys.exit(f"{path} cannot take these rounds: {error}. Delete it to begin anew.")
     np.savez_compressed(path, **columns)
     print(f"{columns['at'].size:,} rounds in {path}, {path.stat().st_size / 1e3:,.0f} kB.")
 

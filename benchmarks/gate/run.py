@@ -3,7 +3,8 @@
     make bench-gate                    judges the rounds that lie in benchmarks/gate/recorded.npz
     make bench-gate MINUTES=120        records anew for that long first, half of it beside a noisy neighbour
 
-Writes docs/gate.md and docs/gate.png where the rounds are those that lie here, .cache/gate/ otherwise.
+Writes docs/gate.md, docs/gate.png and the table of README.md where the rounds are those that lie here; otherwise the
+first two, into .cache/gate/.
 """
 
 import argparse
@@ -13,11 +14,20 @@ import sys
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.gate.document import lines, text
+from benchmarks.gate.document import lines, summary, text
 from benchmarks.gate.picture import draw
 from benchmarks.gate.rates import CONDITIONS, DRAWN, find, judged
 from benchmarks.gate.recorded import SHIPPED, load, save
 from benchmarks.gate.scenarios import FOLDER, ROOT
+
+README = ROOT / "README.md"
+BEGIN, END = "<!-- make bench-gate: from here -->\n", "<!-- to here -->\n"
+
+
+def with_summary(readme: str, found: str) -> str:
+    """README.md with the table between its two marks. Raises ValueError where they are not there."""
+    before, rest = readme.split(BEGIN)
+    return f"{before}{BEGIN}{found}{END}{rest.split(END)[1]}"
 
 
 def record_anew(minutes: float) -> None:
@@ -39,6 +49,8 @@ def main() -> None:
     cases = judged(rounds)
     written = text(rounds, machine, cases)
     (out / "gate.md").write_text(written, encoding="utf-8")
+    if not minutes:
+        README.write_text(with_summary(README.read_text("utf-8"), summary(rounds, machine, cases)), encoding="utf-8")
     slow = find(cases, "quiet", DRAWN)
     panels = {title: drawn for title in CONDITIONS if (drawn := lines(cases, title))}
     if slow and panels:

@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from benchmarks.gate import recorded, verdicts
+from benchmarks.gate.document import summary, text
+from benchmarks.gate.rates import judged
 from benchmarks.gate.recorded import ARMS, EDGES, Recorded
+from benchmarks.gate.run import README, with_summary
+from benchmarks.gate.scenarios import ROOT
+from perf.verdict import Round
 from tests.perf.examples import LIMITS, rounds_of
 
 
@@ -62,14 +67,20 @@ def test_locusts_p95_is_locusts() -> None:
     assert [float(each) for each in printed] == [verdicts.as_locust_rounds(time) for time in times]
 
 
-def test_a_round_survives_being_made_compact(tmp_path: Path) -> None:
-    """Counts exactly, figures to four digits, requests as a histogram."""
-    (original,) = rounds_of([3.456789], [2.987654])
-    target = tmp_path / "quiet" / "same" / "1700000000000000000.npz"
-    target.parent.mkdir(parents=True)
+def keep(folder: Path, at: int, p95: float) -> Round:
+    """A round as `record` leaves it, at so many seconds since the epoch."""
+    (original,) = rounds_of([p95], [2.987654])
+    target = folder / "quiet" / "same" / f"{at}000000000.npz"
+    target.parent.mkdir(parents=True, exist_ok=True)
     requests = {f"{arm}_latency": np.array([0.5, 1.0, 1.01, 70.0]) for arm in ARMS}
     requests |= {f"{arm}_ok": np.array([True, True, True, False]) for arm in ARMS}
     np.savez(target, round=np.frombuffer(msgspec.json.encode(original), np.uint8), **requests)
+    return original
+
+
+def test_a_round_survives_being_made_compact(tmp_path: Path) -> None:
+    """Counts exactly, figures to four digits, requests as a histogram."""
+    original = keep(tmp_path, 1_700_000_000, 3.456789)
     recorded.save(tmp_path, tmp_path / "all.npz")
     (found,), machine = recorded.load(tmp_path / "all.npz")
     assert (found.condition, found.scenario, found.at) == ("quiet", "same", 1.7e9)
@@ -78,3 +89,29 @@ def test_a_round_survives_being_made_compact(tmp_path: Path) -> None:
     assert found.round.candidate.cpu_ms is None
     assert found.requests.sum() == 6
     assert "CPUs" in machine
+
+
+def test_a_recording_is_added_to_the_one_before(tmp_path: Path) -> None:
+    """In order of time, and what is there already stays as it is; rounds of another machine are refused."""
+    later, earlier, path = tmp_path / "later", tmp_path / "earlier", tmp_path / "all.npz"
+    keep(later, 1_700_000_100, 3.1)
+    recorded.save(later, path)
+    keep(earlier, 1_700_000_000, 3.0)
+    keep(earlier, 1_700_000_100, 9.9)
+    recorded.save(earlier, path)
+    found, _ = recorded.load(path)
+    assert [each.round.candidate.p95 for each in found] == pytest.approx([3.0, 3.1], rel=1e-3)
+    with np.load(path) as columns:
+        np.savez(path, **(dict(columns) | {"machine": np.array("an abacus")}))
+    with pytest.raises(SystemExit, match=r"it holds those of another machine, an abacus. Delete it to begin anew."):
+        recorded.save(earlier, path)
+
+
+def test_what_is_written_is_what_was_recorded() -> None:
+    """The tables of docs/gate.md and README.md come from the rounds that lie here, judged by the rule as it is."""
+    rounds, machine = recorded.load()
+    cases = judged(rounds)
+    again = "`make bench-gate` writes them anew"
+    assert (ROOT / "docs" / "gate.md").read_text(encoding="utf-8") == text(rounds, machine, cases), again
+    readme = README.read_text(encoding="utf-8")
+    assert readme == with_summary(readme, summary(rounds, machine, cases)), again
