@@ -1,6 +1,5 @@
 """docs/gate.md: what the recorded rounds say of the gate, in tables."""
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -36,15 +35,19 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
+def median_time(case: Case | None, profile: str) -> str:
+    times = [run.seconds for run in case.runs[profile]] if case else []
+    return f"{np.median(times):.0f} s" if times else "-"
+
+
 def false_alarms(cases: Sequence[Case]) -> str:
     rows = []
     for condition in CONDITIONS:
         same = find(cases, condition, SAME)
         for title, outcome in (("false alarms", "fail"), ("cannot tell", "inconclusive")):
             rows.append([f"{condition}: {title}", *(str(of_gate(same, profile, outcome)) for profile in PROFILES)])
-        times = [[run.seconds for run in same.runs[profile]] if same else [] for profile in PROFILES]
-        rows.append([f"{condition}: median time", *(f"{np.median(t):.0f} s" if t else "-" for t in times)])
-        rows.append([f"{condition}: verdicts", *(f"{len(t):,}" for t in times)])
+        rows.append([f"{condition}: median time", *(median_time(same, profile) for profile in PROFILES)])
+        rows.append([f"{condition}: verdicts", *(f"{of_gate(same, profile, 'fail').of:,}" for profile in PROFILES)])
     return table(["the same code twice", *PROFILES], rows)
 
 
@@ -134,8 +137,7 @@ def summary(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> 
         [f"the same code twice: {title}", *(str(of_gate(case, "standard", outcome)) for case in same)]
         for title, outcome in (("false alarms", "fail"), ("cannot tell", "inconclusive"))
     ]
-    times = [np.median([run.seconds for run in case.runs["standard"]]) if case else math.nan for case in same]
-    rows.append(["median time of the rounds", *(f"{time:.0f} s" for time in times)])
+    rows.append(["median time of the rounds", *(median_time(case, "standard") for case in same)])
     for scenario in BURNS:
         both = [find(cases, condition, scenario) for condition in CONDITIONS]
         if (quiet := both[0]) and quiet.runs["standard"]:
