@@ -1,76 +1,64 @@
-"""The Flask app: every route of the service.
+"""The Flask app: every route of the service, for any WSGI server, `flask run` and the test client.
 
-make serve
 flask --app serving.app run
+
+gunicorn runs `serving.asgi`, which answers the routes of the service's table itself and hands the others on to this.
 """
 
-import os
+from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
-import msgspec
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException
 
-from serving import limits, metrics, predictor, problems, validation
-from serving.faults import Faults
+from serving import access, correlation, replies, service
+from serving.access import Log
+from serving.metrics import Metrics
+from serving.protocols.routes import Handler
+from serving.replies import Problem, Reply
+from serving.service import Service
 
-ROOT = Path(__file__).parent.parent
-
-
-def bundle_folder() -> Path:
-    """The folder that BUNDLE in the environment names, else bundle/ of the project."""
-    return Path(os.environ.get("BUNDLE") or ROOT / "bundle")
+DRAIN_BYTES = 64_000_000
 
 
 def create_app(bundle: Path | None = None) -> Flask:
-    """The service for the bundle in a folder (default: `bundle_folder`).
+    """The service for the bundle in a folder (default: `service.bundle_folder`). Raises as `service.load` does."""
+    return wsgi(service.load(bundle))
 
-    Raises BundleError where the bundle cannot be served, ValueError where [serving] of pipeline.toml is wrong.
-    """
-    folder = bundle or bundle_folder()
-    loaded, predict = predictor.load(folder)
-    limit = limits.load(ROOT / "pipeline.toml")
-    decode = validation.decoder(loaded.contract, limit)
-    faults = Faults()
-    model = {"name": loaded.card.name, "version": loaded.card.version}
-    card = msgspec.json.encode(loaded.card)
 
-    # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
-    with (folder / "requests.jsonl").open("rb") as file:
-        predict(decode(b'{"instances":[' + file.readline() + b"]}"))
-
+def wsgi(served: Service) -> Flask:
+    """The service as a Flask app."""
     app = Flask(__name__, static_folder=None)
-    app.register_error_handler(problems.Problem, problems.response)
-    app.register_error_handler(HTTPException, problems.from_http)
-    if faults:
-        app.logger.warning("Faults on purpose: %s", faults)
+    limit, metrics = served.limits.max_body_bytes, served.metrics
+    if served.faults:
+        app.logger.warning("Faults on purpose: %s", served.faults)
+    for (method, path), answer in served.routes.items():
+        app.add_url_rule(path, f"{method} {path}", _view(answer, limit), methods=[method])
+    app.register_error_handler(Problem, lambda problem: _response(replies.of_problem(problem)))
+    app.register_error_handler(HTTPException, _of_http)
+    _watch(app, metrics, access.logger(served.limits.access_log))
 
-    @app.post("/predict")
-    def predict_route() -> Response:
-        records = decode(_body(limit.max_body_bytes))
-        if faults and not faults.strike():
-            raise problems.Problem(500, "Internal Server Error", "MLOPS_FAULT_ERROR_SHARE is set")
-        g.rows = len(records)
-        try:
-            predictions = predict(records)
-        except predictor.Unanswerable as error:
-            raise problems.Problem(422, "Unprocessable Content", f"the model has no answer: {error}") from error
-        return _json(msgspec.json.encode({"predictions": predictions, "model": model}))
+    @app.get("/metrics")
+    def metrics_route() -> Response:
+        return _response(metrics.exposition())
 
-    @app.get("/livez")
-    def live() -> Response:
-        return _json(b'{"status":"alive"}')
-
-    @app.get("/readyz")
-    def ready() -> Response:
-        return _json(b'{"status":"ready"}')
-
-    @app.get("/model")
-    def card_route() -> Response:
-        return _json(card)
-
-    metrics.init_app(app, loaded.card)
     return app
+
+
+def _view(answer: Reply | Handler, limit: int) -> Callable[[], Response]:
+    if isinstance(answer, Reply):
+        return lambda: _response(answer)
+    return lambda: _response(answer(_body(limit), _headers()))
+
+
+def _response(reply: Reply) -> Response:
+    g.rows = reply.rows
+    return Response(reply.body, reply.status, content_type=reply.content_type)
+
+
+def _headers() -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
 
 
 def _body(limit: int) -> bytes:
@@ -80,9 +68,42 @@ def _body(limit: int) -> bytes:
         return b""
     body: bytes = stream.read(limit + 1 if length is None else min(length, limit + 1))
     if len(body) > limit:
-        raise RequestEntityTooLarge(f"the body has more than {limit} bytes")
+        _drain()
+        raise replies.too_large(limit)
     return body
 
 
-def _json(body: bytes) -> Response:
-    return Response(body, mimetype="application/json")
+def _drain() -> None:
+    """Reads the rest of a body that is refused: closing on unread data resets the connection before the answer."""
+    stream, left = request.environ["wsgi.input"], DRAIN_BYTES
+    while left > 0 and (chunk := stream.read(min(left, 65_536))):
+        left -= len(chunk)
+
+
+def _of_http(error: HTTPException) -> Response:
+    """Flask's own errors (no such route, wrong method) in the form of the service's."""
+    plain = _response(replies.of_problem(Problem(error.code or 500, error.name, error.description or error.name)))
+    for name, value in error.get_headers():
+        if name.lower() not in ("content-type", "content-length"):
+            # Such as Allow, which Werkzeug has in the order of a set.
+            plain.headers[name] = ", ".join(sorted(value.split(", "))) if name == "Allow" else value
+    return plain
+
+
+def _watch(app: Flask, metrics: Metrics, log: Log) -> None:
+    """Times, counts, logs and names every request."""
+
+    @app.before_request
+    def _start() -> None:
+        g.started = perf_counter()
+        metrics.begin()
+
+    @app.after_request
+    def _end(response: Response) -> Response:
+        ids = correlation.of(_headers())
+        response.headers.extend((name.decode(), value.decode()) for name, value in correlation.headers(ids))
+        route = request.url_rule.rule if request.url_rule else ""
+        seconds, rows = perf_counter() - g.started, g.get("rows", 0)
+        metrics.end(route, response.status_code, seconds, rows)
+        log(request.method, request.path, response.status_code, seconds, rows, ids)
+        return response

@@ -1,4 +1,4 @@
-"""gunicorn, from the environment: HOST, PORT, WEB_CONCURRENCY (workers), THREADS (of each worker)."""
+"""gunicorn, from [serving] of pipeline.toml and the environment: HOST, PORT, WEB_CONCURRENCY (workers), THREADS."""
 
 import os
 import shutil
@@ -14,18 +14,25 @@ shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would send what it does to its makers
-os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_memory)
-
-from prometheus_client import multiprocess  # noqa: E402  it reads the variable above
+os.environ["METRICS_FOLDER"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_memory)
 
 from pipeline.bundle import BundleError  # noqa: E402
-from serving import cpu, faults, predictor  # noqa: E402
+from serving import cpu, faults, limits, metrics, predictor  # noqa: E402
+from serving import worker as asgi_worker  # noqa: E402  in the master, for what its workers share
 
-wsgi_app = "serving.app:create_app()"
+try:
+    front = limits.load(root / "pipeline.toml").front
+except ValueError as error:
+    print(f"Cannot serve: {error}", file=sys.stderr)
+    sys.exit(3)
+pool = int(os.environ.get("THREADS") or 4)  # threads of each worker
+if front == "asgi":  # the threads are for large batches, slow models and rare routes
+    wsgi_app, worker_class = f"serving.asgi:create_app({pool})", "serving.worker.Worker"
+else:
+    wsgi_app, worker_class = "serving.app:create_app()", "gthread"
+    threads = pool
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '8000'}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())
-worker_class = "gthread"
-threads = int(os.environ.get("THREADS") or 4)
 worker_tmp_dir = shared_memory  # the heartbeat: on a slow disk it would stall the worker
 control_socket_disable = True  # it would be written to the home directory
 timeout = 30
@@ -44,8 +51,9 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
 
 def child_exit(_server, worker):  # type: ignore[no-untyped-def]
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    metrics.bury(Path(os.environ["METRICS_FOLDER"]), worker.pid)
+    asgi_worker.forget(worker)
 
 
 def on_exit(_server):  # type: ignore[no-untyped-def]
-    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    shutil.rmtree(os.environ["METRICS_FOLDER"], ignore_errors=True)

@@ -4,25 +4,40 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 Positive = Annotated[int, msgspec.Meta(gt=0)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unknown_fields: Literal["reject", "ignore"]
     max_rows: Positive  # in one request
     max_body_bytes: Positive
+    body_seconds: Seconds  # that a body may take to arrive
+    head_seconds: Seconds  # that the head of a connection's first request may take
+    access_log: Literal["off", "errors", "all"]
+    front: Literal["asgi", "wsgi"]
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Limits:
     """The limits in the file at `path`; MLOPS_SERVING__<KEY> in the environment beats it. Raises ValueError."""
-    values = tomllib.loads(path.read_text(encoding="utf-8")).get("serving", {})
+    values = _read(path).get("serving", {})
     prefix = "MLOPS_SERVING__"
     values |= {key.removeprefix(prefix).lower(): v for key, v in environment.items() if key.startswith(prefix)}
     try:
         return msgspec.convert(values, Limits, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"{path}, section [serving]: {error}") from None
+
+
+def p95_ms(path: Path) -> float | None:
+    """The limit of p95 that the gate holds the service to, which the metrics should resolve; None where it is off."""
+    limit = _read(path).get("perf", {}).get("p95_ms")
+    return float(limit) if limit else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return tomllib.loads(path.read_text(encoding="utf-8"))

@@ -2,21 +2,21 @@
 
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pipeline import matrix
 from pipeline.bundle import Bundle, BundleError, code_digest, read
 from pipeline.columns import Record, arrays, derived
-from pipeline.contract import Contract
+from serving.replies import Problem
 
 Array = np.ndarray[Any, Any]
-Predictor = Callable[[Sequence[Record]], list[dict[str, Any]]]
-
-
-class Unanswerable(ValueError):
-    """The model has no answer to records that the contract allows; the message names the row, where one is to blame."""
+Score = Callable[[Sequence[Record]], Array]  # derived rows to an array with a row for each
+Scores = list[list[float]]  # for each row the probabilities of the classes, or a value
+Predictor = Callable[[Sequence[Record]], Scores]  # raises Problem where the model has no answer
 
 
 def check(folder: Path) -> Bundle:
@@ -41,10 +41,10 @@ def load(folder: Path) -> tuple[Bundle, Predictor]:
     """The bundle in `folder` and the function from records to predictions. Raises BundleError."""
     bundle = check(folder)
     score = _onnx(bundle) if bundle.card.runtime == "onnx" else _sklearn(bundle)
-    return bundle, _predictor(bundle.contract, score)
+    return bundle, _predictor(score)
 
 
-def _onnx(bundle: Bundle) -> Callable[[dict[str, Array]], Array]:
+def _onnx(bundle: Bundle) -> Score:
     import onnxruntime  # noqa: PLC0415  the image has one runtime or the other
 
     options = onnxruntime.SessionOptions()
@@ -52,51 +52,39 @@ def _onnx(bundle: Bundle) -> Callable[[dict[str, Array]], Array]:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
     names = [session.get_outputs()[0].name]
-
-    def score(columns: dict[str, Array]) -> Array:
-        result: Array = session.run(names, columns)[0]
-        return result
-
-    return score
+    if columns := matrix.decode(session.get_modelmeta().custom_metadata_map):
+        pack = matrix.packer(columns)
+        return lambda rows: session.run(names, {matrix.INPUT: pack(rows)})[0]
+    return lambda rows: session.run(names, arrays(rows, bundle.contract.columns))[0]
 
 
-def _sklearn(bundle: Bundle) -> Callable[[dict[str, Array]], Array]:
+def _sklearn(bundle: Bundle) -> Score:
     import joblib  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
     estimator = joblib.load(bundle.model)
     answer = estimator.predict_proba if bundle.contract.task == "classification" else estimator.predict
 
-    def score(columns: dict[str, Array]) -> Array:
-        frame = pd.DataFrame({name: array[:, 0] for name, array in columns.items()})
-        return np.asarray(answer(frame))
+    def score(rows: Sequence[Record]) -> Array:
+        columns = arrays(rows, bundle.contract.columns)
+        return np.asarray(answer(pd.DataFrame({name: array[:, 0] for name, array in columns.items()})))
 
     return score
 
 
-def _predictor(contract: Contract, score: Callable[[dict[str, Array]], Array]) -> Predictor:
-    columns, classes = contract.columns, contract.classes
-
-    def answer(records: Sequence[Record]) -> Array:
+def _predictor(score: Score) -> Predictor:
+    def answer(records: Sequence[Record]) -> Scores:
         try:
-            values = score(arrays(derived(records), columns))
-        except ValueError as error:  # of `derive`, or of a scikit-learn step that meets what it never saw
-            raise Unanswerable(" ".join(str(error).split())[:300]) from error
-        finite = np.isfinite(values)
-        if not finite.all():
-            row = int(np.argwhere(~finite)[0][0])
-            raise Unanswerable(f"row {row}: the model's answer is not a finite number")
-        return values
+            rows: Scores = score(derived(records)).reshape(len(records), -1).tolist()
+        except Exception as error:  # of `derive`, of a scikit-learn step or of ONNX Runtime, which all have their own
+            raise _unanswerable(" ".join(str(error).split())[:300]) from error
+        for number, row in enumerate(rows):
+            if not isfinite(sum(row)):
+                raise _unanswerable(f"row {number}: the model's answer is not a finite number")
+        return rows
 
-    def classify(records: Sequence[Record]) -> list[dict[str, Any]]:
-        probabilities = answer(records)
-        winners = probabilities.argmax(axis=1).tolist()
-        return [
-            {"label": classes[winner], "probabilities": dict(zip(classes, row, strict=True))}
-            for winner, row in zip(winners, probabilities.tolist(), strict=True)
-        ]
+    return answer
 
-    def estimate(records: Sequence[Record]) -> list[dict[str, Any]]:
-        return [{"value": value} for value in answer(records).reshape(-1).tolist()]
 
-    return classify if contract.task == "classification" else estimate
+def _unanswerable(why: str) -> Problem:
+    return Problem(422, "Unprocessable Content", f"the model has no answer: {why}")

@@ -11,9 +11,10 @@ import msgspec
 
 from pipeline import command
 from pipeline.bundle import BundleError
-from serving import limits, predictor, validation
-from serving.app import ROOT, bundle_folder
-from serving.problems import Problem
+from serving import limits, predictor, records
+from serving.protocols import instances
+from serving.replies import Problem
+from serving.service import ROOT, bundle_folder
 
 CHUNK = 1000  # rows at once
 
@@ -22,11 +23,12 @@ def main() -> int:
     try:
         bundle, predict = predictor.load(bundle_folder())
         limit = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=CHUNK)
-        decode = validation.decoder(bundle.contract, limit)
+        decode = records.decoder(bundle.contract, limit).body
         lines = sys.stdin.buffer.read().splitlines()
         for start in range(0, len(lines), CHUNK):
-            records = decode(b'{"instances":[' + b",".join(lines[start : start + CHUNK]) + b"]}")
-            sys.stdout.buffer.write(msgspec.json.Encoder().encode_lines(predict(records)))
+            scores = predict(decode(b'{"instances":[' + b",".join(lines[start : start + CHUNK]) + b"]}"))
+            predictions = instances.predictions(scores, bundle.contract.classes)
+            sys.stdout.buffer.write(msgspec.json.Encoder().encode_lines(predictions))
     except (BundleError, Problem, ValueError) as error:
         print(f"Cannot score: {error}", file=sys.stderr)
         return 3

@@ -1,5 +1,6 @@
 """A fitted estimator as ONNX bytes, by skl2onnx, with the columns of the model by name and no rounding that matters."""
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Sequence
@@ -16,19 +17,25 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.contract import Column
 from training.exact_trees import floor_thresholds, sum_in_double
+from training.matrix import NotLookups, one_matrix
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
 TYPES = {"number": FloatTensorType, "text": StringTensorType}
 
 
 def convert(estimator: BaseEstimator, columns: Sequence[Column], name: str) -> bytes:
-    """ONNX bytes: an input of shape (rows, 1) for each column, one output, `probabilities` or `value`."""
+    """ONNX bytes with one output, `probabilities` or `value`.
+
+    The input is one matrix (see training.matrix), or, where that cannot be, one of shape (rows, 1) for each column.
+    """
     floored = copy.deepcopy(estimator)
     floor_thresholds(floored)
     by_name = isinstance(_first_step(estimator), ColumnTransformer)
     model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
     _keep_answer(model, hasattr(estimator, "classes_"))
     sum_in_double(model, estimator)
+    with contextlib.suppress(NotLookups):
+        model = one_matrix(model, columns)
     # Else they are in the order of a set, and equal models have other bytes.
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
     del model.opset_import[:]

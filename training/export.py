@@ -10,6 +10,7 @@ import onnxruntime
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from pipeline import matrix
 from pipeline.contract import Column
 from training.convert import convert
 
@@ -51,7 +52,9 @@ def run(model: bytes, rows: Mapping[str, Array]) -> Array:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised as well
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run(None, dict(rows))[0])
+    columns = matrix.decode(session.get_modelmeta().custom_metadata_map)
+    feed = {matrix.INPUT: matrix.join(columns, rows)} if columns else dict(rows)
+    return np.asarray(session.run(None, feed)[0])
 
 
 def largest_difference(answer: Array, expected: Array) -> float:

@@ -87,6 +87,10 @@ class Serving(Section):
     unknown_fields: Literal["reject", "ignore"]
     max_rows: PositiveInt
     max_body_bytes: PositiveInt
+    body_seconds: PositiveFloat
+    head_seconds: PositiveFloat
+    access_log: Literal["off", "errors", "all"]
+    front: Literal["asgi", "wsgi"]
 
 
 class Load(Section):

@@ -30,6 +30,10 @@ promote = true
 unknown_fields = "reject"
 max_rows = 10
 max_body_bytes = 1000
+body_seconds = 10
+head_seconds = 10
+access_log = "errors"
+front = "asgi"
 [perf]
 p95_ms = 100
 max_regression = 0.1

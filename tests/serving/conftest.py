@@ -55,13 +55,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(name="serve")
-def _serve(trained: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Starts gunicorn as `make serve` does, with more environment; it is gone after the test."""
+def _starter(trained: Path, folder: Path) -> Iterator[Callable[..., Service]]:
+    """Starts gunicorn as `make serve` does, with more environment; it is gone afterwards."""
     started: list[Service] = []
 
     def start(wait: bool = True, project: Path = trained, **more: str) -> Service:
-        port, log = free_port(), tmp_path / f"gunicorn-{len(started)}.log"
+        port, log = free_port(), folder / f"gunicorn-{len(started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--config", str(project / "serving" / "gunicorn.conf.py")],
@@ -87,3 +86,15 @@ def _serve(trained: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
         if service.process.poll() is None:
             os.killpg(service.process.pid, signal.SIGKILL)
             service.process.wait()
+
+
+@pytest.fixture(name="serve")
+def _serve(trained: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Starts services for one test."""
+    yield from _starter(trained, tmp_path)
+
+
+@pytest.fixture(name="serve_module", scope="module")
+def _serve_module(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Starts services for all tests of a module."""
+    yield from _starter(trained, tmp_path_factory.mktemp("services"))

@@ -1,0 +1,29 @@
+"""The access log: a line of JSON on stdout for each request that is to be logged."""
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+import msgspec
+
+from serving.correlation import Ids
+
+Log = Callable[[str, str, int, float, int, Ids], None]  # method, path, status, seconds, rows predicted, ids
+
+
+def logger(which: Literal["off", "errors", "all"], to: int = 1) -> Log:
+    """A function that writes a line to a file descriptor. One write, so that lines of several workers do not mix."""
+    least = {"off": 1000, "errors": 400, "all": 0}[which]
+    encode = msgspec.json.Encoder().encode
+
+    def log(method: str, path: str, status: int, seconds: float, rows: int, ids: Ids) -> None:
+        if status < least:
+            return
+        line: dict[str, object] = {"time": datetime.now(UTC), "method": method, "path": path[:500], "status": status}
+        line |= {"ms": round(1000 * seconds, 3), "rows": rows, "request_id": ids.request.decode("latin-1")}
+        if ids.trace:
+            line["traceparent"] = ids.trace.decode("latin-1")
+        os.write(to, encode(line) + b"\n")
+
+    return log

@@ -1,0 +1,133 @@
+"""The service as an ASGI app: what gunicorn runs. The routes of the table are answered here, others by the Flask app.
+
+The event loop never waits: a body that comes slowly is awaited, a large batch and a slow model go to a thread, and so
+does Flask.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+from a2wsgi import WSGIMiddleware
+
+from serving import access, correlation, replies, service
+from serving.app import DRAIN_BYTES, wsgi
+from serving.limits import Limits
+from serving.protocols.routes import Headers
+from serving.replies import Problem, Reply
+from serving.service import Service
+
+INLINE_BYTES = 16_384  # a body beyond takes longer than a switch to a thread costs the others
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Answer = tuple[int, Headers, bytes]  # status, header fields, body
+
+
+class Gone(Exception):
+    """The client went away before its request was whole."""
+
+
+class Front:
+    """The service as an ASGI app."""
+
+    def __init__(self, served: Service, threads: int) -> None:
+        self.routes, self._metrics, self.limits = served.routes, served.metrics, served.limits
+        self._log = access.logger(served.limits.access_log)
+        self._pool = ThreadPoolExecutor(threads, "model")
+        self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
+        small = min(INLINE_BYTES, served.limits.max_body_bytes)
+        self._inline = small if served.bundle.card.runtime == "onnx" else -1
+
+    def at_once(self, method: str, path: str, headers: Headers, body: bytes) -> Answer | None:
+        """Status, headers and body of the answer where it takes no waiting, None where it does.
+
+        The server may call this, as the app does, for a request that is whole.
+        """
+        route = self.routes.get((method, path))
+        if route is None or (route.__class__ is not Reply and len(body) > self._inline):
+            return None
+        started = perf_counter()
+        self._metrics.begin()
+        reply = route if route.__class__ is Reply else route(body, headers)  # type: ignore[operator]
+        return self._finish(method, path, reply, headers, started)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._flask(scope, receive, send)  # type: ignore[arg-type]
+            return
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        try:
+            message = await receive()
+            whole = message["type"] == "http.request" and not message.get("more_body", False)
+            body = message["body"] if whole else await _rest(message, receive, self.limits)
+            answer = self.at_once(method, path, headers, body)
+            if answer is None:
+                route = self.routes.get((method, path))
+                if route is None:
+                    await self._flask(scope, _again(body, receive), send)  # type: ignore[arg-type]
+                    return
+                started = perf_counter()
+                self._metrics.begin()
+                if len(body) > self.limits.max_body_bytes:
+                    reply = replies.of_problem(replies.too_large(self.limits.max_body_bytes))
+                else:
+                    loop = asyncio.get_running_loop()
+                    reply = await loop.run_in_executor(self._pool, route, body, headers)  # type: ignore[arg-type]
+                answer = self._finish(method, path, reply, headers, started)
+        except Problem as problem:
+            self._metrics.begin()
+            answer = self._finish(method, path, replies.of_problem(problem), headers, perf_counter())
+            answer[1].append((b"connection", b"close"))
+        except Gone:
+            return
+        status, fields, content = answer
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": content})
+
+    def _finish(self, method: str, path: str, reply: Reply, headers: Headers, started: float) -> Answer:
+        ids, seconds = correlation.of(headers), perf_counter() - started
+        self._metrics.end(path, reply.status, seconds, reply.rows)
+        self._log(method, path, reply.status, seconds, reply.rows, ids)
+        return reply.status, replies.fields(reply) + correlation.headers(ids), reply.body
+
+
+def create_app(threads: int) -> Front:
+    """The service for the bundle in `service.bundle_folder`. Raises as `service.load` does."""
+    return Front(service.load(), threads)
+
+
+async def _rest(message: Message, receive: Receive, limits: Limits) -> bytes:
+    """A body that comes in parts. Raises Problem (408, 413) and Gone."""
+    body, large = bytearray(), False
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                body += message["body"]
+                if len(body) > limits.max_body_bytes:
+                    large = True  # read on: closing on unread data resets the connection before the answer
+                    if len(body) > DRAIN_BYTES:
+                        break
+                if not message.get("more_body", False):
+                    break
+                message = await receive()
+    except TimeoutError:
+        raise Problem(408, "Request Timeout", f"the body took more than {limits.body_seconds:g} s to arrive") from None
+    if large:
+        raise replies.too_large(limits.max_body_bytes)
+    return bytes(body)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A body that was read, once more; after it whatever comes."""
+    parts = [body]
+
+    async def again() -> Message:
+        return {"type": "http.request", "body": parts.pop(), "more_body": False} if parts else await receive()
+
+    return again

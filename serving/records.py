@@ -1,0 +1,171 @@
+"""From the bytes of a request to records that the model can take, or to a problem that names the row and the field."""
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from pipeline.contract import LARGEST, Contract
+from serving.limits import Limits
+from serving.replies import Problem
+
+SHOWN = 20  # errors in one answer
+
+Value = float | str | None
+Record = dict[str, Value]
+Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
+
+
+class Decoder(NamedTuple):
+    """Functions to records, with the fields of the contract only, numbers as floats.
+
+    Both raise Problem: 400 where a body is not JSON, 422 where it is not what the contract says.
+    """
+
+    body: Callable[[bytes], list[Record]]  # {"instances": [{field: value}]}
+    instances: Callable[[list[Any]], list[Record]]  # the same list, parsed
+
+
+def decoder(contract: Contract, limits: Limits) -> Decoder:
+    """Compiles the contract."""
+    names = [field.name for field in contract.fields]
+    tolerated = {*names, *contract.unused}
+    parse, row_type = _types(contract, limits)
+    values = msgspec.structs.astuple
+
+    def from_body(body: bytes) -> list[Record]:
+        try:
+            # Parsing and validation in one go. What a value of `unused` has comes last, and zip leaves it out.
+            return [dict(zip(names, values(row), strict=False)) for row in parse(body).instances]
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            return slowly(_instances(document(body, error), limits.max_rows))
+
+    def from_instances(instances: list[Any]) -> list[Record]:
+        try:
+            return [dict(zip(names, values(row), strict=False)) for row in msgspec.convert(instances, row_type)]
+        except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
+            return slowly(instances)
+
+    def slowly(instances: list[Any]) -> list[Record]:
+        """What is wrong with them, raised; the records where nothing is."""
+        if problem := _explain(instances):
+            raise problem
+        return [{name: _plain(instance[name]) for name in names} for instance in instances]
+
+    def _explain(instances: list[Any]) -> Problem | None:
+        errors: list[dict[str, Any]] = []
+        for row, instance in enumerate(instances):
+            if type(instance) is not dict:
+                errors.append(
+                    {"row": row, "detail": f"is {_kind(instance)}; expected an object with a value per field"}
+                )
+                continue
+            for field in contract.fields:
+                if field.name not in instance:
+                    errors.append({"row": row, "field": field.name, "detail": "is missing"})
+                elif wrong := _complaint(instance[field.name], field.type == "number", field.nullable):
+                    errors.append({"row": row, "field": field.name, "detail": wrong})
+            if limits.unknown_fields == "reject":
+                unknown = [_printable(name) for name in instance if name not in tolerated]
+                errors += [{"row": row, "field": name, "detail": "is not in the contract"} for name in unknown]
+            if len(errors) >= SHOWN:
+                break
+        if not errors:
+            return None
+        first = errors[0]
+        where = f"row {first['row']}" + (f", field {first['field']!r}" if "field" in first else "")
+        return Problem(422, "Unprocessable Content", f"{where}: {first['detail']}", errors[:SHOWN])
+
+    return Decoder(from_body, from_instances)
+
+
+def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], type[Any]]:
+    """A parser of bodies, and the type of a list of records: a struct for each record."""
+    types: dict[tuple[str, bool], Any] = {
+        ("number", False): Number,
+        ("number", True): Number | None,
+        ("text", False): str,
+        ("text", True): str | None,
+    }
+    fields: list[Any] = [(f"field{n}", types[field.type, field.nullable]) for n, field in enumerate(contract.fields)]
+    fields += [(f"unused{n}", Any, None) for n, _ in enumerate(contract.unused)]
+    names = [*(field.name for field in contract.fields), *contract.unused]
+    row = msgspec.defstruct(
+        "Row",
+        fields,
+        rename={made[0]: name for made, name in zip(fields, names, strict=True)},
+        forbid_unknown_fields=limits.unknown_fields == "reject",
+        gc=False,  # no cycles here, and a thousand rows would set the collector off
+    )
+    rows: Any = Annotated[list[row], msgspec.Meta(min_length=1, max_length=limits.max_rows)]  # type: ignore[valid-type]
+    body = msgspec.defstruct("Body", [("instances", rows)], gc=False)
+    return msgspec.json.Decoder(body).decode, rows
+
+
+def _instances(document: Any, max_rows: int) -> list[Any]:
+    expected = 'expected {"instances": [{"field": value, ...}, ...]}'
+    if type(document) is not dict or "instances" not in document:
+        found = "an object without instances" if type(document) is dict else _kind(document)
+        raise Problem(422, "Unprocessable Content", f"the body is {found}; {expected}")
+    instances = document["instances"]
+    if type(instances) is not list or not instances:
+        found = "an empty list" if instances == [] else _kind(instances)
+        raise Problem(422, "Unprocessable Content", f"instances is {found}; {expected}")
+    if len(instances) > max_rows:
+        raise Problem(
+            422, "Unprocessable Content", f"{len(instances)} rows in one request; at most {max_rows} are taken"
+        )
+    return instances
+
+
+def document(body: bytes, error: Exception) -> Any:
+    """Any JSON, and some that is not (NaN, Infinity, 1e400, lone surrogates), so that the field can be named."""
+    if not body:
+        raise Problem(400, "Bad Request", 'the body is empty; expected {"instances": [{"field": value, ...}, ...]}')
+    if isinstance(error, RecursionError):
+        raise Problem(400, "Bad Request", "the body is not JSON that can be read: nested too deep") from None
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as strict:
+        try:
+            return json.loads(body, parse_int=_parse_int)
+        except (ValueError, RecursionError):
+            raise Problem(400, "Bad Request", f"the body is not JSON that can be read: {strict}") from None
+
+
+def _plain(value: Value) -> Value:
+    return float(value) if isinstance(value, int) else value
+
+
+def _parse_int(digits: str) -> float | int:
+    return int(digits) if len(digits) < 300 else float(digits)  # past Python's own limit for int: infinity is refused
+
+
+def _complaint(value: Any, is_number: bool, nullable: bool) -> str | None:
+    if value is None:
+        return None if nullable else "is null, but training saw no missing value here"
+    if is_number:
+        if type(value) not in (int, float):
+            return f"is {_kind(value)}; expected a number"
+        return None if -LARGEST <= value <= LARGEST else "is not a finite number that fits in 32 bits"
+    if type(value) is not str:
+        return f"is {_kind(value)}; expected a text"
+    return None if _encodes(value) else "is no valid Unicode text: it holds half of a surrogate pair"
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _printable(name: str) -> str:
+    return name.encode(errors="backslashreplace").decode()[:100]
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")

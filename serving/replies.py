@@ -1,0 +1,45 @@
+"""What goes back to a client, whichever front sends it: answers, and errors as RFC 9457 problem details."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+
+class Reply(NamedTuple):
+    status: int
+    content_type: str
+    body: bytes
+    rows: int = 0  # predicted
+
+
+class Problem(Exception):
+    """A request that cannot be answered; `errors` are the rows and fields that are wrong."""
+
+    def __init__(self, status: int, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.title, self.detail, self.errors = status, title, detail, errors or []
+
+
+def as_json(document: object) -> Reply:
+    return Reply(200, JSON, msgspec.json.encode(document))
+
+
+def of_problem(problem: Problem) -> Reply:
+    """The reply to a request that cannot be served."""
+    body: dict[str, Any] = {"type": "about:blank", "title": problem.title, "status": problem.status}
+    body["detail"] = problem.detail
+    if problem.errors:
+        body["errors"] = problem.errors
+    return Reply(problem.status, PROBLEM, msgspec.json.encode(body))
+
+
+def fields(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """The header fields that each answer has."""
+    return [(b"content-type", reply.content_type.encode()), (b"content-length", b"%d" % len(reply.body))]
+
+
+def too_large(limit: int) -> Problem:
+    return Problem(413, "Request Entity Too Large", f"the body has more than {limit} bytes")

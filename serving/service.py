@@ -1,0 +1,65 @@
+"""The service without a server: the bundle, loaded, and a table of what is answered where. Both fronts serve it."""
+
+import os
+import statistics
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.bundle import Bundle
+from pipeline.columns import Record
+from serving import limits, predictor, records
+from serving.faults import Faults
+from serving.limits import Limits
+from serving.metrics import Metrics
+from serving.predictor import Scores
+from serving.protocols import instances, probes
+from serving.protocols.routes import Model, Routes
+from serving.replies import Problem
+
+SAMPLE = 100  # recorded requests whose answers say where a regression's usual values lie
+ROOT = Path(__file__).parent.parent
+
+
+class Service(NamedTuple):
+    bundle: Bundle
+    limits: Limits
+    routes: Routes
+    metrics: Metrics
+    faults: Faults
+
+
+def bundle_folder() -> Path:
+    """The folder that BUNDLE in the environment names, else bundle/ of the project."""
+    return Path(os.environ.get("BUNDLE") or ROOT / "bundle")
+
+
+def load(bundle: Path | None = None) -> Service:
+    """The service for the bundle in a folder (default: `bundle_folder`).
+
+    Raises BundleError where the bundle cannot be served, ValueError where [serving] of pipeline.toml is wrong.
+    """
+    folder = bundle or bundle_folder()
+    loaded, predict = predictor.load(folder)
+    limit = limits.load(ROOT / "pipeline.toml")
+    decode = records.decoder(loaded.contract, limit)
+    faults = Faults()
+
+    # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
+    with (folder / "requests.jsonl").open("rb") as file:
+        sample = list(islice(file, SAMPLE if loaded.card.task == "regression" else 1))
+    scores = predict(decode.body(b'{"instances":[' + b",".join(sample) + b"]}"))
+    deciles = statistics.quantiles([row[0] for row in scores], n=10) if len(scores) > 1 else []
+
+    def answer(asked: Sequence[Record]) -> Scores:
+        if faults and not faults.strike():
+            raise Problem(500, "Internal Server Error", "MLOPS_FAULT_ERROR_SHARE is set")
+        found = predict(asked)
+        metrics.predicted(found)
+        return found
+
+    model = Model(loaded.card, loaded.contract, decode, answer)
+    table = instances.routes(model) | probes.routes(model)
+    metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)
+    return Service(loaded, limit, table, metrics, faults)

@@ -1,0 +1,304 @@
+"""serving.worker: connections that do what clients should not, many at once, and the end of a worker."""
+
+import contextlib
+import http.client
+import json
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.serving.conftest import Service
+
+Serve = Callable[..., Service]
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+
+
+def body(record: bytes) -> bytes:
+    return b'{"instances":[' + record + b"]}"
+
+
+def whole(data: bytes, more: bytes = b"") -> bytes:
+    return HEAD + more + b"Content-Length: %d\r\n\r\n" % len(data) + data
+
+
+def connect(service: Service) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=15)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Until the service closes."""
+    received = b""
+    while chunk := client.recv(65_536):
+        received += chunk
+    return received
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) [A-Z]", received)]
+
+
+def test_a_connection_serves_many_requests(serve: Serve, records: list[bytes]) -> None:
+    """Kept alive, pipelined, in pieces of one byte, through either way of answering: in order, all of them."""
+    service = serve(WEB_CONCURRENCY="1")
+    one, other = whole(body(records[0])), b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n"
+    large = whole(b'{"instances":[' + b",".join([records[0]] * 100) + b"]}")
+    stream = one + other + one + one + large + one + other
+    last = HEAD.replace(b"POST /predict", b"GET /livez") + b"Connection: close\r\n\r\n"
+    for size in (len(stream), 1, 7, 1000):
+        with connect(service) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            data = (stream if size > 1 else one + other + one) + last
+            for start in range(0, len(data), size):
+                client.sendall(data[start : start + size])
+            received = read_all(client)
+        wanted = [200, 404, 200, 200, 200, 200, 404, 200] if size > 1 else [200, 404, 200, 200]
+        assert statuses(received) == wanted, size
+        assert received.count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_half_a_head_is_not_waited_for(serve: Serve, records: list[bytes]) -> None:
+    """408 after head_seconds, on a new connection and on a kept one; one that says nothing is closed."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__HEAD_SECONDS="1")
+    with connect(service) as silent, connect(service) as new, connect(service) as kept:
+        new.sendall(HEAD)
+        kept.sendall(whole(body(records[0])) + HEAD)
+        started = time.monotonic()
+        assert read_all(silent) == b""
+        assert statuses(read_all(new)) == [408]
+        assert statuses(read_all(kept)) == [200, 408]
+        assert time.monotonic() - started < 4
+
+
+def test_half_a_body_is_not_waited_for(serve: Serve, records: list[bytes]) -> None:
+    """408 after body_seconds, however the bytes drip; meanwhile the worker answers others as ever."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="1.5")
+    slow = [connect(service) for _ in range(100)]
+    for client in slow:
+        client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n{")
+    started = time.monotonic()
+    took = []
+    while time.monotonic() - started < 1:
+        before = time.monotonic()
+        assert service.get("/predict", body(records[0]))[0] == 200
+        took.append(time.monotonic() - before)
+        for client in slow:
+            client.sendall(b" ")
+    assert sorted(took)[len(took) // 2] < 0.2
+    for client in slow:
+        assert statuses(read_all(client)) == [408]
+        client.close()
+    assert time.monotonic() - started < 5
+
+
+def test_a_head_without_end_is_refused(serve: Serve) -> None:
+    """431 after 64 kB."""
+    service = serve(WEB_CONCURRENCY="1")
+    with connect(service) as client:
+        client.sendall(HEAD + (b"X-Filler: " + b"x" * 1000 + b"\r\n") * 66)
+        assert statuses(read_all(client)) == [431]
+
+
+def test_a_client_that_asks_and_never_reads(serve: Serve, records: list[bytes]) -> None:
+    """Its answers wait in bounded memory, and others are served."""
+    service = serve(WEB_CONCURRENCY="1")
+    (worker,) = service.workers()
+    with connect(service) as greedy:
+        greedy.settimeout(2)
+        with contextlib.suppress(OSError):  # the service no longer reads, or has closed
+            for _ in range(20_000):
+                greedy.sendall(whole(body(records[0])) * 10)
+        assert service.get("/predict", body(records[0]))[0] == 200
+        status = Path(f"/proc/{worker}/status").read_text()
+        resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+        assert resident < 300_000  # kB
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        HEAD + b"Content-Length: 5, 6\r\n\r\nhello",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: +5\r\n\r\nhello",
+        HEAD + b"Content-Length: 0x5\r\n\r\nhello",
+        HEAD + b"Content-Length: 99999999999999999999999\r\n\r\n",
+        HEAD + b"Content-Length : 5\r\n\r\nhello",
+        HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+        HEAD + b" folded: x\r\n\r\n",
+        HEAD + b"X\x00Y: 1\r\n\r\n",
+        HEAD + b"X: a\rContent-Length: 3\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;x\nhello\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+        b"POST /predict HTTP/1.1\nHost: x\n\n",
+        b"POST /predict\r\n\r\n",
+        b"POST /predict HTTP/3.7\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=lambda data: repr(data.replace(HEAD, b"... "))[2:60],
+)
+def test_what_two_servers_could_read_in_two_ways_is_refused(smuggled: Service, request_: bytes) -> None:
+    """A second request hides in what proxy and service disagree on, so such requests end their connection."""
+    hidden = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(smuggled) as client:
+        client.sendall(request_ + hidden)
+        client.shutdown(socket.SHUT_WR)
+        received = read_all(client)
+    assert b"alive" not in received
+    assert statuses(received) in ([400], [501])
+    assert smuggled.get("/readyz")[0] == 200
+
+
+@pytest.fixture(name="smuggled", scope="module")
+def _smuggled(serve_module: Serve) -> Service:
+    return serve_module(WEB_CONCURRENCY="1")
+
+
+def test_a_client_that_has_sent_all_still_gets_its_answer(serve: Serve, records: list[bytes]) -> None:
+    """Half-closed after the request."""
+    service = serve(WEB_CONCURRENCY="1")
+    with connect(service) as client:
+        client.sendall(whole(body(records[0])))
+        client.shutdown(socket.SHUT_WR)
+        assert statuses(read_all(client)) == [200]
+
+
+def test_old_clients(serve: Serve, records: list[bytes]) -> None:
+    """HTTP/1.0: an answer, and the connection is closed."""
+    service = serve(WEB_CONCURRENCY="1")
+    for more in (b"", b"Connection: keep-alive\r\n"):
+        with connect(service) as client:
+            client.sendall(whole(body(records[0]), more).replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert statuses(read_all(client)) == [200]
+
+
+def test_expect_continue(serve: Serve, records: list[bytes]) -> None:
+    """The service says when it wants the body."""
+    service, data = serve(WEB_CONCURRENCY="1"), body(records[0])
+    with connect(service) as client:
+        client.sendall(HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(data)
+        assert statuses(read_all(client)) == [200]
+
+
+def test_connections_are_shared_out(serve: Serve) -> None:
+    """Eight at one go to two workers: each has a fair part, or the service has one worker's throughput."""
+    service = serve(WEB_CONCURRENCY="2")
+    for _ in range(5):
+        clients = [connect(service) for _ in range(8)]
+        time.sleep(0.2)
+        shares = [sum(1 for fd in Path(f"/proc/{pid}/fd").iterdir() if is_connection(fd)) for pid in service.workers()]
+        for client in clients:
+            client.close()
+        time.sleep(0.1)
+        assert sum(shares) - 2 == 8, shares  # each worker has the listening socket, too
+        assert min(shares) - 1 >= 3, shares
+
+
+def is_connection(descriptor: Path) -> bool:
+    """A socket, of the Internet: those of the event loop to itself are of another family."""
+    try:
+        target = str(descriptor.readlink())
+    except OSError:
+        return False
+    inode = target.removeprefix("socket:[").rstrip("]")
+    return target.startswith("socket:") and any(
+        line.split()[9] == inode for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+    )
+
+
+def test_thousands_of_idle_connections(serve: Serve, records: list[bytes]) -> None:
+    """3,000 that say nothing: the service answers as ever, and is rid of them after head_seconds."""
+    service = serve(WEB_CONCURRENCY="2", MLOPS_SERVING__HEAD_SECONDS="5")
+    idle = []
+    for _ in range(3000):
+        idle.append(connect(service))
+    started = time.monotonic()
+    for _ in range(20):
+        assert service.get("/predict", body(records[0]))[0] == 200
+    assert time.monotonic() - started < 3
+    for client in idle:
+        assert client.recv(1) == b""
+        client.close()
+    assert time.monotonic() - started < 10
+
+
+def test_a_replaced_service_fails_nobody(serve: Serve, records: list[bytes]) -> None:
+    """SIGTERM under load on kept connections: each client is told with its last answer, and goes to the new one."""
+    old, new = serve(WEB_CONCURRENCY="2"), serve(WEB_CONCURRENCY="2")
+    current = [old.port]
+    stop, failures, moved = threading.Event(), list[str](), list[float]()
+    data = body(records[0])
+
+    def load() -> None:
+        connection, port = http.client.HTTPConnection("127.0.0.1", current[0], timeout=10), current[0]
+        while not stop.is_set():
+            try:
+                connection.request("POST", "/predict", data)
+                answer = connection.getresponse()
+                answer.read()
+                if answer.status != 200:
+                    failures.append(str(answer.status))
+                if answer.will_close:
+                    connection.close()
+                    moved.append(time.monotonic())
+                    port = current[0]
+                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            except (OSError, http.client.HTTPException) as error:
+                failures.append(repr(error))
+                break
+        connection.close()
+
+    threads = [threading.Thread(target=load) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.7)
+    current[0] = new.port
+    old.process.send_signal(signal.SIGTERM)
+    old.process.wait(6)
+    time.sleep(0.3)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(moved) == 16
+
+
+def test_an_idle_service_ends_at_once(serve: Serve) -> None:
+    """SIGTERM with nothing under way; SIGINT with connections open."""
+    for number, clients in ((signal.SIGTERM, 0), (signal.SIGINT, 3)):
+        service = serve(WEB_CONCURRENCY="2")
+        open_ones = [connect(service) for _ in range(clients)]
+        time.sleep(0.1)
+        started = time.monotonic()
+        service.process.send_signal(number)
+        service.process.wait(5)
+        assert time.monotonic() - started < 1.5
+        assert "Traceback" not in service.log.read_text()
+        for client in open_ones:
+            client.close()
+
+
+def test_a_worker_may_be_renewed_after_so_many_requests(serve: Serve, records: list[bytes]) -> None:
+    """gunicorn's own max_requests, against a leak in somebody's code: nobody is cut off."""
+    service = serve(WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS="--max-requests 50")
+    before = service.workers()
+    until = time.monotonic() + 15
+    while service.workers() == before and time.monotonic() < until:
+        status, answer = service.get("/predict", body(records[0]))
+        assert status == 200
+        assert json.loads(answer)["predictions"]
+    assert service.workers() != before
