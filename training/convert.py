@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 from onnx import ModelProto
 from onnx.compose import add_prefix
 from onnx.helper import make_node, make_tensor_value_info
@@ -16,24 +17,30 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from pipeline.contract import Column
+from training.exact_linear import multiply_in_double
+from training.exact_scalers import note_dtypes, register
 from training.exact_trees import floor_thresholds, sum_in_double
 from training.matrix import NotLookups, one_matrix
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
+register()
 TYPES = {"number": FloatTensorType, "text": StringTensorType}
 
 
-def convert(estimator: BaseEstimator, columns: Sequence[Column], name: str) -> bytes:
+def convert(estimator: BaseEstimator, columns: Sequence[Column], sample: pd.DataFrame, name: str) -> bytes:
     """ONNX bytes with one output, `probabilities` or `value`.
 
     The input is one matrix (see training.matrix), or, where that cannot be, one of shape (rows, 1) for each column.
+    `sample`: a few rows such as it was fitted on.
     """
     floored = copy.deepcopy(estimator)
     floor_thresholds(floored)
+    note_dtypes(floored, sample)
     by_name = isinstance(_first_step(estimator), ColumnTransformer)
     model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
     _keep_answer(model, hasattr(estimator, "classes_"))
     sum_in_double(model, estimator)
+    multiply_in_double(model, estimator)
     with contextlib.suppress(NotLookups):
         model = one_matrix(model, columns)
     # Else they are in the order of a set, and equal models have other bytes.

@@ -1,15 +1,23 @@
-"""Histogram gradient boosting in ONNX with no rounding that could move a row across a threshold, or cents away.
+"""Trees in ONNX with no rounding that could move a row across a threshold, or cents away.
 
-skl2onnx rounds thresholds and leaves to the nearest float32. A row on the wrong side of one threshold was seen to
-change a probability by 0.028, and the float32 sum over the leaves of a regressor to lose its sixth digit.
+skl2onnx rounds thresholds of histogram gradient boosting, and all leaves, to the nearest float32. A row on the wrong
+side of one threshold was seen to change a probability by 0.028, and the float32 sum over the leaves of a regressor to
+lose its sixth digit.
 """
 
 import numpy as np
 import onnx
 from sklearn.base import BaseEstimator
-from sklearn.ensemble import HistGradientBoostingRegressor
+from sklearn.dummy import DummyRegressor
+from sklearn.ensemble import (
+    ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    HistGradientBoostingRegressor,
+    RandomForestRegressor,
+)
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.pipeline import Pipeline
+from sklearn.tree._tree import Tree
 
 
 def floor_thresholds(part: object) -> None:
@@ -32,19 +40,11 @@ def floor_thresholds(part: object) -> None:
 
 
 def sum_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
-    """Lets a histogram gradient boosting regressor at the end of the pipeline sum its leaves in float64, in place."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator.steps[-1][1]
+    """Lets the trees of a regressor at the end of the pipeline sum their leaves in float64, in place."""
     trees = [node for node in model.graph.node if node.op_type == "TreeEnsembleRegressor"]
-    if not isinstance(estimator, HistGradientBoostingRegressor) or len(trees) != 1:
+    exact = _exact(last_step(estimator))
+    if exact is None or len(trees) != 1:
         return
-    nodes = np.concatenate([predictor.nodes for (predictor,) in estimator._predictors])
-    leaf = nodes["is_leaf"].astype(bool)
-    exact = {
-        "nodes_values": np.where(leaf, 0.0, nodes["num_threshold"]),
-        "target_weights": nodes["value"][leaf],
-        "base_values": np.ravel(estimator._baseline_prediction),
-    }
     (tree,) = trees
     kept = [attribute for attribute in tree.attribute if attribute.name not in {*exact, "nodes_hitrates"}]
     doubles = [
@@ -59,3 +59,31 @@ def sum_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
     for opset in model.opset_import:
         if opset.domain == "ai.onnx.ml":
             opset.version = max(opset.version, 3)  # the first with attributes in float64
+
+
+def last_step(estimator: BaseEstimator) -> BaseEstimator:
+    return last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
+
+
+def _exact(estimator: BaseEstimator) -> dict[str, np.ndarray] | None:
+    """Thresholds, leaves and what is added to them, in the order of nodes that skl2onnx has; None for no such trees."""
+    if isinstance(estimator, HistGradientBoostingRegressor):
+        nodes = np.concatenate([predictor.nodes for (predictor,) in estimator._predictors])
+        leaf, thresholds, values = nodes["is_leaf"].astype(bool), nodes["num_threshold"], nodes["value"]
+        base = np.ravel(estimator._baseline_prediction)
+    elif isinstance(estimator, (RandomForestRegressor, ExtraTreesRegressor)) and estimator.n_outputs_ == 1:
+        leaf, thresholds, values = _nodes([each.tree_ for each in estimator.estimators_])
+        values, base = values / len(estimator.estimators_), np.zeros(0)
+    elif isinstance(estimator, GradientBoostingRegressor) and isinstance(estimator.init_, DummyRegressor):
+        leaf, thresholds, values = _nodes([each.tree_ for each in estimator.estimators_.ravel()])
+        values, base = values * estimator.learning_rate, np.ravel(estimator.init_.constant_)
+    else:
+        return None
+    found = {"nodes_values": np.where(leaf, 0.0, thresholds), "target_weights": values[leaf]}
+    return found | ({"base_values": base} if base.size else {})
+
+
+def _nodes(trees: list[Tree]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    leaf = np.concatenate([tree.children_left == -1 for tree in trees])
+    thresholds = np.concatenate([tree.threshold for tree in trees])
+    return leaf, thresholds, np.concatenate([tree.value.reshape(tree.node_count) for tree in trees])

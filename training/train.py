@@ -203,6 +203,7 @@ def _card(
     if not np.isnan(exported.difference):
         parity["largest_difference"] = exported.difference
     libraries = {name: importlib.metadata.version(name) for name in ("scikit-learn", "onnxruntime", "numpy")}
+    libraries["mlflow"] = importlib.metadata.version("mlflow-skinny")
     return Card(
         name=settings.project.name,
         version="",

@@ -1,0 +1,91 @@
+"""Scalers in ONNX that round as scikit-learn's do.
+
+skl2onnx multiplies by the reciprocal of the scale, in float32. What comes out may differ in the last digit, and a tree
+behind the scaler then takes the other branch for rows beside a threshold: answers that differ by 0.05 were seen on
+ordinary rows. Here the operations are scikit-learn's own, in its order and in the types that NumPy computes them in.
+"""
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from onnx import TensorProto
+from skl2onnx import update_registered_converter
+from skl2onnx.common.data_types import FloatTensorType
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+
+DTYPE = "_input_dtype"
+TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float64): TensorProto.DOUBLE}
+# What each does, in order: operation, fitted attribute, and whether the attribute is rounded to the input's type first.
+STEPS: dict[type[BaseEstimator], list[tuple[str, str, bool]]] = {
+    StandardScaler: [("Sub", "mean_", True), ("Div", "scale_", True)],
+    MinMaxScaler: [("Mul", "scale_", False), ("Add", "min_", False)],
+    RobustScaler: [("Sub", "center_", False), ("Div", "scale_", False)],
+    MaxAbsScaler: [("Div", "scale_", False)],
+}
+
+
+def note_dtypes(part: Any, given: Any) -> None:
+    """Notes in each scaler of a fitted pipeline which type of numbers it is given, by letting `given` go through."""
+    if isinstance(part, Pipeline):
+        for _, step in part.steps[:-1]:
+            note_dtypes(step, given)
+            given = given if step in (None, "passthrough") else step.transform(given)
+        note_dtypes(part.steps[-1][1], given)
+    elif isinstance(part, ColumnTransformer):
+        for name, step, columns in part.transformers_:
+            if not isinstance(step, str) and len(part._transformer_to_input_indices[name]):
+                note_dtypes(step, given[columns] if isinstance(given, pd.DataFrame) else given[:, columns])
+    elif isinstance(part, tuple(STEPS)):
+        setattr(part, DTYPE, np.result_type(*given.dtypes) if isinstance(given, pd.DataFrame) else given.dtype)
+
+
+def _shape(operator: Any) -> None:
+    operator.outputs[0].type = FloatTensorType([None, operator.raw_operator.n_features_in_])
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    scaler = operator.raw_operator
+    dtype = np.dtype(getattr(scaler, DTYPE, np.float32))
+    name = operator.inputs[0].full_name
+
+    def add(kind: str, inputs: list[str], **options: Any) -> str:
+        output = scope.get_unique_variable_name(kind.lower())
+        container.add_node(kind, inputs, output, name=scope.get_unique_operator_name(kind), **options)
+        return str(output)
+
+    name = add("Cast", [name], to=TYPES[dtype])
+    for operation, attribute, rounded in STEPS[type(scaler)]:
+        values = getattr(scaler, attribute, None)
+        if values is None:  # with_mean=False and the like
+            continue
+        constant = scope.get_unique_variable_name(attribute)
+        # In place on an array of float32, NumPy computes with float64 and rounds once.
+        inner = dtype if rounded else np.dtype(np.float64)
+        container.add_initializer(constant, TYPES[inner], [values.size], values.astype(inner).tolist())
+        if inner != dtype:
+            name = add("Cast", [name], to=TYPES[inner])
+        name = add(operation, [name, constant])
+        if inner != dtype:
+            name = add("Cast", [name], to=TYPES[dtype])
+    if getattr(scaler, "clip", False):
+        low, high = getattr(scaler, "feature_range", (-1.0, 1.0))
+        ends = [scope.get_unique_variable_name("end") for _ in range(2)]
+        for end, value in zip(ends, (low, high), strict=True):
+            container.add_initializer(end, TYPES[dtype], [], [float(value)])
+        name = add("Clip", [name, *ends])
+    container.add_node(
+        "Cast", [name], operator.outputs[0].full_name, name=scope.get_unique_operator_name("Cast"), to=TensorProto.FLOAT
+    )
+
+
+def register() -> None:
+    """Makes skl2onnx use these converters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there were others
+        for scaler in STEPS:
+            update_registered_converter(scaler, f"Exact{scaler.__name__}", _shape, _convert)

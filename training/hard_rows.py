@@ -1,0 +1,98 @@
+"""Rows on which two implementations of one model are likeliest to differ, made from ordinary ones.
+
+Beside every step of a model's answer: two rows that differ in one number by the least that float32 can, and whose
+answers differ. They are found by bisection between two rows, so it does not matter what the model is or does. Then
+texts that training never saw, and numbers at the ends of what float32 holds.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.contract import Column
+
+Array = np.ndarray[Any, Any]
+Rows = dict[str, Array]  # by column, shape (rows, 1): float32, or objects of type str
+
+STEPS = 400  # of the answer that are looked for
+BASES = 6  # rows in which a text or a number is replaced
+EXTREMES = np.array([3e38, -3e38, 1e19, -1e19, 1e-30, -1e-30, 1e-44, 0.0, -0.0], np.float32)
+NEVER_SEEN = "\N{SNOWMAN} never seen"
+
+
+def hard_rows(answer: Callable[[Rows], Array], rows: Mapping[str, Array], columns: Sequence[Column]) -> Iterator[Rows]:
+    """The rows in groups; a model may refuse one of texts that it does not know.
+
+    answer: the model's answer to rows, one for each along the first axis.
+    """
+    dice = np.random.default_rng(0)
+    steps = _beside_steps(answer, rows, [column.name for column in columns if column.type == "number"], dice)
+    if steps:
+        yield steps
+    for column in columns:
+        for value in EXTREMES if column.type == "number" else [NEVER_SEEN]:
+            yield _replaced(rows, column.name, value, dice)
+
+
+def _replaced(rows: Mapping[str, Array], name: str, value: object, dice: np.random.Generator) -> Rows:
+    chosen = dice.integers(0, len(rows[name]), BASES)
+    some = {each: values[chosen] for each, values in rows.items()}
+    some[name] = np.full_like(some[name], value)
+    return some
+
+
+def _beside_steps(
+    answer: Callable[[Rows], Array], rows: Mapping[str, Array], numbers: Sequence[str], dice: np.random.Generator
+) -> Rows:
+    """Pairs of rows on either side of a step; nothing where there is none."""
+    count = len(next(iter(rows.values())))
+    base, other = dice.integers(0, count, (2, STEPS if numbers else 0))
+    column = dice.integers(0, max(1, len(numbers)), base.size)
+
+    def at(values: Array) -> Rows:
+        some = {name: each[base] for name, each in rows.items()}
+        for n, name in enumerate(numbers):
+            some[name][column == n, 0] = values[column == n]
+        return some
+
+    def ends(of: Array) -> Array:
+        found = np.zeros(of.size, np.float32)
+        for n, name in enumerate(numbers):
+            found[column == n] = rows[name][of[column == n], 0]
+        return found
+
+    low, high = ends(base), ends(other)
+    kept = np.isfinite(low) & np.isfinite(high)
+    if not kept.any():
+        return {}
+    base, column, low, high = base[kept], column[kept], low[kept], high[kept]
+    left, right = _ordered(low), _ordered(high)
+    reference, far = answer(at(low)), answer(at(high))
+    while True:
+        middle = (left + right) // 2
+        found = answer(at(_float(middle)))
+        same = _same(found, reference)
+        left, right = np.where(same, middle, left), np.where(same, right, middle)
+        if (np.abs(left - right) <= 1).all():
+            break
+    step = ~_same(far, reference)
+    if not step.any():
+        return {}
+    sides = [at(_float(each)) for each in (left, right)]
+    return {name: np.concatenate([each[name][step] for each in sides]) for name in rows}
+
+
+def _same(one: Array, other: Array) -> Array:
+    return np.all(one.reshape(len(one), -1) == other.reshape(len(other), -1), axis=1)
+
+
+def _ordered(values: Array) -> Array:
+    """Integers in the order of the floats; neighbours are one apart."""
+    bits = values.astype(np.float32).view(np.int32).astype(np.int64)
+    return np.where(bits < 0, -(2**31) - bits, bits)
+
+
+def _float(ordered: Array) -> Array:
+    bits = np.where(ordered < 0, -(2**31) - ordered, ordered)
+    return bits.astype(np.int32).view(np.float32)
