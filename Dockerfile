@@ -20,7 +20,7 @@ ENTRYPOINT ["/app/.venv/bin/mlflow"]
 
 FROM ${BASE_IMAGE} AS service
 # ONNX Runtime would send what it does to its makers.
-ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app:/app/src PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+ENV PATH=/app/.venv/bin:/app/serving/bin:$PATH PYTHONPATH=/app:/app/src PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 HOME=/tmp HOST=0.0.0.0 PORT=8000
 WORKDIR /app
 # What changes least comes first. Modes are set because a checkout may be private to its owner.

@@ -54,7 +54,8 @@ def _view(answer: Reply | Handler, limit: int) -> Callable[[], Response]:
 
 def _response(reply: Reply) -> Response:
     g.rows = reply.rows
-    return Response(reply.body, reply.status, content_type=reply.content_type)
+    fields = [(name.decode(), value.decode()) for name, value in reply.more]
+    return Response(reply.body, reply.status, fields, content_type=reply.content_type)
 
 
 def _headers() -> list[tuple[bytes, bytes]]:

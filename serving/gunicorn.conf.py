@@ -31,7 +31,8 @@ if front == "asgi":  # the threads are for large batches, slow models and rare r
 else:
     wsgi_app, worker_class = "serving.app:create_app()", "gthread"
     threads = pool
-bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '8000'}"
+port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8000"  # Vertex AI has a name of its own for it
+bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{port}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())
 worker_tmp_dir = shared_memory  # the heartbeat: on a slow disk it would stall the worker
 control_socket_disable = True  # it would be written to the home directory

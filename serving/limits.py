@@ -20,6 +20,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head_seconds: Seconds  # that the head of a connection's first request may take
     access_log: Literal["off", "errors", "all"]
     front: Literal["asgi", "wsgi"]
+    page: bool  # GET / and /docs
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Limits:

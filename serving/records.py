@@ -11,6 +11,7 @@ from serving.limits import Limits
 from serving.replies import Problem
 
 SHOWN = 20  # errors in one answer
+EXPECTED = 'expected {"instances": [{"field": value, ...}, ...]}'
 
 Value = float | str | None
 Record = dict[str, Value]
@@ -24,7 +25,7 @@ class Decoder(NamedTuple):
     """
 
     body: Callable[[bytes], list[Record]]  # {"instances": [{field: value}]}
-    instances: Callable[[list[Any]], list[Record]]  # the same list, parsed
+    instances: Callable[[Any], list[Record]]  # such a list, parsed by `document`
 
 
 def decoder(contract: Contract, limits: Limits) -> Decoder:
@@ -38,17 +39,25 @@ def decoder(contract: Contract, limits: Limits) -> Decoder:
         try:
             # Parsing and validation in one go. What a value of `unused` has comes last, and zip leaves it out.
             return [dict(zip(names, values(row), strict=False)) for row in parse(body).instances]
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            return slowly(_instances(document(body, error), limits.max_rows))
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            return slowly(_instances(document(body)))
 
-    def from_instances(instances: list[Any]) -> list[Record]:
+    def from_instances(instances: Any) -> list[Record]:
         try:
-            return [dict(zip(names, values(row), strict=False)) for row in msgspec.convert(instances, row_type)]
+            found = [dict(zip(names, values(row), strict=False)) for row in msgspec.convert(instances, row_type)]
+            "".join(value for record in found for value in record.values() if type(value) is str).encode()
         except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
             return slowly(instances)
+        return found
 
-    def slowly(instances: list[Any]) -> list[Record]:
+    def slowly(instances: Any) -> list[Record]:
         """What is wrong with them, raised; the records where nothing is."""
+        if type(instances) is not list or not instances:
+            found = "an empty list" if instances == [] else _kind(instances)
+            raise Problem(422, "Unprocessable Content", f"instances is {found}; {EXPECTED}")
+        if len(instances) > limits.max_rows:
+            many = f"{len(instances)} rows in one request; at most {limits.max_rows} are taken"
+            raise Problem(422, "Unprocessable Content", many)
         if problem := _explain(instances):
             raise problem
         return [{name: _plain(instance[name]) for name in names} for instance in instances]
@@ -103,33 +112,27 @@ def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], 
     return msgspec.json.Decoder(body).decode, rows
 
 
-def _instances(document: Any, max_rows: int) -> list[Any]:
-    expected = 'expected {"instances": [{"field": value, ...}, ...]}'
+def _instances(document: Any) -> Any:
     if type(document) is not dict or "instances" not in document:
         found = "an object without instances" if type(document) is dict else _kind(document)
-        raise Problem(422, "Unprocessable Content", f"the body is {found}; {expected}")
-    instances = document["instances"]
-    if type(instances) is not list or not instances:
-        found = "an empty list" if instances == [] else _kind(instances)
-        raise Problem(422, "Unprocessable Content", f"instances is {found}; {expected}")
-    if len(instances) > max_rows:
-        raise Problem(
-            422, "Unprocessable Content", f"{len(instances)} rows in one request; at most {max_rows} are taken"
-        )
-    return instances
+        raise Problem(422, "Unprocessable Content", f"the body is {found}; {EXPECTED}")
+    return document["instances"]
 
 
-def document(body: bytes, error: Exception) -> Any:
-    """Any JSON, and some that is not (NaN, Infinity, 1e400, lone surrogates), so that the field can be named."""
+def document(body: bytes | memoryview) -> Any:
+    """Any JSON, and some that is not (NaN, Infinity, 1e400, lone surrogates), so that the field can be named.
+
+    Raises Problem.
+    """
     if not body:
-        raise Problem(400, "Bad Request", 'the body is empty; expected {"instances": [{"field": value, ...}, ...]}')
-    if isinstance(error, RecursionError):
-        raise Problem(400, "Bad Request", "the body is not JSON that can be read: nested too deep") from None
+        raise Problem(400, "Bad Request", f"the body is empty; {EXPECTED}")
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as strict:
+    except RecursionError:
+        raise Problem(400, "Bad Request", "the body is not JSON that can be read: nested too deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as strict:
         try:
-            return json.loads(body, parse_int=_parse_int)
+            return json.loads(bytes(body), parse_int=_parse_int)
         except (ValueError, RecursionError):
             raise Problem(400, "Bad Request", f"the body is not JSON that can be read: {strict}") from None
 

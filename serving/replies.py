@@ -13,6 +13,7 @@ class Reply(NamedTuple):
     content_type: str
     body: bytes
     rows: int = 0  # predicted
+    more: tuple[tuple[bytes, bytes], ...] = ()  # header fields, names in lower case
 
 
 class Problem(Exception):
@@ -37,8 +38,9 @@ def of_problem(problem: Problem) -> Reply:
 
 
 def fields(reply: Reply) -> list[tuple[bytes, bytes]]:
-    """The header fields that each answer has."""
-    return [(b"content-type", reply.content_type.encode()), (b"content-length", b"%d" % len(reply.body))]
+    """The header fields of an answer."""
+    length = b"%d" % len(reply.body)
+    return [(b"content-type", reply.content_type.encode()), (b"content-length", length), *reply.more]
 
 
 def too_large(limit: int) -> Problem:

@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 from pipeline.bundle import Bundle
 from pipeline.columns import Record
-from serving import limits, predictor, records
+from serving import limits, openapi, predictor, records
 from serving.faults import Faults
 from serving.limits import Limits
 from serving.metrics import Metrics
 from serving.predictor import Scores
-from serving.protocols import instances, probes
+from serving.protocols import instances, mlflow, open_inference, pages, probes
 from serving.protocols.routes import Model, Routes
 from serving.replies import Problem
 
-SAMPLE = 100  # recorded requests whose answers say where a regression's usual values lie
+SAMPLE = 50  # recorded requests: examples, and what the values of a regression usually are
 ROOT = Path(__file__).parent.parent
 
 
@@ -46,11 +46,12 @@ def load(bundle: Path | None = None) -> Service:
     decode = records.decoder(loaded.contract, limit)
     faults = Faults()
 
-    # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
     with (folder / "requests.jsonl").open("rb") as file:
-        sample = list(islice(file, SAMPLE if loaded.card.task == "regression" else 1))
+        sample = [line.strip() for line in islice(file, min(SAMPLE, limit.max_rows))]
+    # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
     scores = predict(decode.body(b'{"instances":[' + b",".join(sample) + b"]}"))
-    deciles = statistics.quantiles([row[0] for row in scores], n=10) if len(scores) > 1 else []
+    values = [] if loaded.contract.classes else [row[0] for row in scores]
+    deciles = statistics.quantiles(values, n=10) if len(values) > 1 else []
 
     def answer(asked: Sequence[Record]) -> Scores:
         if faults and not faults.strike():
@@ -60,6 +61,9 @@ def load(bundle: Path | None = None) -> Service:
         return found
 
     model = Model(loaded.card, loaded.contract, decode, answer)
-    table = instances.routes(model) | probes.routes(model)
+    table: Routes = {}
+    for protocol in (instances, open_inference, mlflow, probes):
+        table |= protocol.routes(model)
+    table |= pages.routes(openapi.document(loaded, limit, sample), limit.page)
     metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)
     return Service(loaded, limit, table, metrics, faults)

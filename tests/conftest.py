@@ -13,6 +13,7 @@ import pytest
 os.environ["OMP_NUM_THREADS"] = "1"  # before scikit-learn: on little data, threads only wait for each other
 
 import training  # noqa: F401  before scikit-learn as well
+from tests.browser import NAMES, Browser, browser
 
 ROOT = Path(__file__).parent.parent
 PARTS = ("src", "training", "serving", "perf", "data", "requirements", "pipeline.toml", ".python-version")
@@ -91,3 +92,13 @@ def engine() -> None:
     ):
         if shutil.which("docker") is None or subprocess.run(command, check=False, capture_output=True).returncode:
             (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {needed}")
+
+
+@pytest.fixture(name="chromium", scope="session")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser. Where none is installed a test is skipped, but fails in CI."""
+    with browser(tmp_path_factory.mktemp("profile")) as started:
+        if started is None:
+            missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            missing(f"needs one of {', '.join(NAMES)} on PATH: apt-get install chromium")
+        yield started

@@ -1,13 +1,20 @@
-"""POST /predict: {"instances": [{field: value}]} to {"predictions": [...], "model": {...}}."""
+"""{"instances": [{field: value}]}: POST /predict, a custom container of Vertex AI, and KServe's V1 protocol.
+
+https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements
+https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
+"""
+
+import os
+from collections.abc import Mapping
 
 import msgspec
 
 from serving.predictor import Scores
 from serving.protocols.routes import Headers, Model, Routes, handler
-from serving.replies import JSON, Reply
+from serving.replies import JSON, Problem, Reply, as_json
 
 
-def routes(model: Model) -> Routes:
+def routes(model: Model, environment: Mapping[str, str] = os.environ) -> Routes:
     decode, predict, classes = model.decode.body, model.predict, model.contract.classes
     who = {"name": model.card.name, "version": model.card.version}
     encode = msgspec.json.Encoder().encode
@@ -17,7 +24,19 @@ def routes(model: Model) -> Routes:
         document = {"predictions": predictions(scores, classes), "model": who}
         return Reply(200, JSON, encode(document), len(scores))
 
-    return {("POST", "/predict"): handler(answer)}
+    of_kserve = f"/v1/models/{model.card.name}"
+    table: Routes = {
+        ("POST", "/predict"): handler(answer),
+        ("GET", "/v1/models"): as_json({"models": [model.card.name]}),
+        ("GET", of_kserve): as_json({"name": model.card.name, "ready": True}),
+        ("POST", f"{of_kserve}:predict"): handler(answer, _of_kserve),
+    }
+    # Vertex AI names its routes in the environment of the container.
+    if path := environment.get("AIP_PREDICT_ROUTE"):
+        table["POST", path] = handler(answer)
+    if path := environment.get("AIP_HEALTH_ROUTE"):
+        table["GET", path] = as_json({"status": "ready"})
+    return table
 
 
 def predictions(scores: Scores, classes: list[str]) -> list[dict[str, object]]:
@@ -27,3 +46,7 @@ def predictions(scores: Scores, classes: list[str]) -> list[dict[str, object]]:
     return [
         {"label": classes[row.index(max(row))], "probabilities": dict(zip(classes, row, strict=True))} for row in scores
     ]
+
+
+def _of_kserve(problem: Problem) -> Reply:
+    return Reply(problem.status, JSON, msgspec.json.encode({"error": problem.detail}))

@@ -91,6 +91,7 @@ class Serving(Section):
     head_seconds: PositiveFloat
     access_log: Literal["off", "errors", "all"]
     front: Literal["asgi", "wsgi"]
+    page: bool
 
 
 class Load(Section):

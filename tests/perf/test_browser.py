@@ -1,13 +1,11 @@
 """report.html in a real browser: on a phone and on a desk, light and dark."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from perf.page.page import page
-from tests.perf.browser import NAMES, Browser, browser
+from tests.browser import Browser
 from tests.perf.pages import degenerate, ordinary
 
 PAGES = ordinary() | degenerate()
@@ -33,16 +31,6 @@ CLASHES = """(() => {
   }
   return found;
 })()"""
-
-
-@pytest.fixture(name="chromium", scope="module")
-def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """A browser without a network. Where none is installed a test is skipped, but fails in CI."""
-    with browser(tmp_path_factory.mktemp("profile")) as started:
-        if started is None:
-            missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-            missing(f"needs one of {', '.join(NAMES)} on PATH: apt-get install chromium")
-        yield started
 
 
 def test_the_browser_sees_what_is_wrong(chromium: Browser, tmp_path: Path) -> None:

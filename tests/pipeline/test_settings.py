@@ -34,6 +34,7 @@ body_seconds = 10
 head_seconds = 10
 access_log = "errors"
 front = "asgi"
+page = true
 [perf]
 p95_ms = 100
 max_regression = 0.1

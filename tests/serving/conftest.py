@@ -21,7 +21,9 @@ from tests.conftest import environment
 
 @pytest.fixture(name="client", scope="session")
 def _client(trained: Path) -> FlaskClient:
-    return create_app(trained / "bundle").test_client()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLOPS_SERVING__ACCESS_LOG", "off")
+        return create_app(trained / "bundle").test_client()
 
 
 @pytest.fixture(name="records", scope="session")

@@ -246,7 +246,7 @@ def test_many_errors_are_cut(client: FlaskClient) -> None:
         ("PUT", "/predict", 405),
         ("POST", "/livez", 405),
         ("GET", "/nope", 404),
-        ("POST", "/", 404),
+        ("POST", "/", 405),
     ],
 )
 def test_wrong_doors(client: FlaskClient, method: str, path: str, status: int) -> None:

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import copy_project
+from tests.conftest import copy_project, environment
 from tests.serving.conftest import Service
 
 Serve = Callable[..., Service]
@@ -137,3 +139,26 @@ def test_a_fault_slows_each_prediction(serve: Serve, records: list[bytes]) -> No
     assert json.loads(answer)["predictions"]
     assert time.monotonic() - started >= 0.05
     assert "MLOPS_FAULT_BURN_MS" in service.log.read_text()
+
+
+def test_the_platforms_ports(trained: Path, tmp_path: Path) -> None:
+    """Vertex AI says which port in AIP_HTTP_PORT; SageMaker runs `serve`, and asks on 8080 or where it says."""
+    module = [sys.executable, "-m", "gunicorn", "--config", "serving/gunicorn.conf.py", "--print-config"]
+    for command, more, port in (
+        (module, {"AIP_HTTP_PORT": "8081", "PORT": "9"}, 8081),
+        (module, {"PORT": "8082"}, 8082),
+        ([str(trained / "serving" / "bin" / "serve")], {}, 8080),
+        ([str(trained / "serving" / "bin" / "serve")], {"SAGEMAKER_BIND_TO_PORT": "8083"}, 8083),
+    ):
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        options = {"GUNICORN_CMD_ARGS": "--print-config"} | more
+        done = subprocess.run(
+            command,
+            cwd=trained,
+            env=environment(trained, PATH=path, **options),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert f"127.0.0.1:{port}" in done.stdout, done.stdout + done.stderr

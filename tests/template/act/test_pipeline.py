@@ -79,8 +79,8 @@ def test_the_baseline_boots_beside_the_second_push(
 
 def test_what_slows_prediction_is_red(second: tuple[Ended, str], baked: Place) -> None:
     """(c) The report's first line names p95 and by how much, and the champion stays."""
-    slow = '__import__("time").sleep(0.005)\n        records = decode('
-    with baked.changed("serving/app.py", "records = decode(", slow):
+    slow = '__import__("time").sleep(0.005)\n        found = predict('
+    with baked.changed("serving/service.py", "found = predict(", slow):
         ended = baked.run("push", payload=MAIN)
     assert ended.status == 1, ended.printed
     assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
@@ -107,9 +107,9 @@ def test_a_model_below_the_floor_is_red_before_any_image(second: tuple[Ended, st
 
 def test_a_service_that_never_gets_ready_is_red_with_its_log(second: tuple[Ended, str], baked: Place) -> None:
     """(e) What its container wrote is in the report; here on a pull request of the repository's own, which is a try."""
-    ready = """return _json(b'{"status":"ready"}')"""
-    never = """app.logger.error("no database")\n        return Response("not yet", status=503)"""
-    with baked.changed("serving/app.py", ready, never):
+    ready = """Reply(200, JSON, b'{"status":"ready"}')"""
+    never = 'Reply(503, JSON, b"not yet" if print("no database", flush=True) is None else b"")'
+    with baked.changed("serving/protocols/probes.py", ready, never):
         ended = baked.run("pull_request", payload=pull_request(baked.repository, baked.repository))
     assert ended.status == 1, ended.printed
     assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}

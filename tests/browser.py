@@ -1,8 +1,9 @@
-"""A headless Chromium that loads one page after the other, without a network, and says what it did.
+"""A headless Chromium that loads one page after the other, and says what it did.
 
 It is told what to do over a pipe, in Chrome's DevTools protocol: https://chromedevtools.github.io/devtools-protocol/
 """
 
+import base64
 import json
 import select
 import shutil
@@ -44,9 +45,6 @@ class Browser:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
-        self.call(
-            "Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=-1, uploadThroughput=-1
-        )
 
     def call(self, method: str, **parameters: object) -> Message:
         """Calls a method of the protocol. Raises RuntimeError where it fails."""
@@ -76,14 +74,17 @@ class Browser:
         found: Message = json.loads(message)
         return found
 
-    def load(self, page: Path, *, width: int, height: int = 800, scheme: str = "light") -> Loaded:
-        """Loads a file on a screen of so many pixels."""
+    def load(self, page: Path | str, *, width: int, height: int = 800, scheme: str = "light") -> Loaded:
+        """Loads a file, without a network, or what is at an address, on a screen of so many pixels."""
+        address = page if isinstance(page, str) else page.as_uri()
+        rates = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.call("Network.emulateNetworkConditions", offline=isinstance(page, Path), **rates)
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
         self._events.clear()
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=address)
         while not any(event["method"] == "Page.loadEventFired" for event in self._events):
             self._events.append(self._next())
         self.evaluate("new Promise(done => setTimeout(done, 50))")  # what starts late has started by then
@@ -91,7 +92,7 @@ class Browser:
             [
                 event["params"]["request"]["url"]
                 for event in self._events
-                if event["method"] == "Network.requestWillBeSent" and event["params"]["request"]["url"] != page.as_uri()
+                if event["method"] == "Network.requestWillBeSent" and event["params"]["request"]["url"] != address
             ],
             [
                 str(event["params"])
@@ -99,6 +100,11 @@ class Browser:
                 if event["method"] in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
             ],
         )
+
+    def picture(self, path: Path) -> None:
+        """Writes what is to be seen as a PNG."""
+        found = self.call("Page.captureScreenshot", captureBeyondViewport=True)
+        path.write_bytes(base64.b64decode(found["data"]))
 
     def evaluate(self, script: str) -> Any:
         """What a script in the page gives, once it is there."""

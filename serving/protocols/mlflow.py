@@ -1,0 +1,126 @@
+"""MLflow's scoring protocol: clients of `mlflow models serve` work unchanged.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally
+"""
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from pipeline.contract import Contract
+from serving.predictor import Scores
+from serving.protocols.routes import Headers, Model, Routes, handler, header
+from serving.records import Record, document
+from serving.replies import JSON, Problem, Reply
+
+FORMATS = "dataframe_split, dataframe_records, instances, inputs"
+
+
+def routes(model: Model) -> Routes:
+    classes, from_csv = model.contract.classes, _csv_reader(model.contract)
+
+    def records(body: bytes, headers: Headers) -> list[Record]:
+        media, _, _ = header(headers, b"content-type").partition(";")
+        if media.strip().lower() == "text/csv":
+            return model.decode.instances(from_csv(body))
+        if media.strip().lower() not in ("application/json", ""):
+            raise Problem(415, "Unsupported Media Type", f"{media[:100]!r} is not taken; application/json or text/csv")
+        return model.decode.instances(_rows(document(body)))
+
+    def answer(body: bytes, headers: Headers) -> Reply:
+        scores = model.predict(records(body, headers))
+        return Reply(200, JSON, msgspec.json.encode({"predictions": predictions(scores, classes)}), len(scores))
+
+    nothing = Reply(200, "text/plain; charset=utf-8", b"\n")
+    version = Reply(200, "text/plain; charset=utf-8", model.card.libraries.get("mlflow", "unknown").encode())
+    return {
+        ("POST", "/invocations"): handler(answer, _of_mlflow),
+        ("GET", "/ping"): nothing,
+        ("GET", "/health"): nothing,
+        ("GET", "/version"): version,
+    }
+
+
+def predictions(scores: Scores, classes: list[str]) -> list[Any]:
+    """What `predict` of the registered model answers: labels, or values."""
+    return [classes[row.index(max(row))] for row in scores] if classes else [row[0] for row in scores]
+
+
+def _rows(found: Any) -> Any:
+    """The records in one of MLflow's formats, not checked yet."""
+    given = {name: found[name] for name in FORMATS.split(", ") if name in found} if type(found) is dict else {}
+    if len(given) != 1:
+        raise Problem(422, "Unprocessable Content", f"the body is to be an object with one of {FORMATS}")
+    ((name, content),) = given.items()
+    if name == "dataframe_split":
+        return _from_split(content)
+    if name == "inputs" and type(content) is dict:
+        return from_columns(content)
+    return content
+
+
+def _from_split(content: Any) -> list[dict[str, Any]]:
+    columns, rows = (content.get("columns"), content.get("data")) if type(content) is dict else (None, None)
+    if type(columns) is not list or type(rows) is not list or not all(type(name) is str for name in columns):
+        raise Problem(422, "Unprocessable Content", "dataframe_split is to have columns, a list of names, and data")
+    for number, row in enumerate(rows):
+        if type(row) is not list or len(row) != len(columns):
+            detail = f"row {number}: is to be a list of {len(columns)} values, as there are columns"
+            raise Problem(422, "Unprocessable Content", detail)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+def from_columns(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows out of lists by column. A column may be a list of lists of one value. Raises Problem."""
+    lists = {name: _flat(name, values) for name, values in columns.items()}
+    if len({len(values) for values in lists.values()}) > 1:
+        sizes = ", ".join(f"{name} has {len(values)}" for name, values in list(lists.items())[:10])
+        raise Problem(422, "Unprocessable Content", f"columns of different length: {sizes}"[:500])
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _flat(name: str, values: Any) -> list[Any]:
+    if type(values) is not list:
+        raise Problem(422, "Unprocessable Content", f"field {name[:100]!r}: is to be a list with a value for each row")
+    return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
+
+
+def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:
+    numbers = {field.name for field in contract.fields if field.type == "number"}
+
+    def value(row: int, name: str, cell: str) -> float | str | None:
+        if not cell:
+            return None
+        if name not in numbers:
+            return cell
+        try:
+            return float(cell)
+        except ValueError:
+            detail = f"row {row}, field {name!r}: {cell[:100]!r} is no number"
+            raise Problem(422, "Unprocessable Content", detail) from None
+
+    def read(body: bytes) -> list[dict[str, Any]]:
+        try:
+            lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise Problem(400, "Bad Request", f"the body is no CSV that can be read: {error}") from None
+        head, *rows = lines or [[]]
+        for number, row in enumerate(rows):
+            if len(row) != len(head):
+                detail = f"row {number}: has {len(row)} values, and the first line {len(head)} names"
+                raise Problem(422, "Unprocessable Content", detail)
+        return [
+            {name: value(n, name, cell) for name, cell in zip(head, row, strict=True)} for n, row in enumerate(rows)
+        ]
+
+    return read
+
+
+def _of_mlflow(problem: Problem) -> Reply:
+    code = "BAD_REQUEST" if problem.status < 500 else "INTERNAL_ERROR"
+    # MLflow's server knows no 422: what does not fit the model's signature is a bad request.
+    status = 400 if problem.status == 422 else problem.status
+    return Reply(status, JSON, msgspec.json.encode({"error_code": code, "message": problem.detail}))

@@ -1,0 +1,199 @@
+"""The Open Inference Protocol (KServe V2), with its extension for tensors in binary.
+
+Each field of the contract is a tensor of shape [rows] or [rows, 1]: FP64 or another number, or BYTES for a text.
+https://github.com/kserve/open-inference-protocol
+"""
+
+import struct
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from serving.predictor import Scores
+from serving.protocols.mlflow import from_columns
+from serving.protocols.routes import Headers, Model, Routes, handler, header
+from serving.records import document
+from serving.replies import JSON, Problem, Reply, as_json
+
+NUMBERS = {
+    **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
+    **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
+    **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
+}
+HEAD_LENGTH = b"inference-header-content-length"
+BINARY = "application/octet-stream"
+
+
+class Tensor(msgspec.Struct):
+    name: str
+    shape: list[int]
+    datatype: str
+    data: Any = None
+    parameters: dict[str, Any] = {}
+
+
+class Wanted(msgspec.Struct):
+    name: str
+    parameters: dict[str, Any] = {}
+
+
+class Request(msgspec.Struct):
+    inputs: list[Tensor]
+    id: str = ""
+    parameters: dict[str, Any] = {}
+    outputs: list[Wanted] = []
+
+
+def routes(model: Model) -> Routes:
+    name, version = model.card.name, model.card.version
+    of_model = f"/v2/models/{name}"
+    server = {"name": f"{name}-service", "version": version, "extensions": ["binary_tensor_data"]}
+    infer = handler(lambda body, headers: _infer(model, body, headers), _of_error)
+    table: Routes = {
+        ("GET", "/v2"): as_json(server),
+        ("GET", "/v2/health/live"): as_json({"live": True}),
+        ("GET", "/v2/health/ready"): as_json({"ready": True}),
+    }
+    for path in (of_model, f"{of_model}/versions/{version}"):
+        table["GET", path] = as_json(_metadata(model))
+        table["GET", f"{path}/ready"] = as_json({"name": name, "ready": True})
+        table["POST", f"{path}/infer"] = infer
+    return table
+
+
+def _metadata(model: Model) -> dict[str, Any]:
+    fields = model.contract.fields
+    outputs = [{"name": "value", "datatype": "FP64", "shape": [-1]}]
+    if model.contract.classes:
+        probabilities = {"name": "probabilities", "datatype": "FP64", "shape": [-1, len(model.contract.classes)]}
+        outputs = [{"name": "label", "datatype": "BYTES", "shape": [-1]}, probabilities]
+    return {
+        "name": model.card.name,
+        "versions": [model.card.version],
+        "platform": {"onnx": "onnxruntime_onnx", "sklearn": "sklearn"}[model.card.runtime],
+        "inputs": [
+            {"name": field.name, "datatype": "FP64" if field.type == "number" else "BYTES", "shape": [-1]}
+            for field in fields
+        ],
+        "outputs": outputs,
+    }
+
+
+def _infer(model: Model, body: bytes, headers: Headers) -> Reply:
+    request, rest = _parsed(body, header(headers, HEAD_LENGTH))
+    columns = {}
+    for tensor in request.inputs:
+        size = tensor.parameters.get("binary_data_size")
+        if size is None:
+            columns[tensor.name] = _from_json(tensor)
+        else:
+            columns[tensor.name], rest = _from_binary(tensor, rest, size)
+    if len(rest):
+        raise Problem(400, "Bad Request", f"{len(rest)} bytes are left after the last tensor")
+    scores = model.predict(model.decode.instances(from_columns(columns)))
+    return _answer(model, request, scores)
+
+
+def _parsed(body: bytes, length: str) -> tuple[Request, memoryview]:
+    """The request, and the binary tensors after it."""
+    data = memoryview(body)
+    if length and not (length.isdecimal() and len(length) < 12 and int(length) <= len(body)):
+        raise Problem(400, "Bad Request", "Inference-Header-Content-Length is no length of a part of the body")
+    end = int(length) if length else len(body)
+    try:
+        return msgspec.convert(document(data[:end]), Request), data[end:]
+    except msgspec.ValidationError as error:
+        raise Problem(422, "Unprocessable Content", f"the body is no inference request: {error}") from None
+
+
+def _rows(tensor: Tensor) -> int:
+    shape = tensor.shape
+    if len(shape) not in (1, 2) or shape[0] < 0 or shape[1:] not in ([], [1]):
+        raise _wrong(tensor, f"has the shape {shape}; expected [rows] or [rows, 1]")
+    return shape[0]
+
+
+def _from_json(tensor: Tensor) -> list[Any]:
+    _known(tensor)
+    data = tensor.data
+    if type(data) is not list or len(data) != _rows(tensor):
+        raise _wrong(tensor, f"is to have a list of {_rows(tensor)} values as data")
+    return data
+
+
+def _from_binary(tensor: Tensor, rest: memoryview, size: Any) -> tuple[list[Any], memoryview]:
+    rows, dtype = _rows(tensor), _known(tensor)
+    if type(size) is not int or not 0 <= size <= len(rest):
+        raise _wrong(tensor, f"says that it has {size} bytes; {len(rest)} are left")
+    mine, rest = rest[:size], rest[size:]
+    if dtype is not None:
+        if size != rows * dtype.itemsize:
+            raise _wrong(tensor, f"has {size} bytes; {rows} values of {tensor.datatype} have {rows * dtype.itemsize}")
+        return [None if value != value else value for value in np.frombuffer(mine, dtype).tolist()], rest  # noqa: PLR0124
+    texts = []
+    while len(mine) >= 4:
+        (length,) = struct.unpack_from("<I", mine)
+        text, mine = mine[4 : 4 + length], mine[4 + length :]
+        try:
+            texts.append(bytes(text).decode() if len(text) == length else None)
+        except UnicodeDecodeError:
+            raise _wrong(tensor, f"value {len(texts)} is no text in UTF-8") from None
+    if len(mine) or len(texts) != rows or None in texts:
+        raise _wrong(tensor, f"does not hold {rows} values, each behind its length in 4 bytes")
+    return texts, rest
+
+
+def _known(tensor: Tensor) -> np.dtype[Any] | None:
+    """The type of a tensor's numbers, None for texts."""
+    if tensor.datatype not in (*NUMBERS, "BYTES"):
+        raise _wrong(tensor, f"is {tensor.datatype[:20]}; expected BYTES, or one of {', '.join(NUMBERS)}")
+    return NUMBERS.get(tensor.datatype)
+
+
+def _wrong(tensor: Tensor, detail: str) -> Problem:
+    return Problem(422, "Unprocessable Content", f"input {tensor.name[:100]!r} {detail}")
+
+
+def _answer(model: Model, request: Request, scores: Scores) -> Reply:
+    classes = model.contract.classes
+    found: dict[str, Any] = {"value": ("FP64", [len(scores)], [row[0] for row in scores])}
+    if classes:
+        labels = [classes[row.index(max(row))] for row in scores]
+        probabilities = [value for row in scores for value in row]
+        found = {
+            "label": ("BYTES", [len(scores)], labels),
+            "probabilities": ("FP64", [len(scores), len(classes)], probabilities),
+        }
+    if unknown := [wanted.name for wanted in request.outputs if wanted.name not in found]:
+        raise Problem(422, "Unprocessable Content", f"no output {unknown[0][:100]!r}; there are {', '.join(found)}")
+    usual = bool(request.parameters.get("binary_data_output"))
+    wanted = {each.name: bool(each.parameters.get("binary_data", usual)) for each in request.outputs}
+    outputs, binary = [], b""
+    for name, in_binary in (wanted or dict.fromkeys(found, usual)).items():
+        datatype, shape, data = found[name]
+        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
+        if in_binary:
+            part = _in_binary(datatype, data)
+            output["parameters"], binary = {"binary_data_size": len(part)}, binary + part
+        else:
+            output["data"] = data
+        outputs.append(output)
+    answer = {"model_name": model.card.name, "model_version": model.card.version, "outputs": outputs}
+    head = msgspec.json.encode(answer | ({"id": request.id} if request.id else {}))
+    if not binary:
+        return Reply(200, JSON, head, len(scores))
+    fields = ((HEAD_LENGTH, b"%d" % len(head)),)
+    return Reply(200, BINARY, head + binary, len(scores), fields)
+
+
+def _in_binary(datatype: str, data: list[Any]) -> bytes:
+    if datatype == "BYTES":
+        return b"".join(struct.pack("<I", len(text)) + text for text in (str(value).encode() for value in data))
+    return np.array(data, NUMBERS[datatype]).tobytes()
+
+
+def _of_error(problem: Problem) -> Reply:
+    # The protocol's own servers answer what is wrong with a request with 400.
+    status = 400 if problem.status == 422 else problem.status
+    return Reply(status, JSON, msgspec.json.encode({"error": problem.detail}))
