@@ -96,8 +96,8 @@ class Front:
 
 
 def create_app(threads: int) -> Front:
-    """The service for the bundle in `service.bundle_folder`. Raises as `service.load` does."""
-    return Front(service.load(), threads)
+    """The service for the bundle in `service.bundle_folder`. Exits as `service.load_or_exit` does."""
+    return Front(service.load_or_exit(), threads)
 
 
 async def _rest(message: Message, receive: Receive, limits: Limits) -> bytes:

@@ -29,7 +29,7 @@ pool = int(os.environ.get("THREADS") or 4)  # threads of each worker
 if front == "asgi":  # the threads are for large batches, slow models and rare routes
     wsgi_app, worker_class = f"serving.asgi:create_app({pool})", "serving.worker.Worker"
 else:
-    wsgi_app, worker_class = "serving.app:create_app()", "gthread"
+    wsgi_app, worker_class = "serving.app:for_gunicorn()", "gthread"
     threads = pool
 port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8000"  # Vertex AI has a name of its own for it
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{port}"

@@ -13,6 +13,9 @@ from pipeline.bundle import Bundle, BundleError, code_digest, read
 from pipeline.columns import Record, arrays, derived
 from serving.replies import Problem
 
+# Whose types a model of scikit-learn may hold: skops makes objects of them and runs nothing else. `model`: src/model.
+TRUSTED = ("model.", "sklearn.", "numpy.", "scipy.", "pandas.", "lightgbm.", "xgboost.", "catboost.", "imblearn.")
+
 Array = np.ndarray[Any, Any]
 Score = Callable[[Sequence[Record]], Array]  # derived rows to an array with a row for each
 Scores = list[list[float]]  # for each row the probabilities of the classes, or a value
@@ -31,7 +34,7 @@ def check(folder: Path) -> Bundle:
             f"{folder}: {bundle.card.name} version {bundle.card.version} was trained with other code than what is in "
             "src/model now; run `make train`"
         )
-    library = {"onnx": "onnxruntime", "sklearn": "sklearn"}[bundle.card.runtime]
+    library = {"onnx": "onnxruntime", "sklearn": "skops"}[bundle.card.runtime]
     if find_spec(library) is None:
         raise BundleError(f"{folder}: {library} serves this model, and it is not installed; run `make setup`")
     return bundle
@@ -59,10 +62,16 @@ def _onnx(bundle: Bundle) -> Score:
 
 
 def _sklearn(bundle: Bundle) -> Score:
-    import joblib  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
+    import skops.io  # noqa: PLC0415
 
-    estimator = joblib.load(bundle.model)
+    types = skops.io.get_untrusted_types(file=bundle.model)
+    if foreign := sorted(each for each in types if not each.startswith(TRUSTED)):
+        raise BundleError(
+            f"{bundle.model}: holds {', '.join(foreign[:5])}, and only types of these packages are loaded: "
+            + ", ".join(prefix.rstrip(".") for prefix in TRUSTED)
+        )
+    estimator = skops.io.load(bundle.model, trusted=types)
     answer = estimator.predict_proba if bundle.contract.task == "classification" else estimator.predict
 
     def score(rows: Sequence[Record]) -> Array:

@@ -2,12 +2,13 @@
 
 import os
 import statistics
+import sys
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.bundle import Bundle
+from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
 from serving import limits, openapi, predictor, records
 from serving.faults import Faults
@@ -33,6 +34,15 @@ class Service(NamedTuple):
 def bundle_folder() -> Path:
     """The folder that BUNDLE in the environment names, else bundle/ of the project."""
     return Path(os.environ.get("BUNDLE") or ROOT / "bundle")
+
+
+def load_or_exit() -> Service:
+    """For a worker: where the service cannot be, one line says why, and the server ends with 3 as well."""
+    try:
+        return load()
+    except (BundleError, ValueError, Problem) as error:
+        print(f"Cannot serve: {error}", file=sys.stderr, flush=True)
+        sys.exit(3)
 
 
 def load(bundle: Path | None = None) -> Service:

@@ -1,14 +1,13 @@
-"""The fitted estimator as ONNX, proven row by row against scikit-learn; where that fails, as joblib, saying why."""
+"""The fitted estimator as ONNX, proven row by row against scikit-learn; where that fails, by skops, saying why."""
 
-import io
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-import joblib
 import numpy as np
 import onnxruntime
 import pandas as pd
+import skops.io
 from sklearn.base import BaseEstimator
 
 from pipeline import matrix
@@ -40,16 +39,18 @@ def export(
         model = convert(estimator, columns, _frame(rows).head(3), name)
         answer = run(model, rows)
         hardest = _on_hard_rows(estimator, model, columns, rows)
-    except Exception as error:  # a converter may fail in any way; the reason is reported, and joblib serves
+    except Exception as error:  # a converter may fail in any way; the reason is reported, and scikit-learn serves
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        return Exported("sklearn", _joblib(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan"))
+        return Exported(
+            "sklearn", skops.io.dumps(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan")
+        )
     difference = largest_difference(answer, expected)
     if not difference <= TOLERANCE:
         reason = f"ONNX differs from scikit-learn by {difference:.1e} on a held-out row (tolerance {TOLERANCE:g})"
-        return Exported("sklearn", _joblib(estimator), reason, difference)
+        return Exported("sklearn", skops.io.dumps(estimator), reason, difference)
     if not hardest <= TOLERANCE:
         reason = f"ONNX differs from scikit-learn by {hardest:.1e} on a hard row (tolerance {TOLERANCE:g})"
-        return Exported("sklearn", _joblib(estimator), reason, hardest)
+        return Exported("sklearn", skops.io.dumps(estimator), reason, hardest)
     return Exported("onnx", model, "", max(difference, hardest))
 
 
@@ -103,9 +104,3 @@ def predict(estimator: BaseEstimator, frame: pd.DataFrame) -> Array:
 
 def _frame(rows: Mapping[str, Array]) -> pd.DataFrame:
     return pd.DataFrame({name: values[:, 0] for name, values in rows.items()})
-
-
-def _joblib(estimator: BaseEstimator) -> bytes:
-    buffer = io.BytesIO()
-    joblib.dump(estimator, buffer)
-    return buffer.getvalue()

@@ -18,7 +18,7 @@ from pipeline.contract import Contract
 CARD = "card.json"
 CONTRACT = "contract.json"
 REQUESTS = "requests.jsonl"
-MODELS: dict[str, str] = {"onnx": "model.onnx", "sklearn": "model.joblib"}
+MODELS: dict[str, str] = {"onnx": "model.onnx", "sklearn": "model.skops"}
 
 
 class BundleError(ValueError):

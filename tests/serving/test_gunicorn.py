@@ -12,8 +12,11 @@ from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
 
+import msgspec
 import pytest
+import skops.io
 
+from pipeline import bundle as bundles
 from tests.conftest import copy_project, environment
 from tests.serving.conftest import Service
 
@@ -109,7 +112,19 @@ def test_sigterm_lets_requests_finish(serve: Serve, records: list[bytes]) -> Non
     assert "SIGABRT" not in service.log.read_text()  # a runtime that the master had loaded ended its workers so
 
 
-@pytest.mark.parametrize("damage", ["no-bundle", "damaged", "other-code"])
+def rewritten(folder: Path, name: str, data: bytes, **card: str) -> None:
+    """The bundle with another file in it, and a card that says so."""
+    given = bundles.read(folder).card
+    files = {each: (folder / each).read_bytes() for each in given.files} | {name: data}
+    hashes = {each: bundles.sha256(content) for each, content in files.items()}
+    bundles.write(folder, files, msgspec.structs.replace(given, files=hashes, **card))
+
+
+class Foreign:
+    """A type that is nobody's model."""
+
+
+@pytest.mark.parametrize("damage", ["no-bundle", "damaged", "other-code", "other-version", "foreign-type"])
 def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: Path, serve: Serve, damage: str) -> None:
     """Exit code 3 and a sentence that says what to do; no traceback, no endless restarts of workers."""
     project = copy_project(tmp_path / "project")
@@ -122,11 +137,17 @@ def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: P
     if damage == "other-code":
         with (project / "src" / "model" / "data.py").open("a") as file:
             file.write("# changed\n")
+    if damage == "other-version":
+        contract = (project / "bundle" / bundles.CONTRACT).read_bytes()
+        rewritten(project / "bundle", bundles.CONTRACT, contract.replace(b'"version": 1', b'"version": 9'))
+    if damage == "foreign-type":
+        rewritten(project / "bundle", bundles.MODELS["sklearn"], skops.io.dumps(Foreign()), runtime="sklearn")
     service = serve(wait=False, project=project)
     assert service.process.wait(10) == 3
     log = service.log.read_text()
     assert "Cannot serve: " in log
-    assert "make train" in log
+    said = {"other-version": "contract version 9", "foreign-type": "tests.serving.test_gunicorn.Foreign"}
+    assert said.get(damage, "make train") in log
     assert "Traceback" not in log
 
 
