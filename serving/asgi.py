@@ -19,8 +19,6 @@ from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
 from serving.service import Service
 
-INLINE_BYTES = 16_384  # a body beyond takes longer than a switch to a thread costs the others
-
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -39,8 +37,7 @@ class Front:
         self._log = access.logger(served.limits.access_log)
         self._pool = ThreadPoolExecutor(threads, "model")
         self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
-        small = min(INLINE_BYTES, served.limits.max_body_bytes)
-        self._inline = small if served.bundle.card.runtime == "onnx" else -1
+        self._inline = min(served.inline_bytes, served.limits.max_body_bytes)
 
     def at_once(self, method: str, path: str, headers: Headers, body: bytes) -> Answer | None:
         """Status, headers and body of the answer where it takes no waiting, None where it does.

@@ -3,9 +3,10 @@
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
+from time import perf_counter
 from typing import NamedTuple
 
 from pipeline.bundle import Bundle, BundleError
@@ -20,6 +21,8 @@ from serving.protocols.routes import Model, Routes
 from serving.replies import Problem
 
 SAMPLE = 50  # recorded requests: examples, and what the values of a regression usually are
+WAIT_SECONDS = 0.001  # that an answer may keep others on the same event loop waiting; a thread's turn is 0.005
+TRIES = 3
 ROOT = Path(__file__).parent.parent
 
 
@@ -29,6 +32,7 @@ class Service(NamedTuple):
     routes: Routes
     metrics: Metrics
     faults: Faults
+    inline_bytes: int  # of a body that is answered in less time than others may be kept waiting; -1: of none
 
 
 def bundle_folder() -> Path:
@@ -60,6 +64,7 @@ def load(bundle: Path | None = None) -> Service:
         sample = [line.strip() for line in islice(file, min(SAMPLE, limit.max_rows))]
     # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
     scores = predict(decode.body(b'{"instances":[' + b",".join(sample) + b"]}"))
+    inline = _inline_bytes(lambda body: predict(decode.body(body)), sample[0])
     values = [] if loaded.contract.classes else [row[0] for row in scores]
     deciles = statistics.quantiles(values, n=10) if len(values) > 1 else []
 
@@ -76,4 +81,15 @@ def load(bundle: Path | None = None) -> Service:
         table |= protocol.routes(model)
     table |= pages.routes(openapi.document(loaded, limit, sample), limit.page)
     metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)
-    return Service(loaded, limit, table, metrics, faults)
+    return Service(loaded, limit, table, metrics, faults, inline)
+
+
+def _inline_bytes(answer: Callable[[bytes], object], record: bytes) -> int:
+    """How large a body may be that an event loop answers itself, as measured on one record."""
+    body, took = b'{"instances":[' + record + b"]}", []
+    for _ in range(TRIES):
+        started = perf_counter()
+        answer(body)
+        took.append(perf_counter() - started)
+    records = WAIT_SECONDS / min(took)
+    return int(records * len(body)) if records >= 1 else -1

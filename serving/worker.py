@@ -15,6 +15,7 @@ import contextlib
 import logging
 import mmap
 import os
+import re
 import signal
 import socket
 from email.utils import formatdate
@@ -41,6 +42,8 @@ HEAD_BYTES = 65_536
 UNREAD_SECONDS = 30.0  # that an answer may wait for its client to read
 NEVER = float("inf")
 
+_UPGRADE = re.compile(rb"(\r\n)upgrade:", re.IGNORECASE)
+
 # Made in gunicorn's master, which imports this, and so shared by all workers.
 _connections = memoryview(mmap.mmap(-1, 8 * SLOTS)).cast("q")
 for _slot in range(SLOTS):
@@ -60,7 +63,7 @@ class Connection(HttpToolsProtocol):
         self.worker = worker
         self.deadline = monotonic() + worker.head_seconds  # for what the client has to do next
         self._head_bytes = 0
-        self._in_head = True
+        self._in_head, self._in_body = True, False
         self._direct: list[bytes] | None = None  # the body of a request that may be answered at once
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -72,6 +75,8 @@ class Connection(HttpToolsProtocol):
         self.worker.count()
 
     def data_received(self, data: bytes) -> None:
+        if not self._in_body and b"pgrade" in data:
+            data = _without_upgrade(data)
         super().data_received(data)
         if self._direct is not None:  # the rest of its body is still to come: the app waits for it
             self._hand_over()
@@ -86,7 +91,8 @@ class Connection(HttpToolsProtocol):
         self.deadline = monotonic() + self.worker.head_seconds
 
     def on_headers_complete(self) -> None:
-        self._in_head, self.deadline = False, NEVER  # from here on the app has limits of its own
+        self._in_head, self._in_body = False, True
+        self.deadline = NEVER  # from here on the app has limits of its own
         idle = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
         if idle and self.url in self.worker.direct and self.parser.get_method() == b"POST":
             self._direct = []
@@ -100,6 +106,7 @@ class Connection(HttpToolsProtocol):
             self._direct.append(body)
 
     def on_message_complete(self) -> None:
+        self._in_body = False
         if self._direct is not None:
             body = self._direct[0] if len(self._direct) == 1 else b"".join(self._direct)
             path = self.worker.direct[self.url]
@@ -112,6 +119,13 @@ class Connection(HttpToolsProtocol):
                 return
             self._hand_over()
         super().on_message_complete()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client will send no more: it still gets the answer that is being made."""
+        waits = self.cycle is not None and not self.cycle.response_complete and not self._in_body
+        if waits:
+            self.cycle.keep_alive = False
+        return waits and self.scheme == "http"  # TLS has no half of a connection
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -165,6 +179,16 @@ class Connection(HttpToolsProtocol):
         if close:
             self.transport.close()
         self.deadline = monotonic() + self.worker.cfg.keepalive
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """What was received, with the field Upgrade of a head renamed.
+
+    The parser would leave the body of such a request to another protocol. RFC 9110 lets a server ignore the offer, and
+    clients make it with every request: Java's HttpClient, curl --http2.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(rb"\1X-Ignored-Upgrade:", head) + end + rest
 
 
 class Worker(BaseWorker):  # type: ignore[misc]

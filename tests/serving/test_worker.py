@@ -194,6 +194,25 @@ def test_expect_continue(serve: Serve, records: list[bytes]) -> None:
         assert statuses(read_all(client)) == [200]
 
 
+def test_an_offer_of_another_protocol_is_ignored(serve: Serve, records: list[bytes]) -> None:
+    """Java's HttpClient and curl --http2 offer h2c with each request, and send its body all the same."""
+    service, data = serve(WEB_CONCURRENCY="1"), body(records[0])
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+    large = b'{"instances":[' + b",".join([records[0]] * 100) + b'],"x":"\r\nUpgrade: h2c\r\n"}'
+    for sent in (
+        whole(data, offer),
+        whole(data, b"connection: upgrade\r\nupgrade: websocket\r\n"),
+        whole(large, offer),
+    ):
+        with connect(service) as client:
+            head, end, rest = sent.partition(b"\r\n\r\n")
+            client.sendall(head + end + rest[:1000])
+            time.sleep(0.05)
+            client.sendall(rest[1000:])
+            client.shutdown(socket.SHUT_WR)
+            assert statuses(read_all(client)) == ([200] if sent.endswith(data) else [400])
+
+
 def test_connections_are_shared_out(serve: Serve) -> None:
     """Eight at one go to two workers: each has a fair part, or the service has one worker's throughput."""
     service = serve(WEB_CONCURRENCY="2")
