@@ -34,7 +34,7 @@ template-branch: $(bin)/uv ## commit the laid-out template of HEAD to the branch
 release-notes: $(bin)/uv ## print what CHANGELOG.md says of a version, if it may be released (VERSION=v1.2.0)
 	@$(run) release.notes "$$VERSION"
 
-bench-serving: bundle/card.json $(VENV)/.train ## the service against the tutorial's way, side by side (needs wrk)
+bench-serving: bundle/card.json $(VENV)/.train ## the service beside its peers, in one run (needs wrk; installs the peers into .cache/bench)
 	@$(run) benchmarks.serving.run
 
 bench-gate: bundle/card.json $(VENV)/.train $(VENV)/.perf ## how often the gate is wrong, and what it catches (MINUTES=240: record anew)

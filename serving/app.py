@@ -12,7 +12,7 @@ from time import perf_counter
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from serving import access, correlation, replies, service
+from serving import correlation, replies, service
 from serving.access import Log
 from serving.metrics import Metrics
 from serving.protocols.routes import Handler
@@ -42,7 +42,7 @@ def wsgi(served: Service) -> Flask:
         app.add_url_rule(path, f"{method} {path}", _view(answer, limit), methods=[method])
     app.register_error_handler(Problem, lambda problem: _response(replies.of_problem(problem)))
     app.register_error_handler(HTTPException, _of_http)
-    _watch(app, metrics, access.logger(served.limits.access_log))
+    _watch(app, metrics, served.log)
 
     @app.get("/metrics")
     def metrics_route() -> Response:

@@ -12,7 +12,7 @@ from typing import Any
 
 from a2wsgi import WSGIMiddleware
 
-from serving import access, correlation, replies, service
+from serving import correlation, replies, service
 from serving.app import DRAIN_BYTES, wsgi
 from serving.limits import Limits
 from serving.protocols.routes import Headers
@@ -34,7 +34,7 @@ class Front:
 
     def __init__(self, served: Service, threads: int) -> None:
         self.routes, self._metrics, self.limits = served.routes, served.metrics, served.limits
-        self._log = access.logger(served.limits.access_log)
+        self._log = served.log
         self._pool = ThreadPoolExecutor(threads, "model")
         self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
         self._inline = min(served.inline_bytes, served.limits.max_body_bytes)

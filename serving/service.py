@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
-from serving import limits, openapi, predictor, records
+from serving import access, limits, openapi, predictor, records, tracing
+from serving.access import Log
 from serving.faults import Faults
 from serving.limits import Limits
 from serving.metrics import Metrics
@@ -32,6 +33,7 @@ class Service(NamedTuple):
     routes: Routes
     metrics: Metrics
     faults: Faults
+    log: Log  # of each request that was answered
     inline_bytes: int  # of a body that is answered in less time than others may be kept waiting; -1: of none
 
 
@@ -81,7 +83,20 @@ def load(bundle: Path | None = None) -> Service:
         table |= protocol.routes(model)
     table |= pages.routes(openapi.document(loaded, limit, sample), limit.page)
     metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)
-    return Service(loaded, limit, table, metrics, faults, inline)
+    return Service(loaded, limit, table, metrics, faults, _log(limit, loaded.card.name), inline)
+
+
+def _log(limits_: Limits, name: str) -> Log:
+    """The access log, and spans where they are wanted. Raises ValueError as `tracing.tracer` does."""
+    access_log, trace = access.logger(limits_.access_log), tracing.tracer(name)
+    if trace is None:
+        return access_log
+
+    def both(*request: Any) -> None:
+        access_log(*request)
+        trace(*request)
+
+    return both
 
 
 def _inline_bytes(answer: Callable[[bytes], object], record: bytes) -> int:

@@ -112,3 +112,31 @@ def test_the_access_log(serve: Callable[..., Service], records: list[bytes], fro
         assert [(line["path"], line["status"], line["rows"]) for line in found] == wanted
         assert all(line["request_id"] == "a-request" and line["traceparent"] == ID["traceparent"] for line in found)
         assert all(isinstance(line["ms"], float) and line["method"] == "POST" for line in found)
+
+
+@pytest.mark.parametrize("front", ["asgi", "wsgi"])
+def test_spans(serve: Callable[..., Service], records: list[bytes], front: str) -> None:
+    """Where OpenTelemetry is asked for, each request is a span below the client's own."""
+    service = serve(MLOPS_SERVING__FRONT=front, OTEL_TRACES_EXPORTER="console", WEB_CONCURRENCY="1")
+    ask(service, "POST", "/predict", b'{"instances":[' + records[0] + b"]}", {})
+    service.process.terminate()
+    service.process.wait(10)
+    log = service.log.read_text()
+    spans = [json.loads("{" + part.partition("\n}")[0] + "}") for part in log.split("\n{")[1:] if '"trace_id"' in part]
+    (span,) = [span for span in spans if span["name"] == "POST /predict"]
+    assert span["context"]["trace_id"] == "0x0af7651916cd43dd8448eb211c80319c"
+    assert span["parent_id"] == "0xb7ad6b7169203331"
+    assert span["attributes"] == {
+        "http.request.method": "POST",
+        "url.path": "/predict",
+        "model.rows": 1,
+        "http.response.status_code": 200,
+        "request.id": "a-request",
+    }
+
+
+def test_spans_that_nobody_can_send(serve: Callable[..., Service]) -> None:
+    """Asked for without the packages, or in a way that is not known: one line says what to do."""
+    service = serve(wait=False, OTEL_TRACES_EXPORTER="zipkin", WEB_CONCURRENCY="1")
+    assert service.process.wait(20) == 3
+    assert "Cannot serve: OTEL_TRACES_EXPORTER=zipkin" in service.log.read_text()
