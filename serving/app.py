@@ -2,24 +2,29 @@
 
 flask --app serving.app run
 
-gunicorn runs `serving.asgi`, which answers the routes of the service's table itself and hands the others on to this.
+What the service's table has is answered before Flask, which would cost ten times a prediction; Flask has the rest:
+metrics, other methods, unknown paths. gunicorn runs `serving.asgi`, which does the same on an event loop.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import correlation, replies, service
-from serving.access import Log
-from serving.metrics import Metrics
-from serving.protocols.routes import Handler
+from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
 from serving.service import Service
 
 DRAIN_BYTES = 64_000_000
+
+Environment = dict[str, Any]
+Wsgi = Callable[[Environment, Callable[..., Any]], Iterable[bytes]]
+STATUS_LINES = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 
 def create_app(bundle: Path | None = None) -> Flask:
@@ -35,55 +40,69 @@ def for_gunicorn() -> Flask:
 def wsgi(served: Service) -> Flask:
     """The service as a Flask app."""
     app = Flask(__name__, static_folder=None)
-    limit, metrics = served.limits.max_body_bytes, served.metrics
     if served.faults:
         app.logger.warning("Faults on purpose: %s", served.faults)
     for (method, path), answer in served.routes.items():
-        app.add_url_rule(path, f"{method} {path}", _view(answer, limit), methods=[method])
-    app.register_error_handler(Problem, lambda problem: _response(replies.of_problem(problem)))
+        # Of these Flask itself serves HEAD, and says which methods there are.
+        reply = answer if isinstance(answer, Reply) else Reply(500, replies.JSON, b"{}")
+        app.add_url_rule(path, f"{method} {path}", lambda reply=reply: _response(reply), methods=[method])
     app.register_error_handler(HTTPException, _of_http)
-    _watch(app, metrics, served.log)
+    _watch(app, served)
+    app.add_url_rule("/metrics", "metrics", lambda: _response(served.metrics.exposition()))
+    app.wsgi_app = _before_flask(app.wsgi_app, served)  # type: ignore[method-assign, assignment]
+    return app
 
-    @app.get("/metrics")
-    def metrics_route() -> Response:
-        return _response(metrics.exposition())
+
+def _before_flask(flask: Wsgi, served: Service) -> Wsgi:
+    """A WSGI app that answers the routes of the table, and leaves others to Flask."""
+    routes, limit = served.routes, served.limits.max_body_bytes
+
+    def app(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        route = routes.get((method, path))
+        if route is None:
+            return flask(environ, start_response)
+        started, headers = perf_counter(), _headers(environ)
+        served.metrics.begin()
+        try:
+            reply = route if isinstance(route, Reply) else route(_body(environ, limit), headers)
+        except Problem as problem:
+            reply = replies.of_problem(problem)
+        status, fields, body = served.finish(method, path, reply, headers, started)
+        start_response(
+            STATUS_LINES[status], [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
+        )
+        return [body]
 
     return app
 
 
-def _view(answer: Reply | Handler, limit: int) -> Callable[[], Response]:
-    if isinstance(answer, Reply):
-        return lambda: _response(answer)
-    return lambda: _response(answer(_body(limit), _headers()))
+def _headers(environ: Environment) -> Headers:
+    found = [
+        (key[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
+        for key, value in environ.items()
+        if key.startswith("HTTP_")
+    ]
+    return [*found, (b"content-type", environ.get("CONTENT_TYPE", "").encode("latin-1"))]
 
 
-def _response(reply: Reply) -> Response:
-    g.rows = reply.rows
-    fields = [(name.decode(), value.decode()) for name, value in reply.more]
-    return Response(reply.body, reply.status, fields, content_type=reply.content_type)
-
-
-def _headers() -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]
-
-
-def _body(limit: int) -> bytes:
-    """The body of the request, at most `limit` bytes; Werkzeug would cut a longer one that has no Content-Length."""
-    stream, length = request.environ["wsgi.input"], request.content_length
-    if length is None and not request.environ.get("wsgi.input_terminated"):
+def _body(environ: Environment, limit: int) -> bytes:
+    """The body of the request, at most `limit` bytes. Raises Problem (413)."""
+    stream, length = environ["wsgi.input"], environ.get("CONTENT_LENGTH")
+    if not length and not environ.get("wsgi.input_terminated"):
         return b""
-    body: bytes = stream.read(limit + 1 if length is None else min(length, limit + 1))
+    body: bytes = stream.read(min(int(length), limit + 1) if length else limit + 1)
     if len(body) > limit:
-        _drain()
+        left = DRAIN_BYTES  # closing on unread data resets the connection before the answer
+        while left > 0 and (chunk := stream.read(min(left, 65_536))):
+            left -= len(chunk)
         raise replies.too_large(limit)
     return body
 
 
-def _drain() -> None:
-    """Reads the rest of a body that is refused: closing on unread data resets the connection before the answer."""
-    stream, left = request.environ["wsgi.input"], DRAIN_BYTES
-    while left > 0 and (chunk := stream.read(min(left, 65_536))):
-        left -= len(chunk)
+def _response(reply: Reply) -> Response:
+    fields = [(name.decode(), value.decode()) for name, value in reply.more]
+    return Response(reply.body, reply.status, fields, content_type=reply.content_type)
 
 
 def _of_http(error: HTTPException) -> Response:
@@ -96,20 +115,19 @@ def _of_http(error: HTTPException) -> Response:
     return plain
 
 
-def _watch(app: Flask, metrics: Metrics, log: Log) -> None:
-    """Times, counts, logs and names every request."""
+def _watch(app: Flask, served: Service) -> None:
+    """Times, counts, logs and names every request that Flask answers."""
 
     @app.before_request
     def _start() -> None:
         g.started = perf_counter()
-        metrics.begin()
+        served.metrics.begin()
 
     @app.after_request
     def _end(response: Response) -> Response:
-        ids = correlation.of(_headers())
+        ids, seconds = correlation.of(_headers(request.environ)), perf_counter() - g.started
         response.headers.extend((name.decode(), value.decode()) for name, value in correlation.headers(ids))
         route = request.url_rule.rule if request.url_rule else ""
-        seconds, rows = perf_counter() - g.started, g.get("rows", 0)
-        metrics.end(route, response.status_code, seconds, rows)
-        log(request.method, request.path, response.status_code, seconds, rows, ids)
+        served.metrics.end(route, response.status_code, seconds, 0)
+        served.log(request.method, request.path, response.status_code, seconds, 0, ids)
         return response

@@ -12,17 +12,16 @@ from typing import Any
 
 from a2wsgi import WSGIMiddleware
 
-from serving import correlation, replies, service
+from serving import replies, service
 from serving.app import DRAIN_BYTES, wsgi
 from serving.limits import Limits
 from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
-from serving.service import Service
+from serving.service import Answer, Service
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Answer = tuple[int, Headers, bytes]  # status, header fields, body
 
 
 class Gone(Exception):
@@ -33,8 +32,8 @@ class Front:
     """The service as an ASGI app."""
 
     def __init__(self, served: Service, threads: int) -> None:
+        self._service = served
         self.routes, self._metrics, self.limits = served.routes, served.metrics, served.limits
-        self._log = served.log
         self._pool = ThreadPoolExecutor(threads, "model")
         self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
         self._inline = min(served.inline_bytes, served.limits.max_body_bytes)
@@ -50,7 +49,7 @@ class Front:
         started = perf_counter()
         self._metrics.begin()
         reply = route if route.__class__ is Reply else route(body, headers)  # type: ignore[operator]
-        return self._finish(method, path, reply, headers, started)
+        return self._service.finish(method, path, reply, headers, started)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -74,22 +73,16 @@ class Front:
                 else:
                     loop = asyncio.get_running_loop()
                     reply = await loop.run_in_executor(self._pool, route, body, headers)  # type: ignore[arg-type]
-                answer = self._finish(method, path, reply, headers, started)
+                answer = self._service.finish(method, path, reply, headers, started)
         except Problem as problem:
             self._metrics.begin()
-            answer = self._finish(method, path, replies.of_problem(problem), headers, perf_counter())
+            answer = self._service.finish(method, path, replies.of_problem(problem), headers, perf_counter())
             answer[1].append((b"connection", b"close"))
         except Gone:
             return
         status, fields, content = answer
         await send({"type": "http.response.start", "status": status, "headers": fields})
         await send({"type": "http.response.body", "body": content})
-
-    def _finish(self, method: str, path: str, reply: Reply, headers: Headers, started: float) -> Answer:
-        ids, seconds = correlation.of(headers), perf_counter() - started
-        self._metrics.end(path, reply.status, seconds, reply.rows)
-        self._log(method, path, reply.status, seconds, reply.rows, ids)
-        return reply.status, replies.fields(reply) + correlation.headers(ids), reply.body
 
 
 def create_app(threads: int) -> Front:

@@ -11,20 +11,23 @@ from typing import Any, NamedTuple
 
 from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
-from serving import access, limits, openapi, predictor, records, tracing
+from serving import access, correlation, limits, openapi, predictor, records, replies, tracing
 from serving.access import Log
 from serving.faults import Faults
 from serving.limits import Limits
 from serving.metrics import Metrics
 from serving.predictor import Scores
 from serving.protocols import instances, mlflow, open_inference, pages, probes
-from serving.protocols.routes import Model, Routes
-from serving.replies import Problem
+from serving.protocols.routes import Headers, Model, Routes
+from serving.replies import Problem, Reply
 
 SAMPLE = 50  # recorded requests: examples, and what the values of a regression usually are
 WAIT_SECONDS = 0.001  # that an answer may keep others on the same event loop waiting; a thread's turn is 0.005
 TRIES = 3
 ROOT = Path(__file__).parent.parent
+
+
+Answer = tuple[int, Headers, bytes]  # status, header fields, body
 
 
 class Service(NamedTuple):
@@ -35,6 +38,13 @@ class Service(NamedTuple):
     faults: Faults
     log: Log  # of each request that was answered
     inline_bytes: int  # of a body that is answered in less time than others may be kept waiting; -1: of none
+
+    def finish(self, method: str, path: str, reply: Reply, headers: Headers, started: float) -> Answer:
+        """What goes to the client, counted and logged. `headers`: of the request; `started`: by perf_counter."""
+        ids, seconds = correlation.of(headers), perf_counter() - started
+        self.metrics.end(path, reply.status, seconds, reply.rows)
+        self.log(method, path, reply.status, seconds, reply.rows, ids)
+        return reply.status, replies.fields(reply) + correlation.headers(ids), reply.body
 
 
 def bundle_folder() -> Path:

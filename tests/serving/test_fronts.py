@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.settings import load_settings
+from tests.conftest import ROOT
 from tests.serving.conftest import Service
 
 Request = tuple[str, str, bytes, dict[str, str]]
 OWN = {"date", "server", "connection", "transfer-encoding"}  # of the server, not of the service
+NAME = load_settings(ROOT).project.name
 ID = {"X-Request-ID": "a-request", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 
 
@@ -58,7 +61,34 @@ def requests(record: bytes) -> dict[str, Request]:
         "surrogate": b'{"instances":["\\ud800"]}',
     }
     found: dict[str, Request] = {title: ("POST", "/predict", body, {}) for title, body in bodies.items()}
-    for path in ("/livez", "/readyz", "/model", "/nope", "/predict", "/"):
+    frame = json.dumps({"dataframe_records": [wrong]}).encode()
+    tensors = [
+        {"name": key, "shape": [1], "datatype": "BYTES" if isinstance(value, str) else "FP64", "data": [value]}
+        for key, value in wrong.items()
+    ]
+    for answer in ("json", "binary"):
+        parameters = {"binary_data_output": answer == "binary"}
+        infer = json.dumps({"inputs": tensors, "parameters": parameters}).encode()
+        found[f"infer, {answer}"] = ("POST", f"/v2/models/{NAME}/infer", infer, {})
+    for path in ("/invocations", f"/v2/models/{NAME}/infer", f"/v1/models/{NAME}:predict"):
+        found[f"{path} one"] = ("POST", path, one, {})
+        found[f"{path} frame"] = ("POST", path, frame, {})
+        found[f"{path} csv"] = ("POST", path, b"a,b\n1,2", {"Content-Type": "text/csv"})
+        found[f"{path} deep"] = ("POST", path, b"[" * 100_000, {})
+        found[f"{path} large"] = ("POST", path, b" " * 1_000_001, {})
+    paths = (
+        "/livez",
+        "/readyz",
+        "/model",
+        "/nope",
+        "/predict",
+        "/",
+        "/docs",
+        "/openapi.json",
+        "/page/page.css",
+        "/ping",
+    )
+    for path in (*paths, "/health", "/version", "/v2", "/v2/health/ready", f"/v2/models/{NAME}", f"/v1/models/{NAME}"):
         for method in ("GET", "HEAD", "DELETE"):
             found[f"{method} {path}"] = (method, path, b"", {})
     found["query"] = ("POST", "/predict?verbose=1", one, {})
