@@ -40,7 +40,7 @@ def convert(estimator: BaseEstimator, columns: Sequence[Column], sample: pd.Data
     model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
     _keep_answer(model, hasattr(estimator, "classes_"))
     sum_in_double(model, estimator)
-    multiply_in_double(model, estimator)
+    multiply_in_double(model, floored)
     with contextlib.suppress(NotLookups):
         model = one_matrix(model, columns)
     # Else they are in the order of a set, and equal models have other bytes.

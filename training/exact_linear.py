@@ -1,4 +1,8 @@
-"""Linear models in ONNX in float64: in float32, large terms of opposite signs leave few digits of their sum."""
+"""Linear models in ONNX in float64, where scikit-learn computes in that.
+
+In float32, large terms of opposite signs leave few digits of their sum. scikit-learn has that, too, where all columns
+are numbers, and to be exact is to keep it.
+"""
 
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -6,12 +10,15 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.linear_model._base import LinearModel
 
+from training.exact_scalers import DTYPE
 from training.exact_trees import last_step
 
 
 def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
     """Lets a linear model at the end of the pipeline compute in float64, in place."""
     last, graph = last_step(estimator), model.graph
+    if getattr(last, DTYPE, None) != np.float64:
+        return
     classifier = isinstance(last, (LogisticRegression, LogisticRegressionCV))
     if not classifier and not (isinstance(last, LinearModel) and np.ndim(last.coef_) == 1):
         return

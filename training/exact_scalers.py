@@ -15,6 +15,8 @@ from skl2onnx import update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model._base import LinearModel
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
@@ -30,17 +32,18 @@ STEPS: dict[type[BaseEstimator], list[tuple[str, str, bool]]] = {
 
 
 def note_dtypes(part: Any, given: Any) -> None:
-    """Notes in each scaler of a fitted pipeline which type of numbers it is given, by letting `given` go through."""
+    """Notes in each scaler and linear model which type of numbers it is given, by letting `given` go through."""
     if isinstance(part, Pipeline):
         for _, step in part.steps[:-1]:
             note_dtypes(step, given)
             given = given if step in (None, "passthrough") else step.transform(given)
         note_dtypes(part.steps[-1][1], given)
     elif isinstance(part, ColumnTransformer):
-        for name, step, columns in part.transformers_:
-            if not isinstance(step, str) and len(part._transformer_to_input_indices[name]):
-                note_dtypes(step, given[columns] if isinstance(given, pd.DataFrame) else given[:, columns])
-    elif isinstance(part, tuple(STEPS)):
+        for name, step, _ in part.transformers_:
+            columns = part._transformer_to_input_indices[name]
+            if not isinstance(step, str) and len(columns):
+                note_dtypes(step, given.iloc[:, columns] if isinstance(given, pd.DataFrame) else given[:, columns])
+    elif isinstance(part, (*STEPS, LinearModel, LogisticRegression)):
         setattr(part, DTYPE, np.result_type(*given.dtypes) if isinstance(given, pd.DataFrame) else given.dtype)
 
 

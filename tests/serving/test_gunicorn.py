@@ -168,8 +168,8 @@ def test_the_platforms_ports(trained: Path, tmp_path: Path) -> None:
     for command, more, port in (
         (module, {"AIP_HTTP_PORT": "8081", "PORT": "9"}, 8081),
         (module, {"PORT": "8082"}, 8082),
-        ([str(trained / "serving" / "bin" / "serve")], {}, 8080),
-        ([str(trained / "serving" / "bin" / "serve")], {"SAGEMAKER_BIND_TO_PORT": "8083"}, 8083),
+        (["sh", str(trained / "serving" / "bin" / "serve")], {}, 8080),
+        (["sh", str(trained / "serving" / "bin" / "serve")], {"SAGEMAKER_BIND_TO_PORT": "8083"}, 8083),
     ):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         options = {"GUNICORN_CMD_ARGS": "--print-config"} | more

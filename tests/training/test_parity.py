@@ -140,14 +140,23 @@ def test_hard_rows_are_beside_the_steps() -> None:
 
 
 def test_a_model_that_differs_on_hard_rows_alone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thresholds that are rounded the wrong way: no ordinary row shows it."""
+    """Thresholds that are one float32 too high: no ordinary row shows it."""
+
+    def raise_thresholds(estimator: BaseEstimator) -> None:
+        for tree in (tree for trees in estimator[-1]._predictors for tree in trees):
+            tree.nodes["num_threshold"] = np.nextafter(
+                tree.nodes["num_threshold"].astype(np.float32), np.float32(np.inf)
+            )
+
     dice = np.random.default_rng(2)
-    frame = data(dice, gaps=False)
-    estimator = pipeline(HistGradientBoostingRegressor(max_iter=12), None, OrdinalEncoder(**UNKNOWN), imputed=False)
-    estimator.fit(frame, frame["small"] + np.log(frame["large"]))
+    frame, held_out = data(dice, gaps=False), data(dice, gaps=False)
+    held_out = held_out[frame.columns]
+    estimator = pipeline(HistGradientBoostingClassifier(max_iter=12), None, OrdinalEncoder(**UNKNOWN), imputed=False)
+    estimator.fit(frame, frame["small"] + np.log(frame["large"]) > 9)
     columns = infer(frame.to_dict("records"))
-    rows = arrays(frame.to_dict("records"), columns)
-    monkeypatch.setattr("training.convert.floor_thresholds", lambda _: None)
-    made = export.export(estimator, columns, rows, export.predict(estimator, frame), "parity")
+    rows = arrays(held_out.assign(small=held_out["small"] + np.float32(1e-3)).to_dict("records"), columns)
+    monkeypatch.setattr("training.convert.floor_thresholds", raise_thresholds)
+    expected = export.predict(estimator, pd.DataFrame({name: values[:, 0] for name, values in rows.items()}))
+    made = export.export(estimator, columns, rows, expected, "parity")
     assert made.runtime == "sklearn"
     assert "hard row" in made.reason
