@@ -1,96 +1,95 @@
-"""The service against the tutorial's way, side by side in one run: requests a second, p95, memory, start.
+"""The service beside its peers and its floors, in one run: requests a second, latencies, errors, memory, start.
 
     make bench-serving
-    python -m benchmarks.serving.run [--seconds 10] [--rounds 3] [--connections 8]
+    python -m benchmarks.serving.run [--seconds 4] [--rounds 3] [--connections 1,8,32] [--only "this service;FastAPI"]
 
-Needs wrk (https://github.com/wg/wrk; Debian and Ubuntu: apt install wrk). One server runs at a time, in turns, so that
-each round sees the machine as it is then; the table shows medians over the rounds and ratios to the tutorial.
+Needs wrk (https://github.com/wg/wrk; Debian and Ubuntu: apt install wrk). One server runs at a time, all of them in a
+new random order each round, so that each round sees the machine as it is then. Tables show medians over the rounds.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import shutil
 import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import psutil
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from pipeline.settings import load_settings
+from benchmarks.serving.environments import CACHE, MODEL, ROOT, VERSIONS, export_model, python_for
+from benchmarks.serving.servers import FLOOR, SERVERS, TARGETS, TUTORIAL, Server, body
 
-ROOT = Path(__file__).parents[2]
-HERE = Path(__file__).parent
-GUNICORN = [sys.executable, "-m", "gunicorn"]
-TUTORIAL = [*GUNICORN, "--chdir", str(HERE), "tutorial:app", "--bind", "127.0.0.1:{port}"]
-SERVERS: dict[str, tuple[list[str], dict[str, str]]] = {
-    "tutorial, gunicorn's defaults": (TUTORIAL, {}),
-    "tutorial, a worker a CPU, one thread": ([*TUTORIAL, "--workers", str(os.cpu_count())], {"OMP_NUM_THREADS": "1"}),
-    "this service": ([*GUNICORN, "--config", str(ROOT / "serving" / "gunicorn.conf.py")], {}),
-}
+START_SECONDS = 90
+RESULTS = CACHE / "results.json"
 SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
-wrk.body = [[BODY]]
+%s
+local file = io.open("%s", "rb"); wrk.body = file:read("*a"); file:close()
 done = function(summary, latency)
-  local errors = summary.errors
-  local bad = errors.connect + errors.read + errors.write + errors.status + errors.timeout
-  print(string.format("RESULT %d %d %d %d", summary.requests, summary.duration, latency:percentile(95), bad))
+  local e = summary.errors
+  print(string.format("RESULT %%d %%d %%d %%d %%d %%d", summary.requests, summary.duration, latency:percentile(50),
+    latency:percentile(95), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
+CLOSE = 'wrk.headers["Connection"] = "close"'
 
 
-class Measured(NamedTuple):
+class NotAnswering(RuntimeError):
+    """A server that does not start, or does not answer; the message is the end of its log."""
+
+
+class Load(NamedTuple):
+    """What wrk saw."""
+
     rps: float
-    p95_ms: float
-    ready_s: float
-    rss_mb: float
+    p50: float  # ms
+    p95: float
+    p99: float
     errors: int
 
 
-def free_port() -> int:
+class Run(NamedTuple):
+    """One start of a server."""
+
+    ready: float  # s until the first right answer
+    memory: float  # MB of all processes, shared pages counted once
+    loads: dict[str, Load]  # by connections, with "close" where each request has one of its own
+
+
+@contextlib.contextmanager
+def running(server: Server, more: dict[str, str]) -> Iterator[tuple[str, float, int]]:
+    """A started server: its address, how long it took to the first right answer, and the leader of its processes."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def resident_mb(leader: int) -> float:
-    """Resident memory of a process group, in MB: shared pages count once for each process."""
-    total = 0
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rsplit(")", 1)[1].split()
-            if int(fields[2]) == leader:
-                total += int(fields[21])
-        except OSError:  # gone meanwhile
-            continue
-    return total * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
-def measure(command: list[str], more: dict[str, str], body: bytes, seconds: int, connections: int) -> Measured:
-    """Starts a server, waits for its first right answer, and lets wrk load it."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/predict"
-    first = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-    environment = {**os.environ, "PORT": str(port), "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", **more}
+        port = str(probe.getsockname()[1])
+    python = python_for(server)
+    names = more | {"port": port, "python": str(python), "bin": str(python.parent), "root": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLOPS_", "OMP_"))}
+    environment |= {"PORT": port, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "MODEL": str(MODEL)}
+    environment |= {"BUNDLE": str(ROOT / "bundle"), "WORKERS": more["workers"], "BENTOML_DO_NOT_TRACK": "True"}
+    environment |= {key: value.format(**names) for key, value in server.more.items()}
+    if server.threads:
+        environment["OMP_NUM_THREADS"] = server.threads
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        script = Path(folder, "predict.lua")
-        script.write_text(SCRIPT.replace("BODY", body.decode()))
-        log = Path(folder, "log").open("w+")  # noqa: SIM115  closed with the server
-        server = subprocess.Popen(
-            [part.format(port=port) for part in command],
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [part.format(**names) for part in server.command],
             cwd=ROOT,
             env=environment,
             start_new_session=True,
@@ -98,77 +97,135 @@ def measure(command: list[str], more: dict[str, str], body: bytes, seconds: int,
             stderr=subprocess.STDOUT,
         )
         try:
+            url = f"http://127.0.0.1:{port}{server.path}"
+            request = urllib.request.Request(url, Path(more["body"]).read_bytes(), {"Content-Type": "application/json"})
             while True:
-                if server.poll() is not None or time.monotonic() - started > 60:
+                with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                    answer.read()
+                    break
+                if process.poll() is not None or time.monotonic() - started > START_SECONDS:
                     log.seek(0)
-                    last = (log.read().strip().splitlines() or ["no word"])[-1]
-                    raise SystemExit(f"{' '.join(command)} does not answer: {last}")
-                try:
-                    with urllib.request.urlopen(first, timeout=10) as answer:  # noqa: S310  loopback
-                        answer.read()
-                        break
-                except OSError:
-                    time.sleep(0.02)
-            ready = time.monotonic() - started
-            wrk = [
-                "wrk",
-                "--threads",
-                "1",
-                "--connections",
-                str(connections),
-                "--timeout",
-                "10s",
-                "--script",
-                str(script),
-            ]
-            subprocess.run([*wrk, "--duration", "2s", url], capture_output=True, check=True)  # warm-up
-            output = subprocess.run(
-                [*wrk, "--duration", f"{seconds}s", url], capture_output=True, text=True, check=True
-            ).stdout
-            found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+)", output)
-            if found is None:
-                raise SystemExit(f"wrk: {output}")
-            requests, microseconds, p95, bad = map(int, found.groups())
-            return Measured(requests / microseconds * 1e6, p95 / 1000, ready, resident_mb(server.pid), bad)
+                    raise NotAnswering(log.read()[-2000:])
+                time.sleep(0.02)
+            yield url, time.monotonic() - started, process.pid
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
-            log.close()
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def memory(leader: int) -> float:
+    """Megabytes of a process and its children; a page that several share counts once."""
+    family = psutil.Process(leader)
+    return sum(each.memory_full_info().pss for each in (family, *family.children(recursive=True))) / 1e6
+
+
+def wrk(url: str, body: Path, connections: int, seconds: int, close: bool) -> Load:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(SCRIPT % (CLOSE if close else "", body))
+        script.flush()
+        command = ["wrk", "--threads", "1", "--connections", str(connections), "--timeout", "10s"]
+        command += ["--duration", f"{seconds}s", "--script", script.name, url]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)", output)
+    if found is None:
+        raise SystemExit(f"wrk: {output}")
+    requests, took, p50, p95, p99, errors = map(int, found.groups())
+    return Load(requests / took * 1e6, p50 / 1000, p95 / 1000, p99 / 1000, errors)
+
+
+def measure(server: Server, records: list[Any], connections: list[int], seconds: int, more: dict[str, str]) -> Run:
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch, "body.json")
+        file.write_text(json.dumps(body(server.form, records)))
+        shutil.copy(Path(__file__).parent / "apps" / "mlserver" / "model-settings.json", scratch)
+        Path(scratch, "model.joblib").symlink_to(MODEL)
+        with running(server, more | {"body": str(file), "scratch": scratch}) as (url, ready, leader):
+            wrk(url, file, 8, 2, close=False)  # to warm up
+            loads = {str(n): wrk(url, file, n, seconds, close=False) for n in connections}
+            loads["close"] = wrk(url, file, 8, seconds, close=True)
+            return Run(ready, memory(leader), loads)
+
+
+def median(runs: list[Run], load: str, figure: str) -> float:
+    return statistics.median(getattr(run.loads[load], figure) for run in runs)
+
+
+def spread(runs: list[Run], load: str) -> float:
+    """How far the starts of a server lie apart, in requests a second, as a share of the median."""
+    found = [run.loads[load].rps for run in runs]
+    return (max(found) - min(found)) / statistics.median(found)
+
+
+def rows(results: dict[str, list[Run]]) -> Iterator[list[str]]:
+    """A table: heads first."""
+    loads = list(next(iter(results.values()))[0].loads)
+    kept = [load for load in loads if load != "close"]
+    heads = ["server", *(f"req/s, {n} conn." for n in kept), "without keep-alive", "± starts"]
+    yield [*heads, "p50 ms", "p95 ms", "p99 ms", "to tutorial", "ready s", "MB", "errors"]
+    base = median(results[TUTORIAL], "8", "rps") if TUTORIAL in results else None
+    for name, runs in sorted(results.items(), key=lambda item: -median(item[1], "8", "rps")):
+        yield [
+            name,
+            *(f"{median(runs, load, 'rps'):,.0f}" for load in kept),
+            f"{median(runs, 'close', 'rps'):,.0f}",
+            f"{100 * spread(runs, '8'):.0f} %",
+            *(f"{median(runs, '8', figure):.2f}" for figure in ("p50", "p95", "p99")),
+            f"{median(runs, '8', 'rps') / base:.1f}" if base else "-",
+            f"{statistics.median(run.ready for run in runs):.2f}",
+            f"{statistics.median(run.memory for run in runs):.0f}",
+            f"{sum(load.errors for run in runs for load in run.loads.values())}",
+        ]
+
+
+def targets(results: dict[str, list[Run]]) -> Iterator[str]:
+    """What was promised of the run, and what came of it."""
+    for title, server, figure, sign, wanted, other in TARGETS:
+        if server not in results or other not in results:
+            continue
+        found = median(results[server], "8", figure) / median(results[other], "8", figure)
+        met = found >= wanted if sign == ">=" else found <= wanted
+        yield f"{'met' if met else 'NOT MET'}: {found:.2f} of the {title} (wanted {sign} {wanted:g})"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=int, default=10)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.run", description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--connections", default="1,8,32")
+    parser.add_argument("--only", default="", help="names of servers, with semicolons; a name may be cut short")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not on PATH (Debian and Ubuntu: apt install wrk)")
-    if not (ROOT / "bundle" / "card.json").exists():
-        raise SystemExit("no bundle; run `make train`")
-    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
-    os.environ.setdefault("MODEL_URI", f"models:/{load_settings(ROOT).project.name}@candidate")
-    body = b'{"instances":[' + (ROOT / "bundle" / "requests.jsonl").read_bytes().splitlines()[0] + b"]}"
-
-    results: dict[str, list[Measured]] = {name: [] for name in SERVERS}
-    turns = [(name, *server) for _ in range(arguments.rounds) for name, server in SERVERS.items()]
-    for name, command, more in track(turns, "measuring"):
-        results[name].append(measure(command, more, body, arguments.seconds, arguments.connections))
-
-    medians = {
-        name: Measured(*(statistics.median(c) for c in zip(*runs, strict=True))) for name, runs in results.items()
-    }
-    first = next(iter(medians.values())).rps
-    table = Table(title=f"{arguments.connections} connections, one record, medians of {arguments.rounds}")
-    for heading in ("server", "requests/s", "ratio", "p95 ms", "ready s", "RSS MB", "errors"):
-        table.add_column(heading, justify="left" if heading == "server" else "right")
-    for name, m in medians.items():
-        numbers = (f"{m.rps:.0f}", f"{m.rps / first:.1f}", f"{m.p95_ms:.1f}", f"{m.ready_s:.2f}", f"{m.rss_mb:.0f}")
-        table.add_row(name, *numbers, f"{m.errors:.0f}")
-    Console().print(table)
-    Path(".cache").mkdir(exist_ok=True)
-    Path(".cache/bench-serving.json").write_text(json.dumps({k: [r._asdict() for r in v] for k, v in results.items()}))
+    wanted = [name.strip() for name in arguments.only.split(";") if name.strip()]
+    chosen = {n: s for n, s in SERVERS.items() if not wanted or any(n.startswith(w) for w in wanted)}
+    names = VERSIONS | {"mlflow": export_model(), "workers": str(len(os.sched_getaffinity(0)))}
+    with (ROOT / "bundle" / "requests.jsonl").open() as lines:
+        records = [json.loads(next(lines))]
+    for server in chosen.values():
+        python_for(server)
+    connections = [int(n) for n in arguments.connections.split(",")]
+    results: dict[str, list[Run]] = {name: [] for name in chosen}
+    turns = [n for _ in range(arguments.rounds) for n in random.sample(list(chosen), len(chosen))]
+    for name in track(turns, "Measuring"):
+        try:
+            results[name].append(measure(chosen[name], records, connections, arguments.seconds, names))
+        except NotAnswering as error:
+            print(f"{name} does not answer, and is left out:\n{error}")
+    results = {name: runs for name, runs in results.items() if len(runs) == arguments.rounds}
+    RESULTS.write_text(json.dumps({name: [run._asdict() for run in runs] for name, runs in results.items()}))
+    heads, *lines_ = rows(results)
+    table = Table(*heads[:1], title=f"one record, medians of {arguments.rounds} starts; latencies at 8 connections")
+    for head in heads[1:]:
+        table.add_column(head, justify="right")
+    for line in lines_:
+        table.add_row(*map(escape, line))
+    console = Console(width=180)
+    console.print(table)
+    for sentence in targets(results):
+        console.print(sentence, markup=False)
+    if FLOOR in results:
+        console.print(f"Figures of every start: {RESULTS.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

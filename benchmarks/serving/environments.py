@@ -1,0 +1,52 @@
+"""An environment for each set of packages that peers need, made once in .cache/bench."""
+
+import hashlib
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import mlflow.sklearn
+
+from benchmarks.serving.servers import Server
+from pipeline.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "bench"
+MODEL = CACHE / "model.joblib"
+VERSIONS = {
+    "sklearn": importlib.metadata.version("scikit-learn"),
+    "onnxruntime": importlib.metadata.version("onnxruntime"),
+    "mlflow_version": importlib.metadata.version("mlflow-skinny"),
+}
+
+
+def export_model() -> str:
+    """Writes the registered pipeline for the peers to load; its address in MLflow."""
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{ROOT / 'mlflow.db'}")
+    address = f"models:/{load_settings(ROOT).project.name}@candidate"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    joblib.dump(mlflow.sklearn.load_model(address), MODEL)
+    return address
+
+
+def python_for(server: Server) -> Path:
+    """The interpreter of a server's environment, made where it is not there yet. Raises SystemExit where it fails."""
+    if not server.needs:
+        return Path(sys.executable)
+    needs = [need.format(**VERSIONS) for need in server.needs]
+    folder = CACHE / hashlib.sha256(" ".join(sorted(needs)).encode()).hexdigest()[:12]
+    python = folder / "bin" / "python"
+    if not (folder / ".made").exists():
+        print(f"Installing {', '.join(needs)}", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+        uv = ["sh", str(ROOT / "requirements" / "uv.sh"), "pip", "install", "--quiet", "--python", str(python)]
+        done = subprocess.run(
+            [*uv, *needs], check=False, cwd=ROOT, env={**os.environ, "VENV": str(Path(sys.executable).parents[1])}
+        )
+        if done.returncode:
+            raise SystemExit(f"{', '.join(needs)}: not installed")
+        (folder / ".made").touch()
+    return python
