@@ -9,16 +9,20 @@ import msgspec
 
 from serving.correlation import Ids
 
+ERRORS = 400
+# Asked every second: what they answer is seen by who asks, and would bury what a service says of why it is not ready.
+PROBES = {"/livez", "/readyz", "/ping", "/health", "/v2/health/live", "/v2/health/ready"}
+
 Log = Callable[[str, str, int, float, int, Ids], None]  # method, path, status, seconds, rows predicted, ids
 
 
 def logger(which: Literal["off", "errors", "all"], to: int = 1) -> Log:
     """A function that writes a line to a file descriptor. One write, so that lines of several workers do not mix."""
-    least = {"off": 1000, "errors": 400, "all": 0}[which]
+    least = {"off": 1000, "errors": ERRORS, "all": 0}[which]
     encode = msgspec.json.Encoder().encode
 
     def log(method: str, path: str, status: int, seconds: float, rows: int, ids: Ids) -> None:
-        if status < least:
+        if status < least or (least == ERRORS and path in PROBES):
             return
         line: dict[str, object] = {"time": datetime.now(UTC), "method": method, "path": path[:500], "status": status}
         line |= {"ms": round(1000 * seconds, 3), "rows": rows, "request_id": ids.request.decode("latin-1")}

@@ -136,7 +136,7 @@ def test_the_access_log(serve: Callable[..., Service], records: list[bytes], fro
     expected |= {"errors": expected["all"][1:], "off": []}
     for which, wanted in expected.items():
         service = serve(MLOPS_SERVING__FRONT=front, MLOPS_SERVING__ACCESS_LOG=which, WEB_CONCURRENCY="1")
-        for path, data in (("/predict", body), ("/predict", b"{"), ("/nope", b"{}")):
+        for path, data in (("/predict", body), ("/predict", b"{"), ("/nope", b"{}"), ("/readyz", b"{}")):
             ask(service, "POST", path, data, {})
         found = [line for line in lines(service.log) if line["path"] != "/readyz"]
         assert [(line["path"], line["status"], line["rows"]) for line in found] == wanted
