@@ -138,7 +138,9 @@ def test_the_access_log(serve: Callable[..., Service], records: list[bytes], fro
         service = serve(MLOPS_SERVING__FRONT=front, MLOPS_SERVING__ACCESS_LOG=which, WEB_CONCURRENCY="1")
         for path, data in (("/predict", body), ("/predict", b"{"), ("/nope", b"{}"), ("/readyz", b"{}")):
             ask(service, "POST", path, data, {})
-        found = [line for line in lines(service.log) if line["path"] != "/readyz"]
+        logged = lines(service.log)
+        assert any(line["path"] == "/readyz" for line in logged) == (which == "all")
+        found = [line for line in logged if line["path"] != "/readyz"]
         assert [(line["path"], line["status"], line["rows"]) for line in found] == wanted
         assert all(line["request_id"] == "a-request" and line["traceparent"] == ID["traceparent"] for line in found)
         assert all(isinstance(line["ms"], float) and line["method"] == "POST" for line in found)
