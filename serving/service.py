@@ -3,6 +3,7 @@
 import os
 import statistics
 import sys
+import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,6 +16,7 @@ from serving import access, correlation, limits, openapi, predictor, records, re
 from serving.access import Log
 from serving.faults import Faults
 from serving.limits import Limits
+from serving.metrics import FOLDER as METRICS_FOLDER
 from serving.metrics import Metrics
 from serving.predictor import Scores
 from serving.protocols import instances, mlflow, open_inference, pages, probes
@@ -57,6 +59,13 @@ def load_or_exit() -> Service:
     try:
         return load()
     except (BundleError, ValueError, Problem) as error:
+        # One worker for all: gunicorn 27 ends with a traceback where two fail at the same moment.
+        folder = os.environ.get(METRICS_FOLDER)
+        if folder:
+            try:
+                Path(folder, "failed").touch(exist_ok=False)
+            except FileExistsError:
+                time.sleep(10)  # until the master ends it
         print(f"Cannot serve: {error}", file=sys.stderr, flush=True)
         sys.exit(3)
 
