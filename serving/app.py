@@ -2,8 +2,8 @@
 
 flask --app serving.app run
 
-What the service's table has is answered before Flask, which would cost ten times a prediction; Flask has the rest:
-metrics, other methods, unknown paths. gunicorn runs `serving.asgi`, which does the same on an event loop.
+What the service's table has is answered before Flask, which costs more than a prediction; Flask has the rest: metrics,
+other methods, unknown paths. gunicorn runs `serving.asgi`, which does the same on an event loop.
 """
 
 from collections.abc import Callable, Iterable

@@ -17,7 +17,7 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_rows: Positive  # in one request
     max_body_bytes: Positive
     body_seconds: Seconds  # that a body may take to arrive
-    head_seconds: Seconds  # that the head of a connection's first request may take
+    head_seconds: Seconds  # that the head of a request may take, on a new connection from when it is made
     access_log: Literal["off", "errors", "all"]
     front: Literal["asgi", "wsgi"]
     page: bool  # GET / and /docs

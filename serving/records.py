@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from pipeline.columns import Value
 from pipeline.contract import LARGEST, Contract
 from serving.limits import Limits
 from serving.replies import Problem
@@ -13,7 +14,6 @@ from serving.replies import Problem
 SHOWN = 20  # errors in one answer
 EXPECTED = 'expected {"instances": [{"field": value, ...}, ...]}'
 
-Value = float | str | None
 Record = dict[str, Value]
 Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 

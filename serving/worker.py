@@ -239,7 +239,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
                 await asyncio.wait_for(self._ended.wait(), 1.0)
             self._beat()
         deadline = monotonic() + self.cfg.graceful_timeout
-        while (self._accepting or self._busy()) and monotonic() < deadline and self.alive:
+        while self._under_way() and monotonic() < deadline and self.alive:
             self._beat()
             await asyncio.sleep(0.02)
         self._deaf = True
@@ -251,8 +251,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def connections(self) -> list[Connection]:
         return [each for each in self.state.connections if isinstance(each, Connection)]
 
-    def _busy(self) -> bool:
-        return bool(self.state.connections or self.state.tasks)
+    def _under_way(self) -> bool:
+        return bool(self._accepting or self.state.connections or self.state.tasks)
 
     async def _all_ready(self) -> None:
         """At the start, so that the first connections are shared out as well, and "ready" means all workers."""

@@ -7,7 +7,7 @@ are numbers, and to be exact is to keep it.
 import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from sklearn.base import BaseEstimator
-from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._base import LinearModel
 
 from training.exact_scalers import DTYPE
@@ -19,7 +19,7 @@ def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
     last, graph = last_step(estimator), model.graph
     if getattr(last, DTYPE, None) != np.float64:
         return
-    classifier = isinstance(last, (LogisticRegression, LogisticRegressionCV))
+    classifier = isinstance(last, LogisticRegression)
     if not classifier and not (isinstance(last, LinearModel) and np.ndim(last.coef_) == 1):
         return
     answer = graph.output[0].name
