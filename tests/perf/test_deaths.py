@@ -18,7 +18,8 @@ from tests.perf.test_gate import Run, ended, survivors
 from tests.perf.test_interrupts import gone, measured, requests, until
 
 FAST = {"WEB_CONCURRENCY": "1"}
-WIDE = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "5000", "MLOPS_PERF__MIN_THROUGHPUT": "0.1"}
+# Wide, and three rounds: what two of a machine with other things to do say of a limit is too vague even for these.
+WIDE = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "false", "MLOPS_PERF__MIN_THROUGHPUT": "false"}
 
 
 def other(folder: Path, name: str, **files: str) -> str:
@@ -66,12 +67,10 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
     found: dict[str, Run] = {}
     with gates(folder) as gate:
         names = list(calls)
-        for some, looks in ((names[:3], "[3]"), (names[3:], "[2]")):
+        for some in (names[:3], names[3:]):
             started = {
                 name: gate(
-                    *("--candidate", calls[name][0], "--baseline", calls[name][1]),
-                    **(FAST | WIDE | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": looks}),
-                    output=name,
+                    *("--candidate", calls[name][0], "--baseline", calls[name][1]), **(FAST | WIDE), output=name
                 )
                 for name in some
             }
