@@ -1,10 +1,14 @@
 """gunicorn, from [serving] of pipeline.toml and the environment: HOST, PORT, WEB_CONCURRENCY (workers), THREADS."""
 
 import os
+import resource
 import shutil
 import sys
 import tempfile
 from pathlib import Path
+
+soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection is a file; shells allow 1,024 of them
 
 root = Path(__file__).parent.parent
 sys.path[:0] = [str(root), str(root / "src")]
@@ -17,8 +21,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would send w
 os.environ["METRICS_FOLDER"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_memory)
 
 from pipeline.bundle import BundleError  # noqa: E402
-from serving import cpu, faults, limits, metrics, predictor  # noqa: E402
-from serving import worker as asgi_worker  # noqa: E402  in the master, for what its workers share
+from serving import connections, cpu, faults, limits, metrics, predictor  # noqa: E402
 
 try:
     front = limits.load(root / "pipeline.toml").front
@@ -29,7 +32,7 @@ pool = int(os.environ.get("THREADS") or 4)  # threads of each worker
 if front == "asgi":  # the threads are for large batches, slow models and rare routes
     wsgi_app, worker_class = f"serving.asgi:create_app({pool})", "serving.worker.Worker"
 else:
-    wsgi_app, worker_class = "serving.app:for_gunicorn()", "gthread"
+    wsgi_app, worker_class = "serving.app:for_gunicorn()", "serving.threads.Worker"
     threads = pool
 port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8000"  # Vertex AI has a name of its own for it
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{port}"
@@ -53,7 +56,7 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
 def child_exit(_server, worker):  # type: ignore[no-untyped-def]
     metrics.bury(Path(os.environ["METRICS_FOLDER"]), worker.pid)
-    asgi_worker.forget(worker)
+    connections.forget(worker)
 
 
 def on_exit(_server):  # type: ignore[no-untyped-def]

@@ -1,9 +1,7 @@
 """gunicorn's worker for the ASGI front: uvicorn's HTTP protocol, and what neither of the two has.
 
 - A request that needs no waiting is answered where it is read, without a task, an event and a dozen calls of ASGI.
-- Who accepts a connection keeps it, and event loops accept all that wait at one go: of eight connections to two
-  workers, eight to one of them was seen, at half the throughput. Here a worker takes one at a time, and waits a moment
-  where another has fewer.
+- Connections are accepted one at a time, and shared out among the workers.
 - What the client has to do, it has to do in time: a head that does not end is answered with 408, an answer that nobody
   reads is dropped.
 - After SIGTERM every answer says `Connection: close`, and the worker ends when all connections are gone, or after
@@ -13,7 +11,6 @@
 import asyncio
 import contextlib
 import logging
-import mmap
 import os
 import re
 import signal
@@ -28,31 +25,18 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serving import replies
+from serving import connections, replies
 from serving.replies import Problem
 
 if TYPE_CHECKING:
     from serving.asgi import Front
 
-SLOTS = 128  # for the numbers of connections of all workers
-NOBODY = 2**40
 TOGETHER_SECONDS = 5.0  # that the first worker waits for the others
-PATIENCE = 0.002  # s that a worker leaves a new connection to one that has fewer
 HEAD_BYTES = 65_536
 UNREAD_SECONDS = 30.0  # that an answer may wait for its client to read
 NEVER = float("inf")
 
 _UPGRADE = re.compile(rb"(\r\n)upgrade:", re.IGNORECASE)
-
-# Made in gunicorn's master, which imports this, and so shared by all workers.
-_connections = memoryview(mmap.mmap(-1, 8 * SLOTS)).cast("q")
-for _slot in range(SLOTS):
-    _connections[_slot] = NOBODY
-
-
-def forget(worker: BaseWorker) -> None:
-    """In the master: a worker has ended."""
-    _connections[worker.age % SLOTS] = NOBODY
 
 
 class Connection(HttpToolsProtocol):
@@ -212,7 +196,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def count(self) -> None:
         """Tells the other workers how many connections this one has."""
-        _connections[self.age % SLOTS] = len(self.state.connections)
+        connections.count(self, len(self.state.connections))
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -229,6 +213,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self.loop.add_signal_handler(number, self._end, number)
         self._beat()
+        self._patience = connections.Patience()
         self.count()
         await self._all_ready()
         for listener in self.sockets:
@@ -258,7 +243,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """At the start, so that the first connections are shared out as well, and "ready" means all workers."""
         until = monotonic() + TOGETHER_SECONDS
         wanted = self.cfg.workers if self.age <= self.cfg.workers else 0
-        while sum(n != NOBODY for n in _connections) < wanted and monotonic() < until:
+        while connections.workers() < wanted and monotonic() < until:
             await asyncio.sleep(0.005)
 
     def _beat(self) -> None:
@@ -288,9 +273,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _ready(self, listener: socket.socket) -> None:
         """Connections wait to be accepted."""
-        if len(self.state.connections) > min(_connections):
-            self._pause(listener, PATIENCE)
-            self.loop.call_later(PATIENCE, self._accept, listener)
+        if self._patience.waits(len(self.state.connections)):
+            self._pause(listener, connections.SECONDS)
+            self.loop.call_later(connections.SECONDS, self._accept, listener)
         else:
             self._accept(listener)
 
