@@ -37,7 +37,8 @@ def python_for(server: Server) -> Path:
     if not server.needs:
         return Path(sys.executable)
     needs = [need.format(**VERSIONS) for need in server.needs]
-    folder = CACHE / hashlib.sha256(" ".join(sorted(needs)).encode()).hexdigest()[:12]
+    named = "".join((ROOT / need).read_text() if need.endswith(".txt") else "" for need in needs)
+    folder = CACHE / hashlib.sha256((" ".join(sorted(needs)) + named).encode()).hexdigest()[:12]
     python = folder / "bin" / "python"
     if not (folder / ".made").exists():
         print(f"Installing {', '.join(needs)}", flush=True)
@@ -50,3 +51,10 @@ def python_for(server: Server) -> Path:
             raise SystemExit(f"{', '.join(needs)}: not installed")
         (folder / ".made").touch()
     return python
+
+
+def size(server: Server) -> float:
+    """Megabytes that a server's packages take, without pip and without bytecode."""
+    lib = python_for(server).parents[1] / "lib"
+    files = (each for each in lib.rglob("*") if each.is_file() and not {"pip", "__pycache__"} & set(each.parts))
+    return sum(each.stat().st_size for each in files) / 1e6

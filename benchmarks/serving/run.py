@@ -1,4 +1,4 @@
-"""The service beside its peers and its floors, in one run: requests a second, latencies, errors, memory, start.
+"""The service beside its peers and its floors, in one run: requests a second, latencies, errors, memory, start, size.
 
     make bench-serving
     python -m benchmarks.serving.run [--seconds 4] [--rounds 3] [--connections 1,8,32] [--only "this service;FastAPI"]
@@ -18,6 +18,7 @@ import signal
 import socket
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -31,10 +32,11 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.serving.environments import CACHE, MODEL, ROOT, VERSIONS, export_model, python_for
-from benchmarks.serving.servers import FLOOR, SERVERS, TARGETS, TUTORIAL, Server, body
+from benchmarks.serving.environments import CACHE, MODEL, ROOT, VERSIONS, export_model, python_for, size
+from benchmarks.serving.servers import SERVERS, TARGETS, TUTORIAL, Server, body
 
 START_SECONDS = 90
+RATE = 200.0  # requests a second of the open loop: what the slowest here can still answer
 RESULTS = CACHE / "results.json"
 SCRIPT = """
 wrk.method = "POST"
@@ -47,6 +49,7 @@ done = function(summary, latency)
     latency:percentile(95), latency:percentile(99), e.connect + e.read + e.write + e.status + e.timeout))
 end
 """
+FIGURES = {"rps": "requests a second", "p95": "p95"}
 CLOSE = 'wrk.headers["Connection"] = "close"'
 
 
@@ -69,7 +72,7 @@ class Run(NamedTuple):
 
     ready: float  # s until the first right answer
     memory: float  # MB of all processes, shared pages counted once
-    loads: dict[str, Load]  # by connections, with "close" where each request has one of its own
+    loads: dict[str, Load]  # by connections; "close": each request has one of its own; "open": Locust, at a fixed rate
 
 
 @contextlib.contextmanager
@@ -81,6 +84,7 @@ def running(server: Server, more: dict[str, str]) -> Iterator[tuple[str, float, 
     python = python_for(server)
     names = more | {"port": port, "python": str(python), "bin": str(python.parent), "root": str(ROOT)}
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLOPS_", "OMP_"))}
+    environment |= {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}  # MLflow calls uvicorn by its name
     environment |= {"PORT": port, "PYTHONPATH": f"{ROOT}:{ROOT / 'src'}", "MODEL": str(MODEL)}
     environment |= {"BUNDLE": str(ROOT / "bundle"), "WORKERS": more["workers"], "BENTOML_DO_NOT_TRACK": "True"}
     environment |= {key: value.format(**names) for key, value in server.more.items()}
@@ -134,6 +138,13 @@ def wrk(url: str, body: Path, connections: int, seconds: int, close: bool) -> Lo
     return Load(requests / took * 1e6, p50 / 1000, p95 / 1000, p99 / 1000, errors)
 
 
+def open_loop(url: str, body: Path, seconds: int) -> Load:
+    """Latencies from when requests were due, in a process of its own, which gevent patches."""
+    command = [sys.executable, "-m", "benchmarks.serving.open_loop", url, str(body), "--rate", str(RATE)]
+    command += ["--seconds", str(seconds)]
+    return Load(**json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout))
+
+
 def measure(server: Server, records: list[Any], connections: list[int], seconds: int, more: dict[str, str]) -> Run:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "body.json")
@@ -144,6 +155,7 @@ def measure(server: Server, records: list[Any], connections: list[int], seconds:
             wrk(url, file, 8, 2, close=False)  # to warm up
             loads = {str(n): wrk(url, file, n, seconds, close=False) for n in connections}
             loads["close"] = wrk(url, file, 8, seconds, close=True)
+            loads["open"] = open_loop(url, file, seconds)
             return Run(ready, memory(leader), loads)
 
 
@@ -160,9 +172,9 @@ def spread(runs: list[Run], load: str) -> float:
 def rows(results: dict[str, list[Run]]) -> Iterator[list[str]]:
     """A table: heads first."""
     loads = list(next(iter(results.values()))[0].loads)
-    kept = [load for load in loads if load != "close"]
-    heads = ["server", *(f"req/s, {n} conn." for n in kept), "without keep-alive", "± starts"]
-    yield [*heads, "p50 ms", "p95 ms", "p99 ms", "to tutorial", "ready s", "MB", "errors"]
+    kept = [load for load in loads if load.isdigit()]
+    heads = ["server", *(f"req/s, {n} conn." for n in kept), "no keep-alive", "± starts", "p50 ms", "p95 ms", "p99 ms"]
+    yield [*heads, f"p95 ms, {RATE:g}/s", "to tutorial", "ready s", "MB used", "MB installed", "errors"]
     base = median(results[TUTORIAL], "8", "rps") if TUTORIAL in results else None
     for name, runs in sorted(results.items(), key=lambda item: -median(item[1], "8", "rps")):
         yield [
@@ -171,21 +183,35 @@ def rows(results: dict[str, list[Run]]) -> Iterator[list[str]]:
             f"{median(runs, 'close', 'rps'):,.0f}",
             f"{100 * spread(runs, '8'):.0f} %",
             *(f"{median(runs, '8', figure):.2f}" for figure in ("p50", "p95", "p99")),
+            f"{median(runs, 'open', 'p95'):.1f}",
             f"{median(runs, '8', 'rps') / base:.1f}" if base else "-",
             f"{statistics.median(run.ready for run in runs):.2f}",
             f"{statistics.median(run.memory for run in runs):.0f}",
+            f"{size(SERVERS[name]):.0f}",
             f"{sum(load.errors for run in runs for load in run.loads.values())}",
         ]
 
 
-def targets(results: dict[str, list[Run]]) -> Iterator[str]:
-    """What was promised of the run, and what came of it."""
-    for title, server, figure, sign, wanted, other in TARGETS:
-        if server not in results or other not in results:
-            continue
-        found = median(results[server], "8", figure) / median(results[other], "8", figure)
-        met = found >= wanted if sign == ">=" else found <= wanted
-        yield f"{'met' if met else 'NOT MET'}: {found:.2f} of the {title} (wanted {sign} {wanted:g})"
+def targets(results: dict[str, list[Run]]) -> Iterator[list[str]]:
+    """A table of what was promised and what came of it: heads first."""
+    yield ["of one beside the other", "", "wanted", "found", "met"]
+    for of in TARGETS:
+        if of.server in results and of.other in results:
+            found = median(results[of.server], of.load, of.figure) / median(results[of.other], of.load, of.figure)
+            met = found >= of.ratio if of.sign == ">=" else found <= of.ratio
+            figure = FIGURES[of.figure] + (", no keep-alive" if of.load == "close" else "")
+            sign = "≥" if of.sign == ">=" else "≤"
+            yield [f"{of.server} / {of.other}", figure, f"{sign} {of.ratio:g}", f"{found:.2f}", "yes" if met else "no"]
+
+
+def show(console: Console, title: str, lines: Iterator[list[str]]) -> None:
+    heads = next(lines)
+    table = Table(heads[0], title=title)
+    for head in heads[1:]:
+        table.add_column(head, justify="right")
+    for line in lines:
+        table.add_row(*map(escape, line))
+    console.print(table)
 
 
 def main() -> None:
@@ -214,18 +240,10 @@ def main() -> None:
             print(f"{name} does not answer, and is left out:\n{error}")
     results = {name: runs for name, runs in results.items() if len(runs) == arguments.rounds}
     RESULTS.write_text(json.dumps({name: [run._asdict() for run in runs] for name, runs in results.items()}))
-    heads, *lines_ = rows(results)
-    table = Table(*heads[:1], title=f"one record, medians of {arguments.rounds} starts; latencies at 8 connections")
-    for head in heads[1:]:
-        table.add_column(head, justify="right")
-    for line in lines_:
-        table.add_row(*map(escape, line))
-    console = Console(width=180)
-    console.print(table)
-    for sentence in targets(results):
-        console.print(sentence, markup=False)
-    if FLOOR in results:
-        console.print(f"Figures of every start: {RESULTS.relative_to(ROOT)}")
+    console = Console(width=190)
+    show(console, f"One record, medians of {arguments.rounds} starts; latencies at 8 connections", rows(results))
+    show(console, "What is promised", targets(results))
+    console.print(f"Figures of every start: {RESULTS.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ APPS = "benchmarks.serving.apps"
 
 class Server(NamedTuple):
     command: list[str]
-    needs: tuple[str, ...] = ()  # packages of its own environment; none: the project's
+    needs: tuple[str, ...]  # packages of its own environment
     more: Mapping[str, str] = MappingProxyType({})  # environment variables
     path: str = "/predict"
     form: str = "instances"  # of the body
@@ -29,14 +29,16 @@ class Server(NamedTuple):
 
 FASTAPI = ("fastapi", "flask", "uvicorn[standard]", "onnxruntime=={onnxruntime}", *SKLEARN)
 FLASK = ("flask", "gunicorn", *SKLEARN)
+SERVE = ("--requirements", "requirements/serve.txt")  # what the image holds
 OURS, TUTORIAL, FLOOR = "this service", "the tutorial's way", "Flask, a constant"
+WSGI, AS_WRITTEN = "this service, front = wsgi", "the tutorial's way, gunicorn's defaults"
 OWN_FASTAPI, OWN_PYDANTIC = "FastAPI, this service's predictor, no validation", "FastAPI, the same session, pydantic"
 BARE = "bare ASGI, a constant, gunicorn's asgi worker"
 SERVERS: dict[str, Server] = {
-    OURS: Server(SERVICE),
-    "this service, front = wsgi": Server(SERVICE, more={"MLOPS_SERVING__FRONT": "wsgi"}),
+    OURS: Server(SERVICE, SERVE),
+    WSGI: Server(SERVICE, SERVE, more={"MLOPS_SERVING__FRONT": "wsgi"}),
     TUTORIAL: Server([*WORKERS, f"{APPS}.tutorial:app"], FLASK),
-    "the tutorial's way, gunicorn's defaults": Server([*GUNICORN, f"{APPS}.tutorial:app"], FLASK, threads=""),
+    AS_WRITTEN: Server([*GUNICORN, f"{APPS}.tutorial:app"], FLASK, threads=""),
     "FastAPI": Server([*UVICORN, f"{APPS}.fastapi_sklearn:app"], FASTAPI),
     "MLflow's scoring server": Server(
         [*MLFLOW, "--port", "{port}", "--workers", "{workers}"],
@@ -52,16 +54,20 @@ SERVERS: dict[str, Server] = {
     "MLServer": Server(
         ["{bin}/mlserver", "start", "{scratch}"],
         ("mlserver", "mlserver-sklearn", "uvloop<0.22", *SKLEARN),  # its workers want what later ones took away
-        more={"MLSERVER_HTTP_PORT": "{port}", "MLSERVER_PARALLEL_WORKERS": "{workers}"},
+        more={
+            "MLSERVER_HTTP_PORT": "{port}",
+            "MLSERVER_PARALLEL_WORKERS": "{workers}",
+            "MLSERVER_METRICS_DIR": "{scratch}",
+        },
         path="/v2/models/model/infer",
         form="pandas",
     ),
     OWN_PYDANTIC: Server([*UVICORN, f"{APPS}.fastapi_onnx:app"], FASTAPI),
     OWN_FASTAPI: Server([*UVICORN, f"{APPS}.fastapi_ours:app"], FASTAPI),
-    FLOOR: Server([*WORKERS, f"{APPS}.floors:flask"]),
+    FLOOR: Server([*WORKERS, f"{APPS}.floors:flask"], SERVE),
     "FastAPI, a constant": Server([*UVICORN, f"{APPS}.floor_fastapi:app"], FASTAPI),
-    "bare WSGI, a constant": Server([*WORKERS, f"{APPS}.floors:wsgi"]),
-    BARE: Server([*WORKERS, "--worker-class", "asgi", f"{APPS}.floors:asgi"]),
+    "bare WSGI, a constant": Server([*WORKERS, f"{APPS}.floors:wsgi"], SERVE),
+    BARE: Server([*WORKERS, "--worker-class", "asgi", f"{APPS}.floors:asgi"], SERVE),
     "bare ASGI, a constant, uvicorn[standard]": Server([*UVICORN, f"{APPS}.floors:asgi"], FASTAPI),
 }
 
@@ -79,27 +85,24 @@ def body(form: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     return {"parameters": {"content_type": "pd"}, "inputs": inputs, "outputs": [{"name": "predict_proba"}]}
 
 
-# (title, server, figure, at least or at most, ratio to this one): what is promised, for one record and 8 connections.
+class Target(NamedTuple):
+    """What is promised of one server beside another, for one record and 8 connections."""
+
+    server: str
+    figure: str
+    sign: str
+    ratio: float
+    other: str
+    load: str = "8"
+
+
 TARGETS = [
-    ("requests a second of Flask's constant answer", OURS, "rps", ">=", 2.2, FLOOR),
-    ("p95 of Flask's constant answer", OURS, "p95", "<=", 0.7, FLOOR),
-    ("requests a second of FastAPI with our predictor and no validation", OURS, "rps", ">=", 1.2, OWN_FASTAPI),
-    ("requests a second of FastAPI with the same session and pydantic", OURS, "rps", ">=", 1.9, OWN_PYDANTIC),
-    (
-        "requests a second of the tutorial's way as it is written",
-        OURS,
-        "rps",
-        ">=",
-        80.0,
-        "the tutorial's way, gunicorn's defaults",
-    ),
-    ("requests a second of bare ASGI's constant answer under gunicorn", OURS, "rps", ">=", 0.6, BARE),
-    (
-        "the WSGI front: requests a second of Flask's constant answer",
-        "this service, front = wsgi",
-        "rps",
-        ">=",
-        0.9,
-        FLOOR,
-    ),
+    Target(OURS, "rps", ">=", 2.2, FLOOR),
+    Target(OURS, "p95", "<=", 0.7, FLOOR),
+    Target(OURS, "rps", ">=", 1.2, OWN_FASTAPI),
+    Target(OURS, "rps", ">=", 1.9, OWN_PYDANTIC),
+    Target(OURS, "rps", ">=", 80.0, AS_WRITTEN),
+    Target(OURS, "rps", ">=", 0.6, BARE),
+    Target(WSGI, "rps", ">=", 0.9, FLOOR),
+    Target(OURS, "rps", ">=", 0.9, FLOOR, load="close"),
 ]

@@ -69,9 +69,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
         names = list(calls)
         for some in (names[:3], names[3:]):
             started = {
-                name: gate(
-                    *("--candidate", calls[name][0], "--baseline", calls[name][1]), **(FAST | WIDE), output=name
-                )
+                name: gate(*("--candidate", calls[name][0], "--baseline", calls[name][1]), **(FAST | WIDE), output=name)
                 for name in some
             }
             found |= {name: ended(process, folder / name) for name, process in started.items()}
