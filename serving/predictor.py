@@ -14,7 +14,8 @@ from pipeline.columns import Record, arrays, derived
 from serving.replies import Problem
 
 # Whose types a model of scikit-learn may hold: skops makes objects of them and runs nothing else. `model`: src/model.
-TRUSTED = ("model.", "sklearn.", "numpy.", "scipy.", "pandas.", "lightgbm.", "xgboost.", "catboost.", "imblearn.")
+OWN, LIBRARIES = ("model.", "pipeline."), ("sklearn.", "numpy.", "scipy.", "pandas.")
+TRUSTED = (*OWN, *LIBRARIES, "lightgbm.", "xgboost.", "catboost.", "imblearn.")
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[Sequence[Record]], Array]  # derived rows to an array with a row for each

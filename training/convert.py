@@ -17,13 +17,14 @@ from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from pipeline.contract import Column
+from training import added_converters, exact_scalers
 from training.exact_linear import multiply_in_double
-from training.exact_scalers import note_dtypes, register
-from training.exact_trees import floor_thresholds, sum_in_double
+from training.exact_trees import floor_thresholds, follow_missing, sum_in_double
 from training.matrix import NotLookups, one_matrix
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
-register()
+added_converters.register()
+exact_scalers.register()
 TYPES = {"number": FloatTensorType, "text": StringTensorType}
 
 
@@ -35,10 +36,11 @@ def convert(estimator: BaseEstimator, columns: Sequence[Column], sample: pd.Data
     """
     floored = copy.deepcopy(estimator)
     floor_thresholds(floored)
-    note_dtypes(floored, sample)
+    exact_scalers.note_dtypes(floored, sample)
     by_name = isinstance(_first_step(estimator), ColumnTransformer)
     model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
     _keep_answer(model, hasattr(estimator, "classes_"))
+    follow_missing(model, estimator)
     sum_in_double(model, estimator)
     multiply_in_double(model, floored)
     with contextlib.suppress(NotLookups):

@@ -24,7 +24,10 @@ def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
         return
     answer = graph.output[0].name
     kind = "LinearClassifier" if classifier else "LinearRegressor"
-    found = [node for node in graph.node if node.op_type == kind and answer in node.output]
+    # skl2onnx normalises the probabilities of several classes, which a softmax has done already.
+    ends = [node for node in graph.node if node.op_type == "Normalizer" and answer in node.output]
+    before = {name for node in ends for name in node.input} or {answer}
+    found = [node for node in graph.node if node.op_type == kind and before & set(node.output)]
     if len(found) != 1:
         return
     coefficients = np.atleast_2d(last.coef_)
@@ -42,7 +45,7 @@ def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
         nodes.append(helper.make_node("Sigmoid", [linear], ["exact_second"]))
         nodes.append(helper.make_node("Sub", ["exact_one", "exact_second"], ["exact_first"]))
         nodes.append(helper.make_node("Concat", ["exact_first", "exact_second"], [answer], axis=1))
-    kept = [node for node in graph.node if node != found[0]]
+    kept = [node for node in graph.node if node not in [*found, *ends]]
     del graph.node[:]
     graph.node.extend(kept + nodes)
     graph.initializer.extend(numpy_helper.from_array(v.astype(np.float64), name) for name, v in constants.items())

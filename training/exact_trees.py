@@ -10,14 +10,19 @@ import onnx
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
+    ExtraTreesClassifier,
     ExtraTreesRegressor,
     GradientBoostingRegressor,
     HistGradientBoostingRegressor,
+    RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.pipeline import Pipeline
+from sklearn.tree import BaseDecisionTree
 from sklearn.tree._tree import Tree
+
+FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 
 
 def floor_thresholds(part: object) -> None:
@@ -37,6 +42,23 @@ def floor_thresholds(part: object) -> None:
         part.nodes["num_threshold"] = np.where(nearest > exact, np.nextafter(nearest, np.float32(-np.inf)), nearest)
     elif isinstance(part, BaseEstimator):
         floor_thresholds(vars(part))
+
+
+def follow_missing(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
+    """Lets missing numbers take the branches that a forest or tree at the end of the pipeline learned, in place.
+
+    skl2onnx sends all of them to the right.
+    """
+    last = last_step(estimator)
+    nodes = [node for node in model.graph.node if node.op_type.startswith("TreeEnsemble")]
+    if len(nodes) != 1 or not isinstance(last, (*FORESTS, BaseDecisionTree)):
+        return
+    trees = [each.tree_ for each in (last.estimators_ if isinstance(last, FORESTS) else [last])]
+    left = np.concatenate([tree.missing_go_to_left * (tree.children_left != -1) for tree in trees])
+    name = "nodes_missing_value_tracks_true"
+    kept = [attribute for attribute in nodes[0].attribute if attribute.name != name]
+    del nodes[0].attribute[:]
+    nodes[0].attribute.extend([*kept, onnx.helper.make_attribute(name, left.astype(int).tolist())])
 
 
 def sum_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:

@@ -1,7 +1,7 @@
 """The fitted estimator as ONNX, proven row by row against scikit-learn; where that fails, by skops, saying why."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -15,7 +15,8 @@ from pipeline.contract import Column
 from training.convert import convert
 from training.hard_rows import Rows, hard_rows
 
-TOLERANCE = 1e-6  # in probability; in regression relative to the value, or absolute below 1
+TOLERANCE = 1e-6  # of a probability
+RELATIVE_TOLERANCE = 1e-5  # in regression, to the value or the spread of all values; float32 sums hold no more
 
 Array = np.ndarray[Any, Any]
 
@@ -28,51 +29,53 @@ class Exported(NamedTuple):
 
 
 def export(
-    estimator: BaseEstimator, columns: Sequence[Column], rows: Mapping[str, Array], expected: Array, name: str
+    estimator: BaseEstimator,
+    columns: Sequence[Column],
+    rows: Mapping[str, Array],
+    expected: Array,
+    name: str,
+    gaps: Collection[str] | None = None,
 ) -> Exported:
     """The model that serves, and how it was chosen.
 
     rows: held-out arrays of shape (rows, 1) by column; expected: scikit-learn's own answer on them, probabilities of
-    shape (rows, classes) or values of shape (rows,).
+    shape (rows, classes) or values of shape (rows,). gaps: the number columns in which a value may be missing; None:
+    all.
     """
+
+    def own_answer(some: Rows) -> Array:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # at the ends of float32, numbers overflow
+            warnings.simplefilter("ignore")
+            return predict(estimator, _frame(some))
+
     try:
         model = convert(estimator, columns, _frame(rows).head(3), name)
         answer = run(model, rows)
-        hardest = _on_hard_rows(estimator, model, columns, rows)
+        hardest = _largest_on(hard_rows(own_answer, rows, columns, gaps), own_answer, model, spread(expected))
     except Exception as error:  # a converter may fail in any way; the reason is reported, and scikit-learn serves
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return Exported(
             "sklearn", skops.io.dumps(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan")
         )
-    difference = largest_difference(answer, expected)
-    if not difference <= TOLERANCE:
-        reason = f"ONNX differs from scikit-learn by {difference:.1e} on a held-out row (tolerance {TOLERANCE:g})"
-        return Exported("sklearn", skops.io.dumps(estimator), reason, difference)
-    if not hardest <= TOLERANCE:
-        reason = f"ONNX differs from scikit-learn by {hardest:.1e} on a hard row (tolerance {TOLERANCE:g})"
-        return Exported("sklearn", skops.io.dumps(estimator), reason, hardest)
+    difference, allowed = largest_difference(answer, expected), tolerance(expected)
+    for found, kind in ((difference, "held-out"), (hardest, "hard")):
+        if not found <= allowed:
+            reason = f"ONNX differs from scikit-learn by {found:.1e} on a {kind} row (tolerance {allowed:g})"
+            return Exported("sklearn", skops.io.dumps(estimator), reason, found)
     return Exported("onnx", model, "", max(difference, hardest))
 
 
-def _on_hard_rows(
-    estimator: BaseEstimator, model: bytes, columns: Sequence[Column], rows: Mapping[str, Array]
-) -> float:
-    """The largest difference on rows where one is likeliest; those that scikit-learn refuses are left out."""
-
-    def answer(some: Rows) -> Array:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):  # at the ends of float32, numbers overflow
-            warnings.simplefilter("ignore")
-            return predict(estimator, _frame(some))
-
+def _largest_on(groups: Iterable[Rows], own_answer: Callable[[Rows], Array], model: bytes, usual: float) -> float:
+    """The largest difference on groups of rows; what scikit-learn refuses is left out."""
     differences = [0.0]
-    for some in hard_rows(answer, rows, columns):
+    for rows in groups:
         try:
-            expected = answer(some)
+            expected = own_answer(rows)
         except ValueError:
             continue
         finite = np.isfinite(expected).reshape(len(expected), -1).all(axis=1)
         if finite.any():
-            differences.append(largest_difference(run(model, some)[finite], expected[finite]))
+            differences.append(largest_difference(run(model, rows)[finite], expected[finite], usual))
     return max(differences)
 
 
@@ -86,13 +89,28 @@ def run(model: bytes, rows: Mapping[str, Array]) -> Array:
     return np.asarray(session.run(None, feed)[0])
 
 
-def largest_difference(answer: Array, expected: Array) -> float:
-    """The largest difference between two answers: absolute, or relative where the expected value is beyond 1."""
+def tolerance(expected: Array) -> float:
+    """How much an answer may differ from this one."""
+    return TOLERANCE if expected.ndim == 2 else RELATIVE_TOLERANCE
+
+
+def spread(expected: Array) -> float:
+    """The standard deviation of a regression's answers, which says what a small difference is; 1 for probabilities."""
+    return (float(np.std(expected)) or 1.0) if expected.ndim == 1 else 1.0
+
+
+def largest_difference(answer: Array, expected: Array, usual: float | None = None) -> float:
+    """The largest difference between two answers: of probabilities absolute, of values relative.
+
+    Relative to the value, or to `usual` where the value is smaller: by default the spread of the expected answers.
+    """
     if expected.ndim == 1:
         answer = answer.reshape(-1)
     if answer.shape != expected.shape:
         return float("inf")
-    return float(np.max(np.abs(answer - expected) / np.maximum(1.0, np.abs(expected))))
+    usual = spread(expected) if usual is None else usual
+    scale = np.maximum(usual, np.abs(expected)) if expected.ndim == 1 else 1.0
+    return float(np.max(np.abs(answer - expected) / scale))
 
 
 def predict(estimator: BaseEstimator, frame: pd.DataFrame) -> Array:

@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.columns import DeriveError
+from pipeline.encoder import round_target_encoders
 from pipeline.settings import Task
 from pipeline.transformer import Derive
 from training import export
@@ -33,6 +34,7 @@ def fit(task: Task, seed: int, dataset: Dataset) -> Pipeline:
 
         estimator = build(task, seed)
     _check(estimator, task)
+    round_target_encoders(estimator)
     pipeline = Pipeline([("derive", Derive()), ("model", estimator)])
     rows = ~dataset.held_out
     with _blamed("fit()"), threadpool_limits(None if rows.sum() >= MANY_ROWS else 1, "openmp"):

@@ -2,10 +2,10 @@
 
 Beside every step of a model's answer: two rows that differ in one number by the least that float32 can, and whose
 answers differ. They are found by bisection between two rows, so it does not matter what the model is or does. Then
-texts that training never saw, and numbers at the ends of what float32 holds.
+texts that training never saw, numbers at the ends of what float32 holds, and none.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,18 +21,25 @@ EXTREMES = np.array([3e38, -3e38, 1e19, -1e19, 1e-30, -1e-30, 1e-44, 0.0, -0.0],
 NEVER_SEEN = "\N{SNOWMAN} never seen"
 
 
-def hard_rows(answer: Callable[[Rows], Array], rows: Mapping[str, Array], columns: Sequence[Column]) -> Iterator[Rows]:
+def hard_rows(
+    answer: Callable[[Rows], Array],
+    rows: Mapping[str, Array],
+    columns: Sequence[Column],
+    gaps: Collection[str] | None = None,
+) -> Iterator[Rows]:
     """The rows in groups; a model may refuse one of texts that it does not know.
 
-    answer: the model's answer to rows, one for each along the first axis.
+    answer: the model's answer to rows, one for each along the first axis. gaps: the number columns in which a value may
+    be missing; None: all.
     """
     dice = np.random.default_rng(0)
     steps = _beside_steps(answer, rows, [column.name for column in columns if column.type == "number"], dice)
     if steps:
         yield steps
-    for column in columns:
-        for value in EXTREMES if column.type == "number" else [NEVER_SEEN]:
-            yield _replaced(rows, column.name, value, dice)
+    for name, kind in ((column.name, column.type) for column in columns):
+        numbers = [*EXTREMES, *([np.nan] if gaps is None or name in gaps else [])]
+        for value in numbers if kind == "number" else [NEVER_SEEN]:
+            yield _replaced(rows, name, value, dice)
 
 
 def _replaced(rows: Mapping[str, Array], name: str, value: object, dice: np.random.Generator) -> Rows:

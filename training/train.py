@@ -185,9 +185,9 @@ def _log(settings: Settings, dataset: Dataset, pipeline: Pipeline, evaluation: E
 
 
 def _export(dataset: Dataset, pipeline: Pipeline, evaluation: Evaluation, name: str) -> Exported:
-    columns = pipeline.named_steps["derive"].columns
-    rows = arrays(derived(records(dataset.frame[dataset.held_out])), columns)
-    return export.export(pipeline.named_steps["model"], columns, rows, evaluation.expected, name)
+    derive = pipeline.named_steps["derive"]
+    rows = arrays(derived(records(dataset.frame[dataset.held_out])), derive.columns)
+    return export.export(pipeline.named_steps["model"], derive.columns, rows, evaluation.expected, name, derive.gaps_)
 
 
 def _card(
@@ -199,7 +199,7 @@ def _card(
 ) -> Card:
     """The card but for what only the registry knows: version, run and commit."""
     hashes = {name: bundles.sha256(data) for name, data in files.items()}
-    parity = {"rows": len(evaluation.expected), "tolerance": export.TOLERANCE}
+    parity = {"rows": len(evaluation.expected), "tolerance": export.tolerance(evaluation.expected)}
     if not np.isnan(exported.difference):
         parity["largest_difference"] = exported.difference
     libraries = {name: importlib.metadata.version(name) for name in ("scikit-learn", "onnxruntime", "numpy")}

@@ -13,9 +13,11 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Frame of the file's columns in (missing: NaN or None), frame of the model's columns out."""
 
     def fit(self, frame: pd.DataFrame, _target: object = None) -> Self:
-        columns = infer(derived(records(frame)))
+        rows = derived(records(frame))
+        columns = infer(rows)
         self.numbers_ = [column.name for column in columns if column.type == "number"]
         self.texts_ = [column.name for column in columns if column.type == "text"]
+        self.gaps_ = [name for name in self.numbers_ if any(row[name] is None for row in rows)]
         return self
 
     @property

@@ -199,11 +199,34 @@ def test_what_is_not_exact_is_served_by_scikit_learn(
     np.testing.assert_array_equal(export.predict(loaded, FRAME), export.predict(make().fit(FRAME, target), FRAME))
 
 
-def test_a_difference_is_relative_beyond_one() -> None:
-    """Dollars are compared by the dollar, probabilities absolutely; another shape is never equal."""
+def test_a_difference_is_relative_in_regression() -> None:
+    """To the value, or to how far values usually lie apart, whatever the unit; of probabilities it is absolute."""
+    for unit in (1e-6, 1.0, 1e6):
+        expected = unit * np.array([0.0, 2.0, 2.0, 4.0])
+        assert export.spread(expected) == pytest.approx(unit * np.sqrt(2))
+        for wrong, relative in ((unit * np.array([0.1, 0, 0, 0]), 0.1 / np.sqrt(2)), (unit * np.eye(4)[3], 0.25)):
+            assert export.largest_difference(expected + wrong, expected) == pytest.approx(relative)
     assert export.largest_difference(np.array([1e6 + 1]), np.array([1e6])) == pytest.approx(1e-6)
+    assert export.largest_difference(np.array([1.0]), np.array([2.0]), 1e3) == pytest.approx(1e-3)
     assert export.largest_difference(np.array([[0.1]]), np.array([[0.2]])) == pytest.approx(0.1)
     assert export.largest_difference(np.zeros((2, 2)), np.zeros((2, 3))) == float("inf")
+
+
+def test_a_missing_number_that_training_never_saw_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service refuses it where training saw none, so a model that converts but for that is served by ONNX."""
+    dice = np.random.default_rng(1)
+    frame = pd.DataFrame({"a": dice.normal(size=400), "b": dice.normal(size=400)}).astype(np.float32)
+    target = np.where(frame["a"] * frame["b"] > 0, "yes", "no")
+    model = RandomForestClassifier(5, random_state=1).fit(frame, target)
+    columns = infer(frame.to_dict("records"))
+    rows = {name: frame[[name]].to_numpy() for name in frame}
+    expected = export.predict(model, frame)
+    assert export.export(model, columns, rows, expected, "x").runtime == "onnx"  # they go where the trees send them
+    monkeypatch.setattr("training.convert.follow_missing", lambda *_: None)
+    assert export.export(model, columns, rows, expected, "x", gaps=[]).runtime == "onnx"
+    wrong = export.export(model, columns, rows, expected, "x", gaps=["b"])
+    assert wrong.runtime == "sklearn"
+    assert "on a hard row" in wrong.reason
 
 
 def test_equal_models_give_equal_bytes() -> None:
