@@ -31,5 +31,5 @@ def scenarios(p95_ms: float) -> dict[str, dict[str, str]]:
     found["lock"] = {f"{fault}LOCK_MS": f"{0.3 * p95_ms:.4f}"}
     found["leak"] = {f"{fault}LEAK_KB": "50"}
     found["errors"] = {f"{fault}ERROR_SHARE": "0.01"}
-    found["slow-start"] = {f"{fault}START_SECONDS": "2"}
+    found["slow-start"] = {f"{fault}START_SECONDS": "12"}
     return found
