@@ -24,6 +24,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
+# Of a worker, by runtime. ONNX Runtime leaves the CPU to no other, so that more threads only keep each other waiting;
+# those who wait for scikit-learn are answered together.
+THREADS = {"onnx": 1, "sklearn": 32}
+
+
 class Gone(Exception):
     """The client went away before its request was whole."""
 
@@ -85,9 +90,10 @@ class Front:
         await send({"type": "http.response.body", "body": content})
 
 
-def create_app(threads: int) -> Front:
+def create_app(threads: int = 0) -> Front:
     """The service for the bundle in `service.bundle_folder`. Exits as `service.load_or_exit` does."""
-    return Front(service.load_or_exit(), threads)
+    served = service.load_or_exit()
+    return Front(served, threads or THREADS[served.bundle.card.runtime])
 
 
 async def _rest(message: Message, receive: Receive, limits: Limits) -> bytes:

@@ -28,11 +28,11 @@ try:
 except ValueError as error:
     print(f"Cannot serve: {error}", file=sys.stderr)
     sys.exit(3)
-wanted = os.environ.get("THREADS")  # of each worker
-if front == "asgi":  # for large batches and slow models: more than one only keep each other waiting
-    wsgi_app, worker_class = f"serving.asgi:create_app({int(wanted or 1)})", "serving.worker.Worker"
+wanted = int(os.environ.get("THREADS") or 0)  # of each worker
+if front == "asgi":  # for large batches and slow models
+    wsgi_app, worker_class = f"serving.asgi:create_app({wanted})", "serving.worker.Worker"
 else:  # for clients: a slow one has a thread to itself
-    wsgi_app, worker_class, threads = "serving.app:for_gunicorn()", "serving.threads.Worker", int(wanted or 4)
+    wsgi_app, worker_class, threads = "serving.app:for_gunicorn()", "serving.threads.Worker", wanted or 4
 port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8000"  # Vertex AI has a name of its own for it
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{port}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
-from serving import access, correlation, limits, openapi, predictor, records, replies, tracing
+from serving import access, batching, correlation, limits, openapi, predictor, records, replies, tracing
 from serving.access import Log
 from serving.faults import Faults
 from serving.limits import Limits
@@ -86,13 +86,14 @@ def load(bundle: Path | None = None) -> Service:
     # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
     scores = predict(decode.body(b'{"instances":[' + b",".join(sample) + b"]}"))
     inline = _inline_bytes(lambda body: predict(decode.body(body)), sample[0])
+    model_answer = predict if loaded.card.runtime == "onnx" else batching.together(predict, limit.max_rows)
     values = [] if loaded.contract.classes else [row[0] for row in scores]
     deciles = statistics.quantiles(values, n=10) if len(values) > 1 else []
 
     def answer(asked: Sequence[Record]) -> Scores:
         if faults and not faults.strike():
             raise Problem(500, "Internal Server Error", "MLOPS_FAULT_ERROR_SHARE is set")
-        found = predict(asked)
+        found = model_answer(asked)
         metrics.predicted(found)
         return found
 

@@ -20,7 +20,7 @@ from serving.predictor import TRUSTED
 from serving.records import decoder
 from serving.replies import Problem
 from tests.conftest import ROOT
-from training.export import TOLERANCE, largest_difference, predict
+from training.export import largest_difference, predict, tolerance
 
 SETTINGS = load_settings(ROOT)
 
@@ -79,7 +79,7 @@ def test_raw_rows_of_the_file_are_answered_as_scikit_learn_does(client: FlaskCli
     else:
         served = np.array([[p["probabilities"][str(label)] for label in pipeline.classes_] for p in predictions])
         assert [prediction["label"] for prediction in predictions] == pipeline.predict(rows).tolist()
-    assert largest_difference(served, expected) <= TOLERANCE
+    assert largest_difference(served, expected) <= tolerance(expected)
 
 
 def test_an_answer_has_the_shape_that_clients_rely_on(client: FlaskClient, trained: Path, loan: dict[str, Any]) -> None:
