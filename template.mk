@@ -35,7 +35,9 @@ release-notes: $(bin)/uv ## print what CHANGELOG.md says of a version, if it may
 	@$(run) release.notes "$$VERSION"
 
 bench-serving: bundle/card.json $(VENV)/.train ## the service beside its peers, in one run (needs wrk; installs the peers into .cache/bench)
-	@$(run) benchmarks.serving.run
+	@$(run) benchmarks.serving.run --write
+	@$(run) benchmarks.serving.breakdown --write
+	@$(run) benchmarks.serving.batches --write
 
 bench-gate: bundle/card.json $(VENV)/.train $(VENV)/.perf ## how often the gate is wrong, and what it catches (MINUTES=240: record anew)
 	@$(run) benchmarks.gate.run $(if $(MINUTES),--minutes $(MINUTES))

@@ -10,6 +10,7 @@ from benchmarks.gate.rates import CONDITIONS, DRAWN, OTHERS, PROFILES, Case, ala
 from benchmarks.gate.recorded import Recorded
 from benchmarks.gate.scenarios import BURNS, ROOT, SAME
 from benchmarks.gate.verdicts import RIVALS
+from benchmarks.sections import table
 from pipeline.settings import load_settings
 
 GATE = "this gate, standard"
@@ -30,12 +31,6 @@ def lines(cases: Sequence[Case], condition: str) -> dict[str, Line]:
         points = [(float(np.mean(wrong > t)), float(np.mean(right > t))) for t in np.linspace(-0.5, 1.0, 151)]
         found[name] = Line(points, (float(np.mean(wrong > threshold)), float(np.mean(right > threshold))))
     return found
-
-
-def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [heads, ["---", *(["--:"] * (len(heads) - 1))], *rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
 def median_time(case: Case | None, profile: str) -> str:

@@ -63,7 +63,7 @@ def compact(folder: Path) -> dict[str, NDArray[Any]]:
         "figures": _coarse(figures),
         "others": _coarse(others),
         "requests": requests,
-        "machine": np.array(f"{cpu_name()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"),
+        "machine": np.array(machine()),
     }
 
 
@@ -113,6 +113,11 @@ def joined(before: Mapping[str, NDArray[Any]], more: Mapping[str, NDArray[Any]])
     order = np.argsort(at)
     columns = {name: np.concatenate([before[name], more[name][new]])[order] for name in before if name != "machine"}
     return columns | {"machine": before["machine"]}
+
+
+def machine() -> str:
+    """What was measured on."""
+    return f"{cpu_name()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
 
 
 def save(folder: Path, path: Path) -> None:

@@ -14,6 +14,7 @@ import sys
 from rich.console import Console
 from rich.markdown import Markdown
 
+from benchmarks import sections
 from benchmarks.gate.document import lines, summary, text
 from benchmarks.gate.picture import draw
 from benchmarks.gate.rates import CONDITIONS, DRAWN, find, judged
@@ -21,13 +22,7 @@ from benchmarks.gate.recorded import SHIPPED, load, save
 from benchmarks.gate.scenarios import FOLDER, ROOT
 
 README = ROOT / "README.md"
-BEGIN, END = "<!-- make bench-gate: from here -->\n", "<!-- to here -->\n"
-
-
-def with_summary(readme: str, found: str) -> str:
-    """README.md with the table between its two marks. Raises ValueError where they are not there."""
-    before, rest = readme.split(BEGIN)
-    return f"{before}{BEGIN}{found}{END}{rest.split(END)[1]}"
+COMMAND = "make bench-gate"
 
 
 def record_anew(minutes: float) -> None:
@@ -50,7 +45,7 @@ def main() -> None:
     written = text(rounds, machine, cases)
     (out / "gate.md").write_text(written, encoding="utf-8")
     if not minutes:
-        README.write_text(with_summary(README.read_text("utf-8"), summary(rounds, machine, cases)), encoding="utf-8")
+        sections.write(README, COMMAND, summary(rounds, machine, cases))
     slow = find(cases, "quiet", DRAWN)
     panels = {title: drawn for title in CONDITIONS if (drawn := lines(cases, title))}
     if slow and panels:

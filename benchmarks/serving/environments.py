@@ -9,8 +9,11 @@ from pathlib import Path
 
 import joblib
 import mlflow.sklearn
+import msgspec
+import skops.io
 
 from benchmarks.serving.servers import Server
+from pipeline import bundle as bundles
 from pipeline.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -32,6 +35,17 @@ def export_model() -> str:
     return address
 
 
+def sklearn_bundle() -> Path:
+    """The project's bundle with the same model for scikit-learn to serve, as where ONNX cannot."""
+    given, folder = bundles.read(ROOT / "bundle"), CACHE / "sklearn-bundle"
+    files = {name: (ROOT / "bundle" / name).read_bytes() for name in (bundles.CONTRACT, bundles.REQUESTS)}
+    files[bundles.MODELS["sklearn"]] = skops.io.dumps(joblib.load(MODEL).named_steps["model"])
+    hashes = {name: bundles.sha256(data) for name, data in files.items()}
+    changed = {"runtime": "sklearn", "reason": "a benchmark", "files": hashes, "bundle_sha256": bundles.digest(hashes)}
+    bundles.write(folder, files, msgspec.structs.replace(given.card, **changed))
+    return folder
+
+
 def python_for(server: Server) -> Path:
     """The interpreter of a server's environment, made where it is not there yet. Raises SystemExit where it fails."""
     if not server.needs:
@@ -43,7 +57,16 @@ def python_for(server: Server) -> Path:
     if not (folder / ".made").exists():
         print(f"Installing {', '.join(needs)}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        uv = ["sh", str(ROOT / "requirements" / "uv.sh"), "pip", "install", "--quiet", "--python", str(python)]
+        uv = [
+            "sh",
+            str(ROOT / "requirements" / "uv.sh"),
+            "pip",
+            "install",
+            "--quiet",
+            "--compile-bytecode",
+            "--python",
+            str(python),
+        ]
         done = subprocess.run(
             [*uv, *needs], check=False, cwd=ROOT, env={**os.environ, "VENV": str(Path(sys.executable).parents[1])}
         )

@@ -1,10 +1,11 @@
 """The service beside its peers and its floors, in one run: requests a second, latencies, errors, memory, start, size.
 
     make bench-serving
-    python -m benchmarks.serving.run [--seconds 4] [--rounds 3] [--connections 1,8,32] [--only "this service;FastAPI"]
+    python -m benchmarks.serving.run [--seconds 4] [--rounds 3] [--only "this service;FastAPI"] [--write]
 
 Needs wrk (https://github.com/wg/wrk; Debian and Ubuntu: apt install wrk). One server runs at a time, all of them in a
 new random order each round, so that each round sees the machine as it is then. Tables show medians over the rounds.
+`--write` puts them into docs/serving.md and README.md, as `make bench-serving` does.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +34,15 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.serving.environments import CACHE, MODEL, ROOT, VERSIONS, export_model, python_for, size
-from benchmarks.serving.servers import SERVERS, TARGETS, TUTORIAL, Server, body
+from benchmarks import sections
+from benchmarks.gate.recorded import machine
+from benchmarks.serving.environments import CACHE, MODEL, ROOT, VERSIONS, export_model, python_for, size, sklearn_bundle
+from benchmarks.serving.servers import SERVERS, SUMMARY, TARGETS, Server, body
 
 START_SECONDS = 90
+CONNECTIONS = (1, 8, 32)
 RATE = 200.0  # requests a second of the open loop: what the slowest here can still answer
-RESULTS = CACHE / "results.json"
+RESULTS, DOCUMENT, COMMAND = CACHE / "results.json", ROOT / "docs" / "serving.md", "make bench-serving"
 SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -145,7 +150,7 @@ def open_loop(url: str, body: Path, seconds: int) -> Load:
     return Load(**json.loads(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout))
 
 
-def measure(server: Server, records: list[Any], connections: list[int], seconds: int, more: dict[str, str]) -> Run:
+def measure(server: Server, records: list[Any], seconds: int, more: dict[str, str]) -> Run:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch, "body.json")
         file.write_text(json.dumps(body(server.form, records)))
@@ -153,7 +158,7 @@ def measure(server: Server, records: list[Any], connections: list[int], seconds:
         Path(scratch, "model.joblib").symlink_to(MODEL)
         with running(server, more | {"body": str(file), "scratch": scratch}) as (url, ready, leader):
             wrk(url, file, 8, 2, close=False)  # to warm up
-            loads = {str(n): wrk(url, file, n, seconds, close=False) for n in connections}
+            loads = {str(n): wrk(url, file, n, seconds, close=False) for n in CONNECTIONS}
             loads["close"] = wrk(url, file, 8, seconds, close=True)
             loads["open"] = open_loop(url, file, seconds)
             return Run(ready, memory(leader), loads)
@@ -171,20 +176,18 @@ def spread(runs: list[Run], load: str) -> float:
 
 def rows(results: dict[str, list[Run]]) -> Iterator[list[str]]:
     """A table: heads first."""
-    loads = list(next(iter(results.values()))[0].loads)
-    kept = [load for load in loads if load.isdigit()]
-    heads = ["server", *(f"req/s, {n} conn." for n in kept), "no keep-alive", "± starts", "p50 ms", "p95 ms", "p99 ms"]
-    yield [*heads, f"p95 ms, {RATE:g}/s", "to tutorial", "ready s", "MB used", "MB installed", "errors"]
-    base = median(results[TUTORIAL], "8", "rps") if TUTORIAL in results else None
+    yield [
+        *("server", *(f"req/s, {n}" for n in CONNECTIONS), "no keep-alive", "± starts"),
+        *("p50 ms", "p95 ms", "p99 ms", f"p95 ms, {RATE:g}/s", "ready s", "MB used", "MB installed", "errors"),
+    ]
     for name, runs in sorted(results.items(), key=lambda item: -median(item[1], "8", "rps")):
         yield [
             name,
-            *(f"{median(runs, load, 'rps'):,.0f}" for load in kept),
+            *(f"{median(runs, str(n), 'rps'):,.0f}" for n in CONNECTIONS),
             f"{median(runs, 'close', 'rps'):,.0f}",
             f"{100 * spread(runs, '8'):.0f} %",
             *(f"{median(runs, '8', figure):.2f}" for figure in ("p50", "p95", "p99")),
-            f"{median(runs, 'open', 'p95'):.1f}",
-            f"{median(runs, '8', 'rps') / base:.1f}" if base else "-",
+            f"{median(runs, 'open', 'p95'):,.1f}",
             f"{statistics.median(run.ready for run in runs):.2f}",
             f"{statistics.median(run.memory for run in runs):.0f}",
             f"{size(SERVERS[name]):.0f}",
@@ -194,7 +197,7 @@ def rows(results: dict[str, list[Run]]) -> Iterator[list[str]]:
 
 def targets(results: dict[str, list[Run]]) -> Iterator[list[str]]:
     """A table of what was promised and what came of it: heads first."""
-    yield ["of one beside the other", "", "wanted", "found", "met"]
+    yield ["one beside the other", "", "wanted", "found", "met"]
     for of in TARGETS:
         if of.server in results and of.other in results:
             found = median(results[of.server], of.load, of.figure) / median(results[of.other], of.load, of.figure)
@@ -204,12 +207,21 @@ def targets(results: dict[str, list[Run]]) -> Iterator[list[str]]:
             yield [f"{of.server} / {of.other}", figure, f"{sign} {of.ratio:g}", f"{found:.2f}", "yes" if met else "no"]
 
 
-def show(console: Console, title: str, lines: Iterator[list[str]]) -> None:
-    heads = next(lines)
-    table = Table(heads[0], title=title)
-    for head in heads[1:]:
+def summary(results: dict[str, list[Run]]) -> Iterator[list[str]]:
+    """The table of README.md: heads first."""
+    yield ["one record", "requests a second", "p95", "memory"]
+    for name in SUMMARY:
+        runs = results[name]
+        memory_mb = statistics.median(run.memory for run in runs)
+        rps, p95 = median(runs, "8", "rps"), median(runs, "8", "p95")
+        yield [name, f"{rps:,.0f}", f"{p95:,.1f} ms", f"{memory_mb:.0f} MB"]
+
+
+def show(console: Console, title: str, lines: list[list[str]]) -> None:
+    table = Table(lines[0][0], title=title)
+    for head in lines[0][1:]:
         table.add_column(head, justify="right")
-    for line in lines:
+    for line in lines[1:]:
         table.add_row(*map(escape, line))
     console.print(table)
 
@@ -218,32 +230,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.run", description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--connections", default="1,8,32")
     parser.add_argument("--only", default="", help="names of servers, with semicolons; a name may be cut short")
+    parser.add_argument("--write", action="store_true", help="into docs/serving.md and README.md")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not on PATH (Debian and Ubuntu: apt install wrk)")
     wanted = [name.strip() for name in arguments.only.split(";") if name.strip()]
     chosen = {n: s for n, s in SERVERS.items() if not wanted or any(n.startswith(w) for w in wanted)}
     names = VERSIONS | {"mlflow": export_model(), "workers": str(len(os.sched_getaffinity(0)))}
+    names["sklearn_bundle"] = str(sklearn_bundle())
     with (ROOT / "bundle" / "requests.jsonl").open() as lines:
         records = [json.loads(next(lines))]
     for server in chosen.values():
         python_for(server)
-    connections = [int(n) for n in arguments.connections.split(",")]
     results: dict[str, list[Run]] = {name: [] for name in chosen}
     turns = [n for _ in range(arguments.rounds) for n in random.sample(list(chosen), len(chosen))]
     for name in track(turns, "Measuring"):
         try:
-            results[name].append(measure(chosen[name], records, connections, arguments.seconds, names))
+            results[name].append(measure(chosen[name], records, arguments.seconds, names))
         except NotAnswering as error:
             print(f"{name} does not answer, and is left out:\n{error}")
     results = {name: runs for name, runs in results.items() if len(runs) == arguments.rounds}
     RESULTS.write_text(json.dumps({name: [run._asdict() for run in runs] for name, runs in results.items()}))
-    console = Console(width=190)
-    show(console, f"One record, medians of {arguments.rounds} starts; latencies at 8 connections", rows(results))
-    show(console, "What is promised", targets(results))
+    console, title = Console(width=190), f"One record, medians of {arguments.rounds} starts; latencies at 8 connections"
+    measured, met = list(rows(results)), list(targets(results))
+    show(console, title, measured)
+    show(console, "What is promised", met)
     console.print(f"Figures of every start: {RESULTS.relative_to(ROOT)}")
+    if arguments.write:
+        where = f"On {machine()}, on {datetime.now(UTC).date()}"
+        text = f"{where}. {title}.\n\n{sections.table(measured[0], measured[1:])}\n\n"
+        text += f"{sections.table(met[0], met[1:])}\n"
+        sections.write(DOCUMENT, COMMAND, text)
+        heads, *lines = summary(results)
+        sections.write(ROOT / "README.md", COMMAND, f"{where}, 8 connections:\n\n{sections.table(heads, lines)}\n")
 
 
 if __name__ == "__main__":

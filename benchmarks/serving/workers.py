@@ -1,6 +1,6 @@
 """How many workers and threads are best under a limit of CPUs: the image, in containers.
 
-    python -m benchmarks.serving.workers [--image loan-default:3] [--cpus 1,2] [--seconds 4] [--rounds 3]
+    python -m benchmarks.serving.workers [--image loan-default:3] [--seconds 4] [--rounds 3] [--write]
 
 Needs Docker on Linux, wrk, and an image (`make image`). Each round takes all of them in a new random order.
 """
@@ -15,20 +15,22 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 
+from benchmarks import sections
 from benchmarks.serving.environments import ROOT
-from benchmarks.serving.run import Load, show, wrk
+from benchmarks.serving.run import DOCUMENT, Load, show, wrk
 from benchmarks.serving.servers import body
 from pipeline.settings import load_settings
 
 READY_SECONDS = 30
 Case = tuple[int, int, int]  # CPUs, workers, threads of each
-WORKERS, THREADS = (1, 2, 3, 4), (1, 2, 4, 8)
+CPUS, WORKERS, THREADS = (1, 2), (1, 2, 3, 4), (1, 2, 4, 8)
 
 
 def newest() -> str:
@@ -79,15 +81,14 @@ def rows(results: dict[Case, list[dict[str, Load]]]) -> Iterator[list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.workers", description=__doc__.split("\n")[0])
     parser.add_argument("--image", default="")
-    parser.add_argument("--cpus", default="1,2")
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="into docs/serving.md")
     arguments = parser.parse_args()
     image = arguments.image or newest()
     records: list[Any] = [json.loads(line) for line in (ROOT / "bundle" / "requests.jsonl").read_text().splitlines()]
-    limits = [int(cpus) for cpus in arguments.cpus.split(",")]
-    usual = [(cpus, workers, 4) for cpus in limits for workers in WORKERS]
-    cases = sorted({*usual, *((cpus, cpus, threads) for cpus in limits for threads in THREADS)})
+    usual = [(cpus, workers, 1) for cpus in CPUS for workers in WORKERS]
+    cases = sorted({*usual, *((cpus, cpus, threads) for cpus in CPUS for threads in THREADS)})
     results: dict[Case, list[dict[str, Load]]] = {case: [] for case in cases}
     with tempfile.TemporaryDirectory() as scratch:
         one, hundred = Path(scratch, "one.json"), Path(scratch, "hundred.json")
@@ -100,7 +101,11 @@ def main() -> None:
                 loads = {"one": wrk(url, one, 8, arguments.seconds, close=False)}
                 loads["hundred"] = wrk(url, hundred, 8, arguments.seconds, close=False)
                 results[case].append(loads)
-    show(Console(width=120), f"8 connections, medians of {arguments.rounds} starts", rows(results))
+    title, (heads, *lines) = f"8 connections, medians of {arguments.rounds} starts", rows(results)
+    show(Console(width=120), title, [heads, *lines])
+    if arguments.write:
+        found = f"{title}, on {datetime.now(UTC).date()}.\n\n{sections.table(heads, lines)}\n"
+        sections.write(DOCUMENT, "python -m benchmarks.serving.workers --write", found)
 
 
 if __name__ == "__main__":

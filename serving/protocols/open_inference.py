@@ -131,17 +131,23 @@ def _from_binary(tensor: Tensor, rest: memoryview, size: Any) -> tuple[list[Any]
         if size != rows * dtype.itemsize:
             raise _wrong(tensor, f"has {size} bytes; {rows} values of {tensor.datatype} have {rows * dtype.itemsize}")
         return [None if value != value else value for value in np.frombuffer(mine, dtype).tolist()], rest  # noqa: PLR0124
-    texts = []
-    while len(mine) >= 4:
-        (length,) = struct.unpack_from("<I", mine)
-        text, mine = mine[4 : 4 + length], mine[4 + length :]
-        try:
-            texts.append(bytes(text).decode() if len(text) == length else None)
-        except UnicodeDecodeError:
-            raise _wrong(tensor, f"value {len(texts)} is no text in UTF-8") from None
-    if len(mine) or len(texts) != rows or None in texts:
+    return _texts(tensor, bytes(mine), rows), rest
+
+
+def _texts(tensor: Tensor, data: bytes, rows: int) -> list[str]:
+    """Texts, each behind its length in 4 bytes."""
+    texts: list[str] = []
+    at, end = 0, len(data)
+    try:
+        while at + 4 <= end:
+            start = at + 4
+            at = start + int.from_bytes(data[at:start], "little")
+            texts.append(data[start:at].decode())
+    except UnicodeDecodeError:
+        raise _wrong(tensor, f"value {len(texts)} is no text in UTF-8") from None
+    if at != end or len(texts) != rows:
         raise _wrong(tensor, f"does not hold {rows} values, each behind its length in 4 bytes")
-    return texts, rest
+    return texts
 
 
 def _known(tensor: Tensor) -> np.dtype[Any] | None:

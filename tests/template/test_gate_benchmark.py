@@ -17,8 +17,9 @@ from benchmarks.gate import recorded, verdicts
 from benchmarks.gate.document import summary, text
 from benchmarks.gate.rates import judged
 from benchmarks.gate.recorded import ARMS, EDGES, Recorded
-from benchmarks.gate.run import README, with_summary
+from benchmarks.gate.run import COMMAND, README
 from benchmarks.gate.scenarios import ROOT
+from benchmarks.sections import replaced
 from perf.verdict import Round
 from tests.perf.examples import LIMITS, rounds_of
 
@@ -114,4 +115,4 @@ def test_what_is_written_is_what_was_recorded() -> None:
     again = "`make bench-gate` writes them anew"
     assert (ROOT / "docs" / "gate.md").read_text(encoding="utf-8") == text(rounds, machine, cases), again
     readme = README.read_text(encoding="utf-8")
-    assert readme == with_summary(readme, summary(rounds, machine, cases)), again
+    assert readme == replaced(readme, COMMAND, summary(rounds, machine, cases)), again
