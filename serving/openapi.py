@@ -16,15 +16,16 @@ PROBLEM = "application/problem+json"
 EXAMPLES = 5
 
 
-def document(bundle: Bundle, limits: Limits, requests: list[bytes]) -> Schema:
-    """The description. `requests`: records as lines of JSON."""
+def document(bundle: Bundle, limits: Limits, requests: list[bytes], release: str) -> Schema:
+    """The description. `requests`: records as lines of JSON; `release`: what a load test said of the model, if any."""
     name = bundle.card.name
     records = [msgspec.json.decode(line) for line in requests[:EXAMPLES]]
     paths = _predictions(records) | _kserve(name, records) | _open_inference(bundle, records) | _mlflow(records)
     paths |= _about()
+    info = {"title": name, "version": bundle.card.version, "description": _about_model(bundle)}
     return {
         "openapi": "3.1.0",
-        "info": {"title": name, "version": bundle.card.version, "description": _about_model(bundle)},
+        "info": info | ({"x-release": release} if release else {}),
         "paths": paths,
         "components": {"schemas": _schemas(bundle, limits)},
     }

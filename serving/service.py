@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
-from serving import access, batching, correlation, limits, openapi, predictor, records, replies, tracing
+from serving import access, batching, correlation, limits, openapi, predictor, records, release, replies, tracing
 from serving.access import Log
 from serving.faults import Faults
 from serving.limits import Limits
@@ -101,7 +101,8 @@ def load(bundle: Path | None = None) -> Service:
     table: Routes = {}
     for protocol in (instances, open_inference, mlflow, probes):
         table |= protocol.routes(model)
-    table |= pages.routes(openapi.document(loaded, limit, sample), limit.page)
+    released = release.sentence(loaded.card, os.environ, ROOT / "reports")
+    table |= pages.routes(openapi.document(loaded, limit, sample, released), limit.page)
     metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)
     return Service(loaded, limit, table, metrics, faults, _log(limit, loaded.card.name), inline)
 

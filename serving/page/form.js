@@ -108,7 +108,7 @@ function facts(card, release) {
     "Held-out rows": Object.entries(card.metrics).map(([name, value]) => `${name} ${Number(value.toPrecision(4))}`).join(", "),
     Data: Object.entries(card.data).map(([name, value]) => `${name} ${short(typeof value === "object" ? JSON.stringify(value) : String(value))}`).join(", "),
     "Served by": card.runtime === "onnx" ? "ONNX Runtime" : `scikit-learn (${card.reason})`,
-    ...(release ? { Released: release } : {}),
+    ...(release ? { "Load test": release } : {}),
   };
   at("facts").replaceChildren(...Object.entries(shownFacts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
