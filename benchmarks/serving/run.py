@@ -118,8 +118,14 @@ def running(server: Server, more: dict[str, str]) -> Iterator[tuple[str, float, 
                 time.sleep(0.02)
             yield url, time.monotonic() - started, process.pid
         finally:
+            family: list[psutil.Process] = []
+            with contextlib.suppress(psutil.NoSuchProcess):
+                family = psutil.Process(process.pid).children(recursive=True)  # BentoML's leave the group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
+            for each in family:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
             process.wait()
 
 
