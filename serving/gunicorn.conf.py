@@ -1,5 +1,6 @@
 """gunicorn, from [serving] of pipeline.toml and the environment: HOST, PORT, WEB_CONCURRENCY (workers), THREADS."""
 
+import contextlib
 import os
 import resource
 import shutil
@@ -7,8 +8,12 @@ import sys
 import tempfile
 from pathlib import Path
 
+FILES = 65_536  # a connection is one, and shells allow 1,024
 soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # a connection is a file; shells allow 1,024 of them
+most = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+if soft != resource.RLIM_INFINITY and soft < most:
+    with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 root = Path(__file__).parent.parent
 sys.path[:0] = [str(root), str(root / "src")]
