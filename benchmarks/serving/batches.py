@@ -12,18 +12,15 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
 import onnxruntime
-from rich.console import Console
 
-from benchmarks import sections
 from benchmarks.serving.environments import ROOT
-from benchmarks.serving.run import DOCUMENT, running, show
+from benchmarks.serving.run import report, running
 from benchmarks.serving.servers import OURS, SERVERS, body
 from pipeline import bundle as bundles
 from pipeline import matrix
@@ -120,12 +117,8 @@ def main() -> None:
                     seconds = measure()
                     if turn >= 5:
                         found[each].append(seconds)
-    heads, *measured = rows(found, next(iter(work)))
     title = f"{arguments.rows:,} rows in one request, one worker, medians of {arguments.rounds}"
-    show(Console(), title, [heads, *measured])
-    if arguments.write:
-        text = f"{title}, on {datetime.now(UTC).date()}.\n\n{sections.table(heads, measured)}\n"
-        sections.write(DOCUMENT, "python -m benchmarks.serving.batches --write", text)
+    report("batches", title, list(rows(found, next(iter(work)))), arguments.write)
 
 
 if __name__ == "__main__":

@@ -13,15 +13,12 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 
-from benchmarks import sections
 from benchmarks.serving.environments import ROOT, python_for
-from benchmarks.serving.run import DOCUMENT, running, show, wrk
+from benchmarks.serving.run import report, running, wrk
 from benchmarks.serving.servers import OURS, SERVERS, Server, body
 
 SAMPLES = 400  # a second
@@ -99,11 +96,7 @@ def main() -> None:
                 counts = samples(worker.pid, seconds, tracer)
                 busy.result()
     title = f"One record, one worker, 8 connections, {load.rps:,.0f} requests a second"
-    heads, *lines = rows(counts, per_request)
-    show(Console(), title, [heads, *lines])
-    if arguments.write:
-        found = f"{title}, on {datetime.now(UTC).date()}.\n\n{sections.table(heads, lines)}\n"
-        sections.write(DOCUMENT, "python -m benchmarks.serving.breakdown --write", found)
+    report("breakdown", title, list(rows(counts, per_request)), arguments.write)
 
 
 if __name__ == "__main__":

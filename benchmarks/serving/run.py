@@ -232,6 +232,14 @@ def show(console: Console, title: str, lines: list[list[str]]) -> None:
     console.print(table)
 
 
+def report(module: str, title: str, lines: list[list[str]], write: bool) -> None:
+    """Shows a table, heads first, and writes it to the place in docs/serving.md that is this module's."""
+    show(Console(width=120), title, lines)
+    if write:
+        text = f"{title}, on {datetime.now(UTC).date()}.\n\n{sections.table(lines[0], lines[1:])}\n"
+        sections.write(DOCUMENT, f"python -m benchmarks.serving.{module} --write", text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.run", description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=4)

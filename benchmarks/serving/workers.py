@@ -15,16 +15,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import track
 
-from benchmarks import sections
 from benchmarks.serving.environments import ROOT
-from benchmarks.serving.run import DOCUMENT, Load, show, wrk
+from benchmarks.serving.run import Load, report, wrk
 from benchmarks.serving.servers import body
 from pipeline.settings import load_settings
 
@@ -101,11 +98,7 @@ def main() -> None:
                 loads = {"one": wrk(url, one, 8, arguments.seconds, close=False)}
                 loads["hundred"] = wrk(url, hundred, 8, arguments.seconds, close=False)
                 results[case].append(loads)
-    title, (heads, *lines) = f"8 connections, medians of {arguments.rounds} starts", rows(results)
-    show(Console(width=120), title, [heads, *lines])
-    if arguments.write:
-        found = f"{title}, on {datetime.now(UTC).date()}.\n\n{sections.table(heads, lines)}\n"
-        sections.write(DOCUMENT, "python -m benchmarks.serving.workers --write", found)
+    report("workers", f"8 connections, medians of {arguments.rounds} starts", list(rows(results)), arguments.write)
 
 
 if __name__ == "__main__":
