@@ -25,6 +25,7 @@ from locust.event import Events
 from locust.runners import MasterRunner
 
 from perf.arms.arm import available_cpus, tail
+from perf.interrupts import held
 from perf.load.sharing import Reached, from_bytes, merged, packed, shares
 
 START_TIMEOUT = 60.0  # seconds until all have connected
@@ -66,7 +67,8 @@ class Workers:
         """
         if count == 1:
             return
-        runner = self._runner = Environment(events=Events()).create_master_runner("127.0.0.1", 0)
+        with held():  # as in pairs.py
+            runner = self._runner = Environment(events=Events()).create_master_runner("127.0.0.1", 0)
         runner.register_message("answer", self._hear)
         for number in range(count):
             log = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop

@@ -104,11 +104,24 @@ def stop(self):
     plain(self)
 processes.ProcessArm.stop = stop
 """
+# Locust's runner, of which a destructor expects all that its constructor sets.
+CREATING = """
+from locust.runners import Runner
+plain, made = Runner.__init__, []
+def __init__(self, environment):
+    made.append(self.__class__)
+    if len(made) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+    plain(self, environment)
+Runner.__init__ = __init__
+"""
 
 
-@pytest.mark.parametrize(("patch", "looks"), [(WRITING, "[1]"), (RESTARTING, "[900]"), (STOPPING, "[1]")])
+@pytest.mark.parametrize(
+    ("patch", "looks"), [(WRITING, "[1]"), (RESTARTING, "[900]"), (STOPPING, "[1]"), (CREATING, "[900]")]
+)
 def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: str, looks: str) -> None:
-    """While the report is written, a process is started or the arms are stopped."""
+    """While the report is written, a process or Locust is started, or the arms are stopped."""
     program = f"import os, signal, sys\nfrom perf.__main__ import main\n{patch}\nsys.exit(main(sys.argv[1:]))"
     arguments = ["--candidate", str(standin), "--baseline", str(standin), "--output", str(tmp_path / "out")]
     done = subprocess.run(
