@@ -21,18 +21,19 @@ Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 class Decoder(NamedTuple):
     """Functions to records, with the fields of the contract only, numbers as floats.
 
-    Both raise Problem: 400 where a body is not JSON, 422 where it is not what the contract says.
+    All raise Problem: 400 where a body is not JSON, 422 where it is not what the contract says.
     """
 
     body: Callable[[bytes], list[Record]]  # {"instances": [{field: value}]}
     instances: Callable[[Any], list[Record]]  # such a list, parsed by `document`
+    columns: Callable[[dict[str, Any]], list[Record]]  # {field: [value, ...]}, or {field: [[value], ...]}
 
 
 def decoder(contract: Contract, limits: Limits) -> Decoder:
     """Compiles the contract."""
     names = [field.name for field in contract.fields]
     tolerated = {*names, *contract.unused}
-    parse, row_type = _types(contract, limits)
+    parse, row_type, column_types = _types(contract, limits)
     values = msgspec.structs.astuple
 
     def from_body(body: bytes) -> list[Record]:
@@ -48,6 +49,18 @@ def decoder(contract: Contract, limits: Limits) -> Decoder:
             "".join(value for record in found for value in record.values() if type(value) is str).encode()
         except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
             return slowly(instances)
+        return found
+
+    def from_columns(columns: dict[str, Any]) -> list[Record]:
+        if limits.unknown_fields == "reject" and not columns.keys() <= tolerated:
+            return from_instances(_transposed(columns))
+        try:
+            # Checked by column: a row costs no more than the dict that it becomes.
+            checked = [msgspec.convert(columns[name], kind) for name, kind in zip(names, column_types, strict=True)]
+            found = [dict(zip(names, row, strict=True)) for row in zip(*checked, strict=True)]
+            "".join(value for column in checked for value in column if type(value) is str).encode()
+        except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError, KeyError, ValueError):
+            return from_instances(_transposed(columns))
         return found
 
     def slowly(instances: Any) -> list[Record]:
@@ -86,18 +99,19 @@ def decoder(contract: Contract, limits: Limits) -> Decoder:
         where = f"row {first['row']}" + (f", field {first['field']!r}" if "field" in first else "")
         return Problem(422, "Unprocessable Content", f"{where}: {first['detail']}", errors[:SHOWN])
 
-    return Decoder(from_body, from_instances)
+    return Decoder(from_body, from_instances, from_columns)
 
 
-def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], type[Any]]:
-    """A parser of bodies, and the type of a list of records: a struct for each record."""
+def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], type[Any], list[type[Any]]]:
+    """A parser of bodies, the type of a list of records, a struct for each, and that of a list of values by field."""
     types: dict[tuple[str, bool], Any] = {
         ("number", False): Number,
         ("number", True): Number | None,
         ("text", False): str,
         ("text", True): str | None,
     }
-    fields: list[Any] = [(f"field{n}", types[field.type, field.nullable]) for n, field in enumerate(contract.fields)]
+    kinds = [types[field.type, field.nullable] for field in contract.fields]
+    fields: list[Any] = [(f"field{n}", kind) for n, kind in enumerate(kinds)]
     fields += [(f"unused{n}", Any, None) for n, _ in enumerate(contract.unused)]
     names = [*(field.name for field in contract.fields), *contract.unused]
     row = msgspec.defstruct(
@@ -107,9 +121,11 @@ def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], 
         forbid_unknown_fields=limits.unknown_fields == "reject",
         gc=False,  # no cycles here, and a thousand rows would set the collector off
     )
-    rows: Any = Annotated[list[row], msgspec.Meta(min_length=1, max_length=limits.max_rows)]  # type: ignore[valid-type]
+    size = msgspec.Meta(min_length=1, max_length=limits.max_rows)
+    rows: Any = Annotated[list[row], size]  # type: ignore[valid-type]
+    columns: list[Any] = [Annotated[list[kind], size] for kind in kinds]  # type: ignore[valid-type]
     body = msgspec.defstruct("Body", [("instances", rows)], gc=False)
-    return msgspec.json.Decoder(body).decode, rows
+    return msgspec.json.Decoder(body).decode, rows, columns
 
 
 def _instances(document: Any) -> Any:
@@ -117,6 +133,21 @@ def _instances(document: Any) -> Any:
         found = "an object without instances" if type(document) is dict else _kind(document)
         raise Problem(422, "Unprocessable Content", f"the body is {found}; {EXPECTED}")
     return document["instances"]
+
+
+def _transposed(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows out of lists by column, not checked yet. Raises Problem."""
+    lists = {name: _flat(name, values) for name, values in columns.items()}
+    if len({len(values) for values in lists.values()}) > 1:
+        sizes = ", ".join(f"{name} has {len(values)}" for name, values in list(lists.items())[:10])
+        raise Problem(422, "Unprocessable Content", f"columns of different length: {sizes}"[:500])
+    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+
+
+def _flat(name: str, values: Any) -> list[Any]:
+    if type(values) is not list:
+        raise Problem(422, "Unprocessable Content", f"field {name[:100]!r}: is to be a list with a value for each row")
+    return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
 
 
 def document(body: bytes | memoryview) -> Any:

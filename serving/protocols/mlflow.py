@@ -28,7 +28,10 @@ def routes(model: Model) -> Routes:
             return model.decode.instances(from_csv(body))
         if media.strip().lower() not in ("application/json", ""):
             raise Problem(415, "Unsupported Media Type", f"{media[:100]!r} is not taken; application/json or text/csv")
-        return model.decode.instances(_rows(document(body)))
+        name, content = _format(document(body))
+        if name == "inputs" and type(content) is dict:
+            return model.decode.columns(content)
+        return model.decode.instances(_from_split(content) if name == "dataframe_split" else content)
 
     def answer(body: bytes, headers: Headers) -> Reply:
         scores = model.predict(records(body, headers))
@@ -49,17 +52,12 @@ def predictions(scores: Scores, classes: list[str]) -> list[Any]:
     return [classes[row.index(max(row))] for row in scores] if classes else [row[0] for row in scores]
 
 
-def _rows(found: Any) -> Any:
-    """The records in one of MLflow's formats, not checked yet."""
+def _format(found: Any) -> tuple[str, Any]:
+    """Which of MLflow's formats it is, and what is in it, not checked yet."""
     given = {name: found[name] for name in FORMATS.split(", ") if name in found} if type(found) is dict else {}
     if len(given) != 1:
         raise Problem(422, "Unprocessable Content", f"the body is to be an object with one of {FORMATS}")
-    ((name, content),) = given.items()
-    if name == "dataframe_split":
-        return _from_split(content)
-    if name == "inputs" and type(content) is dict:
-        return from_columns(content)
-    return content
+    return given.popitem()
 
 
 def _from_split(content: Any) -> list[dict[str, Any]]:
@@ -71,21 +69,6 @@ def _from_split(content: Any) -> list[dict[str, Any]]:
             detail = f"row {number}: is to be a list of {len(columns)} values, as there are columns"
             raise Problem(422, "Unprocessable Content", detail)
     return [dict(zip(columns, row, strict=True)) for row in rows]
-
-
-def from_columns(columns: dict[str, Any]) -> list[dict[str, Any]]:
-    """Rows out of lists by column. A column may be a list of lists of one value. Raises Problem."""
-    lists = {name: _flat(name, values) for name, values in columns.items()}
-    if len({len(values) for values in lists.values()}) > 1:
-        sizes = ", ".join(f"{name} has {len(values)}" for name, values in list(lists.items())[:10])
-        raise Problem(422, "Unprocessable Content", f"columns of different length: {sizes}"[:500])
-    return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
-
-
-def _flat(name: str, values: Any) -> list[Any]:
-    if type(values) is not list:
-        raise Problem(422, "Unprocessable Content", f"field {name[:100]!r}: is to be a list with a value for each row")
-    return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
 
 
 def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:

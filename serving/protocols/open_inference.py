@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from serving.predictor import Scores
-from serving.protocols.mlflow import from_columns
 from serving.protocols.routes import Headers, Model, Routes, handler, header
 from serving.records import document
 from serving.replies import JSON, Problem, Reply, as_json
@@ -91,7 +90,7 @@ def _infer(model: Model, body: bytes, headers: Headers) -> Reply:
             columns[tensor.name], rest = _from_binary(tensor, rest, size)
     if len(rest):
         raise Problem(400, "Bad Request", f"{len(rest)} bytes are left after the last tensor")
-    scores = model.predict(model.decode.instances(from_columns(columns)))
+    scores = model.predict(model.decode.columns(columns))
     return _answer(model, request, scores)
 
 

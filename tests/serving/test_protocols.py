@@ -66,7 +66,7 @@ def test_kserve_v1(client: FlaskClient, bundle: Bundle, rows: list[dict[str, Any
 
 def test_vertex_ai(bundle: Bundle) -> None:
     """A custom container is told its routes by the environment."""
-    model = Model(bundle.card, bundle.contract, Decoder(len, len), len)  # type: ignore[arg-type]
+    model = Model(bundle.card, bundle.contract, Decoder(len, len, len), len)  # type: ignore[arg-type]
     told = {"AIP_PREDICT_ROUTE": "/v1/endpoints/7:predict", "AIP_HEALTH_ROUTE": "/v1/endpoints/7"}
     table = instances.routes(model, told)
     assert {("POST", told["AIP_PREDICT_ROUTE"]), ("GET", told["AIP_HEALTH_ROUTE"])} <= set(table)
@@ -229,6 +229,7 @@ def bad_requests(protocol: str, row: dict[str, Any]) -> list[tuple[bytes, dict[s
         return [(dumped(d), JSON) for d in documents] + [(body, JSON) for body in NO_DOCUMENT]
     if protocol == "mlflow":
         documents = [{"dataframe_records": rows} for rows in lists]
+        documents += [{"inputs": columns(rows)} for rows in lists if rows and rows[0].keys() == rows[-1].keys()]
         documents += [
             {"dataframe_split": value} for value in (None, [], {}, {"columns": 3, "data": []}, {"data": [[1]]})
         ]
