@@ -8,19 +8,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Any
 
 from a2wsgi import WSGIMiddleware
 
 from serving import replies, service
-from serving.app import DRAIN_BYTES, wsgi
-from serving.limits import Limits
+from serving.app import wsgi
+from serving.bodies import Bodies, Gone, Message, Receive
 from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
 from serving.service import Answer, Service
 
-Message = dict[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
@@ -29,16 +26,13 @@ Send = Callable[[Message], Awaitable[None]]
 THREADS = {"onnx": 1, "sklearn": 32}
 
 
-class Gone(Exception):
-    """The client went away before its request was whole."""
-
-
 class Front:
     """The service as an ASGI app."""
 
     def __init__(self, served: Service, threads: int) -> None:
         self._service = served
         self.routes, self._metrics, self.limits = served.routes, served.metrics, served.limits
+        self._bodies = Bodies(served.limits)
         self._pool = ThreadPoolExecutor(threads, "model")
         self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
         self._inline = min(served.inline_bytes, served.limits.max_body_bytes)
@@ -64,18 +58,16 @@ class Front:
         try:
             message = await receive()
             whole = message["type"] == "http.request" and not message.get("more_body", False)
-            body = message["body"] if whole else await _rest(message, receive, self.limits)
+            body = message["body"] if whole else await self._bodies.whole(message, receive)
             answer = self.at_once(method, path, headers, body)
             if answer is None:
                 route = self.routes.get((method, path))
                 if route is None:
                     await self._flask(scope, _again(body, receive), send)  # type: ignore[arg-type]
                     return
-                started = perf_counter()
-                self._metrics.begin()
-                if len(body) > self.limits.max_body_bytes:
-                    reply = replies.of_problem(replies.too_large(self.limits.max_body_bytes))
-                else:
+                with self._bodies.waiting(body):
+                    started = perf_counter()
+                    self._metrics.begin()
                     loop = asyncio.get_running_loop()
                     reply = await loop.run_in_executor(self._pool, route, body, headers)  # type: ignore[arg-type]
                 answer = self._service.finish(method, path, reply, headers, started)
@@ -94,29 +86,6 @@ def create_app(threads: int = 0) -> Front:
     """The service for the bundle in `service.bundle_folder`. Exits as `service.load_or_exit` does."""
     served = service.load_or_exit()
     return Front(served, threads or THREADS[served.bundle.card.runtime])
-
-
-async def _rest(message: Message, receive: Receive, limits: Limits) -> bytes:
-    """A body that comes in parts. Raises Problem (408, 413) and Gone."""
-    body, large = bytearray(), False
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise Gone
-                body += message["body"]
-                if len(body) > limits.max_body_bytes:
-                    large = True  # read on: closing on unread data resets the connection before the answer
-                    if len(body) > DRAIN_BYTES:
-                        break
-                if not message.get("more_body", False):
-                    break
-                message = await receive()
-    except TimeoutError:
-        raise Problem(408, "Request Timeout", f"the body took more than {limits.body_seconds:g} s to arrive") from None
-    if large:
-        raise replies.too_large(limits.max_body_bytes)
-    return bytes(body)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

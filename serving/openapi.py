@@ -103,7 +103,7 @@ def _answers(good: Schema, error: Schema, media: str = "application/json") -> Sc
     wrong = {"description": "What is wrong, and where.", "content": _content(error, media)}
     too_much = {"description": "More than the service takes.", "content": _content(_ref("Problem"), PROBLEM)}
     answers: Schema = {"200": {"description": "The predictions.", "content": good}}
-    return answers | dict.fromkeys(("400", "415", "422"), wrong) | dict.fromkeys(("408", "413"), too_much)
+    return answers | dict.fromkeys(("400", "415", "422"), wrong) | dict.fromkeys(("408", "413", "503"), too_much)
 
 
 def _predict(summary: str, tag: str, body: Schema, responses: Schema) -> Schema:

@@ -76,6 +76,11 @@ class Container:
         """What a line of Python prints that runs in the container as the service does."""
         return docker("exec", self.id, "/app/.venv/bin/python", "-c", code)
 
+    def log(self) -> str:
+        """What it has written."""
+        done = subprocess.run(["docker", "logs", self.id], check=True, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
     def wait_until_ready(self, seconds: float = 30) -> float:
         """Seconds until /readyz answered; fails with the container's log where it never does."""
         started = time.perf_counter()
@@ -86,7 +91,7 @@ class Container:
                 time.sleep(0.01)
             else:
                 return waited
-        raise AssertionError(f"not ready after {seconds} s\n{docker('logs', self.id)}")
+        raise AssertionError(f"not ready after {seconds} s\n{self.log()}")
 
     def wait_until_healthy(self, seconds: float = 30) -> None:
         started = time.perf_counter()

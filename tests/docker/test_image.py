@@ -1,5 +1,6 @@
 """The image, built and run for real."""
 
+import http.client
 import json
 import shutil
 import subprocess
@@ -96,6 +97,22 @@ def test_it_finishes_what_it_began(image: str, trained: Path, start: Start) -> N
     assert len(answers) == 1
     assert took < 5, took
     assert container.inspect("{{.State.ExitCode}}") == "0"
+
+
+def test_it_survives_its_memory_limit(image: str, trained: Path, start: Start) -> None:
+    """The kernel kills workers that outgrow it; each costs a request or two, and others take over at once."""
+    limits = ("--memory=200m", "--memory-swap=200m")
+    container = start(image, *HARDENED, *limits, MLOPS_FAULT_LEAK_KB="10000", WEB_CONCURRENCY="2")
+    record, lost = recorded(trained), 0
+    for _ in range(60):
+        try:
+            container.predict([record])
+        except (OSError, http.client.HTTPException):
+            lost += 1
+    assert 0 < lost < 30
+    assert "Perhaps out of memory?" in container.log()
+    assert container.inspect("{{.State.Running}} {{.RestartCount}}") == "true 0"
+    container.wait_until_healthy()
 
 
 def test_it_holds_no_more_than_serving_takes(image: str, trained: Path, start: Start) -> None:

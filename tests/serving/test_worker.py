@@ -99,6 +99,32 @@ def test_half_a_body_is_not_waited_for(serve: Serve, records: list[bytes]) -> No
     assert time.monotonic() - started < 5
 
 
+def resident(process: int) -> int:
+    """Memory of a process, in kB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def test_large_bodies_wait_in_bounded_memory(serve: Serve, records: list[bytes]) -> None:
+    """300 clients that keep back the last byte of a megabyte, and three of 60: most get 503 or 413, none the memory."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="8")
+    (worker,) = service.workers()
+    before = resident(worker)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(303)]
+        for number, client in enumerate(clients):
+            size = 1_000_000 if number < 300 else 60_000_000
+            client.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size + b" " * (size - 1))
+        assert service.get("/predict", body(records[0]))[0] == 200  # so small that nothing of it waits
+        assert resident(worker) - before < 80_000
+        for client in clients:
+            client.sendall(b" ")
+        answers = [statuses(read_all(client)) for client in clients]
+    assert answers[300:] == [[413]] * 3
+    assert {status for answer in answers[:300] for status in answer} == {400, 503}  # blanks are no JSON
+    assert service.get("/predict", b'{"instances":[' + b",".join([records[0]] * 1000) + b"]}")[0] == 200
+
+
 def test_a_head_without_end_is_refused(serve: Serve) -> None:
     """431 after 64 kB."""
     service = serve(WEB_CONCURRENCY="1")
@@ -117,9 +143,7 @@ def test_a_client_that_asks_and_never_reads(serve: Serve, records: list[bytes]) 
             for _ in range(20_000):
                 greedy.sendall(whole(body(records[0])) * 10)
         assert service.get("/predict", body(records[0]))[0] == 200
-        status = Path(f"/proc/{worker}/status").read_text()
-        resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
-        assert resident < 300_000  # kB
+        assert resident(worker) < 300_000
 
 
 @pytest.mark.parametrize(

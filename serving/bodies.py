@@ -1,0 +1,81 @@
+"""Bodies of requests that are still arriving, or that wait for a thread: all those of a worker, in bounded memory."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from serving import replies
+from serving.app import DRAIN_BYTES
+from serving.limits import Limits
+from serving.replies import Problem
+
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+AT_ONCE = 32  # times max_body_bytes, that a worker holds
+
+
+class Gone(Exception):
+    """The client went away before its request was whole."""
+
+
+class Bodies:
+    """What one worker holds of them."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held = 0
+
+    async def whole(self, message: Message, receive: Receive) -> bytes:
+        """A body that comes in parts, `message` the first. Raises Problem (408, 413, 503) and Gone."""
+        parts, size, refused = list[bytes](), 0, None
+        try:
+            async with asyncio.timeout(self._limits.body_seconds):
+                while True:
+                    if message["type"] == "http.disconnect":
+                        raise Gone
+                    part = message["body"]
+                    size += len(part)
+                    if refused:
+                        refused = self._refusal(size) or refused
+                    else:
+                        parts.append(part)
+                        self._held += len(part)
+                        if refused := self._refusal(size):
+                            self._held -= size
+                            parts.clear()
+                    # What is refused is read on: closing on unread data resets the connection before the answer.
+                    if size > DRAIN_BYTES or not message.get("more_body", False):
+                        break
+                    # Or it would be held until the next part has come.
+                    message.clear()
+                    del part
+                    message = await receive()
+        except TimeoutError:
+            seconds = f"{self._limits.body_seconds:g}"
+            raise Problem(408, "Request Timeout", f"the body took more than {seconds} s to arrive") from None
+        finally:
+            self._held -= sum(map(len, parts))
+        if refused:
+            raise refused
+        return b"".join(parts)
+
+    @contextmanager
+    def waiting(self, body: bytes) -> Iterator[None]:
+        """While it waits for a thread, and while that answers. Raises Problem (413, 503)."""
+        self._held += len(body)
+        try:
+            if refused := self._refusal(len(body)):
+                raise refused
+            yield
+        finally:
+            self._held -= len(body)
+
+    def _refusal(self, size: int) -> Problem | None:
+        if size > self._limits.max_body_bytes:
+            return replies.too_large(self._limits.max_body_bytes)
+        if self._held > AT_ONCE * self._limits.max_body_bytes:
+            detail = "too many large requests at once; send this one again in a moment"
+            return Problem(503, "Service Unavailable", detail)
+        return None
