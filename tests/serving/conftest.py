@@ -57,7 +57,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _starter(trained: Path, folder: Path) -> Iterator[Callable[..., Service]]:
+def starter(trained: Path, folder: Path) -> Iterator[Callable[..., Service]]:
     """Starts gunicorn as `make serve` does, with more environment; it is gone afterwards."""
     started: list[Service] = []
 
@@ -93,10 +93,10 @@ def _starter(trained: Path, folder: Path) -> Iterator[Callable[..., Service]]:
 @pytest.fixture(name="serve")
 def _serve(trained: Path, tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """Starts services for one test."""
-    yield from _starter(trained, tmp_path)
+    yield from starter(trained, tmp_path)
 
 
 @pytest.fixture(name="serve_module", scope="module")
 def _serve_module(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
     """Starts services for all tests of a module."""
-    yield from _starter(trained, tmp_path_factory.mktemp("services"))
+    yield from starter(trained, tmp_path_factory.mktemp("services"))
