@@ -110,6 +110,8 @@ def notes(candidate: verdict.Arm, found: Findings, setup: Setup) -> Sequence[str
         texts.append("Both arms are identical: the same code on the same model.")
     if candidate.faults:
         texts.append(f"The candidate was slowed down on purpose: {', '.join(candidate.faults)}.")
+    if setup.perf.max_memory_mb is not None and not any(r.candidate.memory_mb is not None for r in found.rounds):
+        texts.append("The limit of memory was not checked: the system does not say how much the candidate holds.")
     if setup.cpus.arms is None:
         texts.append("Not pinned to CPUs (there is one only, or the system cannot pin): expect more noise.")
     return texts

@@ -46,9 +46,11 @@ def interruptible(found: Findings) -> None:
 
     def handle(number: int, _: FrameType | None) -> None:
         nonlocal last
-        found.interrupted = signal.Signals(number).name
         now = time.monotonic()
-        if found.ending or now - last < ECHO:
+        if now - last < ECHO:
+            return
+        found.interrupted = signal.Signals(number).name
+        if found.ending:
             return
         last = now
         if not _state.holds:

@@ -26,7 +26,7 @@ from perf.load.capacity import capacity
 from perf.load.sharing import processes_for
 from perf.load.workers import Workers
 from perf.records import Records
-from perf.rounds import Samples, Spent, disturbance, figures, long_enough
+from perf.rounds import Samples, Spent, blame, disturbance, figures, long_enough
 from perf.verdict import Limits, Round
 
 PROBE_SECONDS = 2.0  # or a round, where that is shorter
@@ -95,7 +95,24 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                 break
         if perf.capacity and perf.p95_ms is not None:
             display.step("finding what each version can take")
-            capacity(arms, client, bodies, limits, perf.load.users, found, dice)
+            probe(arms, client, bodies, limits, perf.load.users, found, dice)
+
+
+def probe(
+    arms: Sequence[Arm],
+    client: Workers,
+    bodies: Sequence[bytes],
+    limits: Limits,
+    users: int,
+    found: Findings,
+    dice: random.Random,
+) -> None:
+    """Finds what the arms can take, after the verdict: an interrupt ends that, and leaves the verdict."""
+    try:
+        capacity(arms, client, bodies, limits, users, found, dice)
+    except KeyboardInterrupt:
+        found.notes.append(f"How much each version can take was not found: {found.interrupted} came first.")
+        found.interrupted = ""
 
 
 def end(what: Arm | Workers, found: Findings) -> None:
@@ -247,6 +264,7 @@ def one_round(
         for arm, first in zip(arms, used, strict=True)
     }
     candidate, baseline = of["candidate"], of.get("baseline")
+    share = blame(samples["candidate"], samples["baseline"]) if baseline else 1.0
     return (
         Round(
             number=number,
@@ -254,15 +272,19 @@ def one_round(
             baseline=baseline,
             client_cpu=client_cpu,
             steal=steal,
-            dropped=disturbance(candidate, baseline, client_cpu, steal),
+            dropped=disturbance(candidate, baseline, client_cpu, steal, share),
         ),
         samples,
     )
 
 
 def spent(before: Usage | None, after: Usage | None, requests: int) -> Spent | None:
-    """What an arm used between two looks at it; None where the system does not say, or nothing was sent."""
-    if before is None or after is None or not requests:
+    """What an arm used between two looks at it.
+
+    None where the system does not say, where nothing was sent, or where a process of the arm ended meanwhile, and its
+    CPU time with it.
+    """
+    if before is None or after is None or not requests or after.cpu_seconds < before.cpu_seconds:
         return None
     grown = after.memory_mb - before.memory_mb
     return Spent(after.cpu_seconds - before.cpu_seconds, after.memory_mb, grown, requests)
@@ -279,4 +301,4 @@ def stolen(before: list[int] | None, after: list[int] | None) -> float | None:
     if before is None or after is None:
         return None
     spent = [b - a for a, b in zip(before, after, strict=True)]
-    return spent[7] / sum(spent) if sum(spent) > 0 else 0.0
+    return max(0, spent[7]) / sum(spent) if sum(spent) > 0 else 0.0  # a guest's counters may run back when it is moved

@@ -40,7 +40,7 @@ def figures(
     samples: Samples, intended: int, seconds: float, ready_seconds: float, spent: Spent | None = None
 ) -> Figures:
     """What one arm did in a round for which `intended` requests within `seconds` were planned."""
-    sane = (samples.latency >= 0) & (samples.latency < LONGEST)
+    sane = _sane(samples)
     ok = samples.ok & sane
     answered = samples.latency[ok]
     late = 1000 * (samples.start - samples.due)[ok]
@@ -77,10 +77,19 @@ def long_enough(seconds: float, rate: float, requests: int, rounds: int) -> floa
     return max(seconds, math.ceil(requests / rounds) / rate, FEWEST / rate)
 
 
-def disturbance(candidate: Figures, baseline: Figures | None, client_cpu: float, steal: float | None) -> str:
+def blame(candidate: Samples, baseline: Samples) -> float:
+    """The candidate's share of what users waited for, failed requests included: a time-out takes time as well."""
+    waited = [float(np.sum(of.latency, where=_sane(of))) for of in (candidate, baseline)]
+    return waited[0] / sum(waited) if sum(waited) else 0.5
+
+
+def disturbance(
+    candidate: Figures, baseline: Figures | None, client_cpu: float, steal: float | None, share: float
+) -> str:
     """Why a round cannot count, or nothing. Never because of what the round found: only the machine is asked.
 
-    A schedule that was not kept because the candidate took the users' time is a finding about the candidate.
+    A schedule that was not kept because the candidate took the users' time, its `share` as `blame` gives it, is a
+    finding about the candidate.
     """
     if steal is not None and steal > MAX_STEAL:
         return f"the host gave {steal:.0%} of the CPU to others"
@@ -91,10 +100,12 @@ def disturbance(candidate: Figures, baseline: Figures | None, client_cpu: float,
     if abs(candidate.count - baseline.count) > MAX_IMBALANCE * max(candidate.count, baseline.count):
         return f"the arms got {candidate.count} and {baseline.count} requests"
     kept_up = baseline.achieved >= MIN_ACHIEVED * baseline.target
-    if not kept_up and _waiting(candidate) < BLAME * (_waiting(candidate) + _waiting(baseline)):
+    if not kept_up and share < BLAME:
         return f"only {baseline.achieved / baseline.target:.0%} of the requests were sent in time"
     return ""
 
 
-def _waiting(arm: Figures) -> float:
-    return arm.count * (arm.mean or 0.0)
+def _sane(samples: Samples) -> NDArray[np.bool_]:
+    """Which latencies are times at all."""
+    sane: NDArray[np.bool_] = (samples.latency >= 0) & (samples.latency < LONGEST)
+    return sane

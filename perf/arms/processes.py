@@ -49,7 +49,7 @@ class ProcessArm(Arm):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # so that the whole group can be ended, and Ctrl-C does not reach it first
                 pass_fds=[reserved.fileno()],
-                preexec_fn=functools.partial(_end_with, os.getpid()),  # noqa: PLW1509  no other thread forks or locks
+                preexec_fn=functools.partial(end_with, os.getpid()),  # noqa: PLW1509  no other thread forks or locks
             )
         if self.cpus.arms is not None:
             # In the first moments of the child, long before it starts its workers, which inherit this.
@@ -105,7 +105,7 @@ class ProcessArm(Arm):
         return {"code_sha256": digest.hexdigest(), "image": self.image}
 
 
-def _end_with(gate: int) -> None:
+def end_with(gate: int) -> None:
     """In the new process, on Linux: it ends when the gate does, even if nobody could tell it to; its workers follow."""
     if _prctl is not None:
         _prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))

@@ -44,8 +44,11 @@ def _cpu_seconds(process: psutil.Process) -> float:
 
 
 def of_container(container: str) -> Usage | None:
-    """Of a container; None where the engine cannot be asked or does not say."""
-    path = f"/v1.41/containers/{container}/stats?stream=false&one-shot=true"
+    """Of a container; None where the engine cannot be asked or does not say.
+
+    No version of the API is named: engines refuse old ones in time, and these fields are in all of them.
+    """
+    path = f"/containers/{container}/stats?stream=false&one-shot=true"
     try:
         stats: Any = json.loads(_ask_engine(path))
         counted, held = stats["cpu_stats"]["cpu_usage"]["total_usage"], stats["memory_stats"]["stats"]

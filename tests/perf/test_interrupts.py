@@ -117,22 +117,52 @@ Runner.__init__ = __init__
 """
 
 
-@pytest.mark.parametrize(
-    ("patch", "looks"), [(WRITING, "[1]"), (RESTARTING, "[900]"), (STOPPING, "[1]"), (CREATING, "[900]")]
-)
-def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: str, looks: str) -> None:
-    """While the report is written, a process or Locust is started, or the arms are stopped."""
+def patched(standin: Path, folder: Path, patch: str, looks: str, **more: str) -> Run:
+    """A run of the gate in which something sends it a signal at some moment."""
     program = f"import os, signal, sys\nfrom perf.__main__ import main\n{patch}\nsys.exit(main(sys.argv[1:]))"
-    arguments = ["--candidate", str(standin), "--baseline", str(standin), "--output", str(tmp_path / "out")]
+    arguments = ["--candidate", str(standin), "--baseline", str(standin), "--output", str(folder / "out")]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
-        env=dict(os.environ) | HERE | SHORT | ENDLESS | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": looks},
+        env=dict(os.environ) | HERE | SHORT | ENDLESS | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": looks} | more,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    interrupted(Run(done.returncode, done.stdout + done.stderr, tmp_path / "out"))
+    return Run(done.returncode, done.stdout + done.stderr, folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("patch", "looks"), [(WRITING, "[1]"), (RESTARTING, "[900]"), (STOPPING, "[1]"), (CREATING, "[900]")]
+)
+def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: str, looks: str) -> None:
+    """While the report is written, a process or Locust is started, or the arms are stopped."""
+    interrupted(patched(standin, tmp_path, patch, looks))
     assert (tmp_path / "out" / "verdict.json").is_file()
+    assert survivors(tmp_path) == []
+
+
+# Twice, as `make` passes on what the terminal sent to both.
+PROBING = """
+from perf import measure
+plain = measure.capacity
+def capacity(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    plain(*arguments)
+measure.capacity = capacity
+whole = measure.end
+def end(*arguments):
+    os.kill(os.getpid(), signal.SIGTERM)
+    whole(*arguments)
+measure.end = end
+"""
+
+
+def test_an_interrupt_after_the_verdict_leaves_it(standin: Path, tmp_path: Path) -> None:
+    """What each version can take is not known then, and the report says why."""
+    run = patched(standin, tmp_path, PROBING, "[2]", MLOPS_PERF__CAPACITY="true", MLOPS_PERF__P95_MS="5000")
+    assert run.report.outcome != "error"
+    assert run.code == run.report.exit_code
+    assert "How much each version can take was not found: SIGINT came first." in run.report.notes
     assert survivors(tmp_path) == []

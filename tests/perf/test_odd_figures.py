@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from perf.judge import judge
-from perf.rounds import Samples, disturbance, figures
+from perf.rounds import Samples, blame, disturbance, figures
 from perf.verdict import Limits, Round
 from tests.perf.examples import LIMITS, arm_figures, one_round
 
@@ -27,9 +27,10 @@ def samples(requests: list[tuple[float, bool]]) -> Samples:
 
 
 def measured(number: int, arms: tuple[list[tuple[float, bool]], ...]) -> Round:
-    candidate, *others = (figures(samples(requests), 60, 2.0, 0.4) for requests in arms)
+    sent = [samples(requests) for requests in arms]
+    candidate, *others = (figures(each, 60, 2.0, 0.4) for each in sent)
     baseline = others[0] if others else None
-    dropped = disturbance(candidate, baseline, 0.2, None)
+    dropped = disturbance(candidate, baseline, 0.2, None, blame(*sent) if baseline else 1.0)
     return Round(
         number=number, candidate=candidate, baseline=baseline, client_cpu=0.2, steal=None, dropped=dropped[:500]
     )

@@ -1,12 +1,14 @@
 """From requests to figures, and when a round may not count."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from perf.rounds import FEWEST, Samples, disturbance, figures, long_enough
+from perf.rounds import FEWEST, Samples, blame, disturbance, figures, long_enough
 from tests.perf.examples import arm_figures
 
 
@@ -68,12 +70,26 @@ def test_a_disturbed_round_is_dropped(
 ) -> None:
     """Only the machine is asked, and the reason names what was wrong with it."""
     candidate = replace(arm_figures(3.0), **changes)
-    assert disturbance(candidate, arm_figures(3.0), client_cpu, steal) == reason
+    assert disturbance(candidate, arm_figures(3.0), client_cpu, steal, 0.5) == reason
 
 
 def test_a_late_schedule_is_the_candidates_fault_where_it_took_the_time() -> None:
-    """A candidate cannot get its round dropped by being so slow that the schedule falls behind."""
+    """A candidate cannot get its round dropped by being so slow, or by hanging, that the schedule falls behind."""
     late = arm_figures(3.0, achieved=60.0)
-    assert disturbance(late, late, 0.2, 0.0) == "only 60% of the requests were sent in time"
-    assert disturbance(replace(late, mean=20.0), late, 0.2, 0.0) == ""
-    assert disturbance(late, replace(late, mean=20.0), 0.2, 0.0) == "only 60% of the requests were sent in time"
+    fast, slow = samples([3.0] * 100), samples([20.0] * 100)
+    hanging = samples([3.0] * 99 + [10_000.0], ok=[True] * 99 + [False])
+    dropped = "only 60% of the requests were sent in time"
+    assert disturbance(late, late, 0.2, 0.0, blame(fast, fast)) == dropped
+    assert disturbance(late, late, 0.2, 0.0, blame(slow, fast)) == ""
+    assert disturbance(late, late, 0.2, 0.0, blame(hanging, fast)) == ""
+    assert disturbance(late, late, 0.2, 0.0, blame(fast, slow)) == dropped
+    assert disturbance(late, late, 0.2, 0.0, blame(fast, hanging)) == dropped
+
+
+@given(st.lists(st.floats(0, 1e4)), st.lists(st.floats(0, 1e4)))
+def test_blame_is_shared(ones: list[float], others: list[float]) -> None:
+    """What one arm is not to blame for, the other is; where nobody waited, both alike. Nonsense is no time."""
+    found = blame(samples(ones), samples(others))
+    assert 0 <= found <= 1
+    assert blame(samples(others), samples(ones)) == pytest.approx(1 - found)
+    assert blame(samples([*ones, math.inf, math.nan, -1.0]), samples(others)) == found
