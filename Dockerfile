@@ -38,6 +38,6 @@ RUN ["/app/.venv/bin/gunicorn", "--config", "/app/serving/gunicorn.conf.py", "--
 EXPOSE 8000
 # Bare sockets: urllib would take three times the CPU, every 3 s, from the latency that the gate measures.
 HEALTHCHECK --interval=3s --timeout=3s --start-period=30s --retries=3 CMD ["/app/.venv/bin/python", "-ISc", \
-  "import os, socket; s = socket.create_connection(('127.0.0.1', int(os.environ['PORT'])), 2); s.sendall(b'GET /readyz HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(64))"]
+  "import os, socket; s = socket.create_connection(('127.0.0.1', int(os.environ.get('AIP_HTTP_PORT') or os.environ['PORT'])), 2); s.sendall(b'GET /readyz HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(64))"]
 # Absolute paths: some runners start a container in a working directory of their own.
 CMD ["/app/.venv/bin/gunicorn", "--config", "/app/serving/gunicorn.conf.py"]

@@ -1,5 +1,6 @@
 """The access log: a line of JSON on stdout for each request that is to be logged."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ def logger(which: Literal["off", "errors", "all"], to: int = 1) -> Log:
         line |= {"ms": round(1000 * seconds, 3), "rows": rows, "request_id": ids.request.decode("latin-1")}
         if ids.trace:
             line["traceparent"] = ids.trace.decode("latin-1")
-        os.write(to, encode(line) + b"\n")
+        with contextlib.suppress(OSError):  # a full disk or a pipe that nobody reads is no reason to fail a request
+            os.write(to, encode(line) + b"\n")
 
     return log

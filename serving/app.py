@@ -16,6 +16,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import correlation, replies, service
+from serving.protocols import errors
 from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
 from serving.service import Service
@@ -67,7 +68,10 @@ def _before_flask(flask: Wsgi, served: Service) -> Wsgi:
         try:
             reply = route if isinstance(route, Reply) else route(_body(environ, limit), headers)
         except Problem as problem:
-            reply = replies.of_problem(problem)
+            reply = errors.form(path)(problem)
+        except Exception:  # the server's own, of a body that is none; it answers them
+            served.metrics.end(path, 400, perf_counter() - started, 0)
+            raise
         status, fields, body = served.finish(method, path, reply, headers, started)
         start_response(
             STATUS_LINES[status], [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
@@ -107,7 +111,8 @@ def _response(reply: Reply) -> Response:
 
 def _of_http(error: HTTPException) -> Response:
     """Flask's own errors (no such route, wrong method) in the form of the service's."""
-    plain = _response(replies.of_problem(Problem(error.code or 500, error.name, error.description or error.name)))
+    problem = Problem(error.code or 500, error.name, error.description or error.name)
+    plain = _response(errors.form(request.path)(problem))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             # Such as Allow, which Werkzeug has in the order of a set.

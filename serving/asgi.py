@@ -11,9 +11,10 @@ from time import perf_counter
 
 from a2wsgi import WSGIMiddleware
 
-from serving import replies, service
+from serving import service
 from serving.app import wsgi
 from serving.bodies import Bodies, Gone, Message, Receive
+from serving.protocols import errors
 from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
 from serving.service import Answer, Service
@@ -50,15 +51,18 @@ class Front:
         reply = route if route.__class__ is Reply else route(body, headers)  # type: ignore[operator]
         return self._service.finish(method, path, reply, headers, started)
 
+    def refused(self, method: str, path: str, problem: Problem, headers: Headers) -> Answer:
+        """The answer to what never got to a route."""
+        self._metrics.begin()
+        return self._service.finish(method, path, errors.form(path)(problem), headers, perf_counter())
+
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._flask(scope, receive, send)  # type: ignore[arg-type]
             return
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         try:
-            message = await receive()
-            whole = message["type"] == "http.request" and not message.get("more_body", False)
-            body = message["body"] if whole else await self._bodies.whole(message, receive)
+            body = await self._bodies.whole(receive)
             answer = self.at_once(method, path, headers, body)
             if answer is None:
                 route = self.routes.get((method, path))
@@ -72,8 +76,7 @@ class Front:
                     reply = await loop.run_in_executor(self._pool, route, body, headers)  # type: ignore[arg-type]
                 answer = self._service.finish(method, path, reply, headers, started)
         except Problem as problem:
-            self._metrics.begin()
-            answer = self._service.finish(method, path, replies.of_problem(problem), headers, perf_counter())
+            answer = self.refused(method, path, problem, headers)
             answer[1].append((b"connection", b"close"))
         except Gone:
             return

@@ -27,15 +27,14 @@ class Bodies:
         self._limits = limits
         self._held = 0
 
-    async def whole(self, message: Message, receive: Receive) -> bytes:
-        """A body that comes in parts, `message` the first. Raises Problem (408, 413, 503) and Gone."""
-        parts, size, refused = list[bytes](), 0, None
+    async def whole(self, receive: Receive) -> bytes:
+        """The body of a request. Raises Problem (408, 413, 503) and Gone."""
+        parts, size, refused, more = list[bytes](), 0, None, True
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                while True:
-                    if message["type"] == "http.disconnect":
-                        raise Gone
-                    part = message["body"]
+                # What is refused is read on: closing on unread data resets the connection before the answer.
+                while more and size <= DRAIN_BYTES:
+                    part, more = _part(await receive())
                     size += len(part)
                     if refused:
                         refused = self._refusal(size) or refused
@@ -45,13 +44,7 @@ class Bodies:
                         if refused := self._refusal(size):
                             self._held -= size
                             parts.clear()
-                    # What is refused is read on: closing on unread data resets the connection before the answer.
-                    if size > DRAIN_BYTES or not message.get("more_body", False):
-                        break
-                    # Or it would be held until the next part has come.
-                    message.clear()
-                    del part
-                    message = await receive()
+                    del part  # or it would be held until the next one has come
         except TimeoutError:
             seconds = f"{self._limits.body_seconds:g}"
             raise Problem(408, "Request Timeout", f"the body took more than {seconds} s to arrive") from None
@@ -79,3 +72,10 @@ class Bodies:
             detail = "too many large requests at once; send this one again in a moment"
             return Problem(503, "Service Unavailable", detail)
         return None
+
+
+def _part(message: Message) -> tuple[bytes, bool]:
+    """A part of a body, and whether there is more. Raises Gone."""
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return message["body"], message.get("more_body", False)

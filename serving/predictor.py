@@ -44,7 +44,15 @@ def check(folder: Path) -> Bundle:
 def load(folder: Path) -> tuple[Bundle, Predictor]:
     """The bundle in `folder` and the function from records to predictions. Raises BundleError."""
     bundle = check(folder)
-    score = _onnx(bundle) if bundle.card.runtime == "onnx" else _sklearn(bundle)
+    try:
+        score = _onnx(bundle) if bundle.card.runtime == "onnx" else _sklearn(bundle)
+    except BundleError:
+        raise
+    except Exception as error:  # ONNX Runtime and skops have many of their own
+        why = " ".join(str(error).split())[:300]
+        raise BundleError(
+            f"{bundle.model}: cannot be loaded ({type(error).__name__}: {why}); run `make train`"
+        ) from None
     return bundle, _predictor(score)
 
 

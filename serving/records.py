@@ -150,11 +150,12 @@ def _flat(name: str, values: Any) -> list[Any]:
     return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
 
 
-def document(body: bytes | memoryview) -> Any:
+def document(body: bytes | memoryview, nan_is_null: bool = False) -> Any:
     """Any JSON, and some that is not (NaN, Infinity, 1e400, lone surrogates), so that the field can be named.
 
     Raises Problem.
     """
+    constant = _null_for_nan if nan_is_null else float
     if not body:
         raise Problem(400, "Bad Request", f"the body is empty; {EXPECTED}")
     try:
@@ -163,13 +164,17 @@ def document(body: bytes | memoryview) -> Any:
         raise Problem(400, "Bad Request", "the body is not JSON that can be read: nested too deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as strict:
         try:
-            return json.loads(bytes(body), parse_int=_parse_int)
+            return json.loads(bytes(body), parse_int=_parse_int, parse_constant=constant)
         except (ValueError, RecursionError):
             raise Problem(400, "Bad Request", f"the body is not JSON that can be read: {strict}") from None
 
 
 def _plain(value: Value) -> Value:
     return float(value) if isinstance(value, int) else value
+
+
+def _null_for_nan(constant: str) -> float | None:
+    return None if constant == "NaN" else float(constant)
 
 
 def _parse_int(digits: str) -> float | int:

@@ -10,6 +10,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
 
+import msgspec
+
 from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
 from serving import access, batching, correlation, limits, openapi, predictor, records, release, replies, tracing
@@ -85,8 +87,9 @@ def load(bundle: Path | None = None) -> Service:
         sample = [line.strip() for line in islice(file, min(SAMPLE, limit.max_rows))]
     # The first call of a runtime is its slowest, and a model that cannot answer must not say it is ready.
     scores = predict(decode.body(b'{"instances":[' + b",".join(sample) + b"]}"))
-    inline = _inline_bytes(lambda body: predict(decode.body(body)), sample[0])
-    model_answer = predict if loaded.card.runtime == "onnx" else batching.together(predict, limit.max_rows)
+    quick = loaded.card.runtime == "onnx"  # scikit-learn's calls are the user's code, and wait for each other
+    inline = _inline_bytes(lambda body: predict(decode.body(body)), sample[0]) if quick else -1
+    model_answer = predict if quick else batching.together(predict, limit.max_rows)
     values = [] if loaded.contract.classes else [row[0] for row in scores]
     deciles = statistics.quantiles(values, n=10) if len(values) > 1 else []
 
@@ -99,8 +102,11 @@ def load(bundle: Path | None = None) -> Service:
 
     model = Model(loaded.card, loaded.contract, decode, answer)
     table: Routes = {}
-    for protocol in (instances, open_inference, mlflow, probes):
+    for protocol in (instances, open_inference, probes):
         table |= protocol.routes(model)
+    # MLflow's server, too, ignores columns that a model's signature does not have.
+    lenient = records.decoder(loaded.contract, msgspec.structs.replace(limit, unknown_fields="ignore"))
+    table |= mlflow.routes(model._replace(decode=lenient))
     released = release.sentence(loaded.card, os.environ, ROOT / "reports")
     table |= pages.routes(openapi.document(loaded, limit, sample, released), limit.page)
     metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)

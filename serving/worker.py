@@ -25,7 +25,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serving import connections, replies
+from serving import connections
 from serving.replies import Problem
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 TOGETHER_SECONDS = 5.0  # that the first worker waits for the others
 HEAD_BYTES = 65_536
-UNREAD_SECONDS = 30.0  # that an answer may wait for its client to read
+UNREAD = 3  # times body_seconds, that an answer may wait for its client to read
 NEVER = float("inf")
 
 _UPGRADE = re.compile(rb"(\r\n)upgrade:", re.IGNORECASE)
@@ -46,7 +46,8 @@ class Connection(HttpToolsProtocol):
         super().__init__(worker.config, worker.state, {}, worker.loop)
         self.worker = worker
         self.deadline = monotonic() + worker.head_seconds  # for what the client has to do next
-        self._head_bytes = 0
+        self.unread = NEVER  # until when an answer waits for the client to read
+        self._head_bytes = self._framing_bytes = 0
         self._in_head, self._in_body = True, False
         self._direct: list[bytes] | None = None  # the body of a request that may be answered at once
 
@@ -59,11 +60,15 @@ class Connection(HttpToolsProtocol):
         self.worker.count()
 
     def data_received(self, data: bytes) -> None:
-        if not self._in_body and b"pgrade" in data:
+        if not self._in_body and (b"pgrade" in data or b"PGRADE" in data):
             data = _without_upgrade(data)
+        self._framing_bytes += len(data)  # on_body sets it back
         super().data_received(data)
         if self._direct is not None:  # the rest of its body is still to come: the app waits for it
             self._hand_over()
+        if self._in_body:
+            if self._framing_bytes > HEAD_BYTES:
+                self.refuse(431, "Request Header Fields Too Large", f"more than {HEAD_BYTES} bytes that are no body")
         elif self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES:
@@ -74,8 +79,14 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         self.deadline = monotonic() + self.worker.head_seconds
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._in_head:  # trailers are of no use here, and would pass for fields of the head
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._in_head, self._in_body = False, True
+        if self.parser.should_upgrade():  # its body would be read as the next request
+            raise ValueError("an offer of another protocol that _without_upgrade did not see")
+        self._in_head, self._in_body, self._framing_bytes = False, True, 0
         self.deadline = NEVER  # from here on the app has limits of its own
         idle = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
         if idle and self.url in self.worker.direct and self.parser.get_method() == b"POST":
@@ -84,6 +95,7 @@ class Connection(HttpToolsProtocol):
             self._start()
 
     def on_body(self, body: bytes) -> None:
+        self._framing_bytes = 0
         if self._direct is None:
             super().on_body(body)
         else:
@@ -117,15 +129,16 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.deadline = monotonic() + UNREAD_SECONDS
+        self.unread = monotonic() + UNREAD * self.worker.front.limits.body_seconds
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.deadline = NEVER if self.cycle and not self.cycle.response_complete else self.deadline
+        self.unread = NEVER
 
     def give_up(self) -> None:
         """The client has not done its part in time."""
-        if self._in_head and self._head_bytes:
+        answers = not self.flow.write_paused and not self.transport.is_closing()
+        if answers and self._in_head and self._head_bytes:
             seconds = f"{self.worker.head_seconds:g}"
             self.refuse(408, "Request Timeout", f"the head took more than {seconds} s to arrive")
         else:
@@ -133,8 +146,8 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, status: int, title: str, detail: str) -> None:
         """Answers what is no request, and closes."""
-        reply = replies.of_problem(Problem(status, title, detail))
-        self._write(reply.status, [*replies.fields(reply), (b"connection", b"close")], reply.body, last=True)
+        status, fields, body = self.worker.front.refused("", "", Problem(status, title, detail), [])
+        self._write(status, [*fields, (b"connection", b"close")], body, last=True)
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(400, "Bad Request", msg)
@@ -254,7 +267,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.head = b"".join(b"%s: %s\r\n" % field for field in fields)
         now = monotonic()
         for connection in self.connections():
-            if connection.deadline < now:
+            if min(connection.deadline, connection.unread) < now:
                 connection.give_up()
         if self.ppid != os.getppid() or self.state.total_requests >= self.max_requests:
             self._end(signal.SIGTERM)

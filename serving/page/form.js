@@ -11,6 +11,8 @@ const read = async (path) => (await fetch(path)).json();
 const short = (text) => text.replace(/[0-9a-f]{40,64}/g, (hash) => hash.slice(0, 12));
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
 let fields = [];
 let records = [];
 let shown = 0;
@@ -43,8 +45,8 @@ function valueOf({ input, isNumber, nullable }) {
   const text = input.value;
   if (text === "" && (nullable || isNumber)) return null;
   if (!isNumber) return text;
-  const number = Number(text.trim().replace(",", "."));
-  return Number.isFinite(number) ? number : text; // the service says what is wrong with it
+  const trimmed = text.trim();
+  return NUMBER.test(trimmed) ? Number(trimmed) : text; // the service says what is wrong with it
 }
 
 const request = () => JSON.stringify({ instances: [Object.fromEntries(fields.map((each) => [each.name, valueOf(each)]))] });

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 import msgspec
 
 from serving.predictor import Scores
+from serving.protocols import errors
 from serving.protocols.routes import Headers, Model, Routes, handler
-from serving.replies import JSON, Problem, Reply, as_json
+from serving.replies import JSON, Reply, as_json
 
 
 def routes(model: Model, environment: Mapping[str, str] = os.environ) -> Routes:
@@ -29,7 +30,7 @@ def routes(model: Model, environment: Mapping[str, str] = os.environ) -> Routes:
         ("POST", "/predict"): handler(answer),
         ("GET", "/v1/models"): as_json({"models": [model.card.name]}),
         ("GET", of_kserve): as_json({"name": model.card.name, "ready": True}),
-        ("POST", f"{of_kserve}:predict"): handler(answer, _of_kserve),
+        ("POST", f"{of_kserve}:predict"): handler(answer, errors.of_kserve),
     }
     # Vertex AI names its routes in the environment of the container.
     if path := environment.get("AIP_PREDICT_ROUTE"):
@@ -46,7 +47,3 @@ def predictions(scores: Scores, classes: list[str]) -> list[dict[str, object]]:
     return [
         {"label": classes[row.index(max(row))], "probabilities": dict(zip(classes, row, strict=True))} for row in scores
     ]
-
-
-def _of_kserve(problem: Problem) -> Reply:
-    return Reply(problem.status, JSON, msgspec.json.encode({"error": problem.detail}))

@@ -12,10 +12,13 @@ import msgspec
 
 from pipeline.contract import Contract
 from serving.predictor import Scores
+from serving.protocols import errors
 from serving.protocols.routes import Headers, Model, Routes, handler, header
 from serving.records import Record, document
 from serving.replies import JSON, Problem, Reply
 
+# What pandas, by which MLflow's server reads CSV, takes for a missing number.
+MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "n/a", "#N/A", "-NaN", "-nan", "#NA"}
 FORMATS = "dataframe_split, dataframe_records, instances, inputs"
 
 
@@ -28,7 +31,7 @@ def routes(model: Model) -> Routes:
             return model.decode.instances(from_csv(body))
         if media.strip().lower() not in ("application/json", ""):
             raise Problem(415, "Unsupported Media Type", f"{media[:100]!r} is not taken; application/json or text/csv")
-        name, content = _format(document(body))
+        name, content = _format(document(body, nan_is_null=True))  # Python's own clients write NaN
         if name == "inputs" and type(content) is dict:
             return model.decode.columns(content)
         return model.decode.instances(_from_split(content) if name == "dataframe_split" else content)
@@ -40,7 +43,7 @@ def routes(model: Model) -> Routes:
     nothing = Reply(200, "text/plain; charset=utf-8", b"\n")
     version = Reply(200, "text/plain; charset=utf-8", model.card.libraries.get("mlflow", "unknown").encode())
     return {
-        ("POST", "/invocations"): handler(answer, _of_mlflow),
+        ("POST", "/invocations"): handler(answer, errors.of_mlflow),
         ("GET", "/ping"): nothing,
         ("GET", "/health"): nothing,
         ("GET", "/version"): version,
@@ -75,12 +78,12 @@ def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:
     numbers = {field.name for field in contract.fields if field.type == "number"}
 
     def value(row: int, name: str, cell: str) -> float | str | None:
-        if not cell:
-            return None
         if name not in numbers:
-            return cell
+            return cell or None
+        if cell in MISSING:
+            return None
         try:
-            return float(cell)
+            return float(cell.replace("_", "?"))  # Python's 1_000 is no number elsewhere
         except ValueError:
             detail = f"row {row}, field {name!r}: {cell[:100]!r} is no number"
             raise Problem(422, "Unprocessable Content", detail) from None
@@ -90,7 +93,7 @@ def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:
             lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
         except (UnicodeDecodeError, csv.Error) as error:
             raise Problem(400, "Bad Request", f"the body is no CSV that can be read: {error}") from None
-        head, *rows = lines or [[]]
+        head, *rows = [line for line in lines if line] or [[]]
         for number, row in enumerate(rows):
             if len(row) != len(head):
                 detail = f"row {number}: has {len(row)} values, and the first line {len(head)} names"
@@ -100,10 +103,3 @@ def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:
         ]
 
     return read
-
-
-def _of_mlflow(problem: Problem) -> Reply:
-    code = "BAD_REQUEST" if problem.status < 500 else "INTERNAL_ERROR"
-    # MLflow's server knows no 422: what does not fit the model's signature is a bad request.
-    status = 400 if problem.status == 422 else problem.status
-    return Reply(status, JSON, msgspec.json.encode({"error_code": code, "message": problem.detail}))

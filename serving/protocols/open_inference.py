@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from serving.predictor import Scores
+from serving.protocols import errors
 from serving.protocols.routes import Headers, Model, Routes, handler, header
 from serving.records import document
 from serving.replies import JSON, Problem, Reply, as_json
@@ -48,7 +49,7 @@ def routes(model: Model) -> Routes:
     name, version = model.card.name, model.card.version
     of_model = f"/v2/models/{name}"
     server = {"name": f"{name}-service", "version": version, "extensions": ["binary_tensor_data"]}
-    infer = handler(lambda body, headers: _infer(model, body, headers), _of_error)
+    infer = handler(lambda body, headers: _infer(model, body, headers), errors.of_open_inference)
     table: Routes = {
         ("GET", "/v2"): as_json(server),
         ("GET", "/v2/health/live"): as_json({"live": True}),
@@ -196,9 +197,3 @@ def _in_binary(datatype: str, data: list[Any]) -> bytes:
     if datatype == "BYTES":
         return b"".join(struct.pack("<I", len(text)) + text for text in (str(value).encode() for value in data))
     return np.array(data, NUMBERS[datatype]).tobytes()
-
-
-def _of_error(problem: Problem) -> Reply:
-    # The protocol's own servers answer what is wrong with a request with 400.
-    status = 400 if problem.status == 422 else problem.status
-    return Reply(status, JSON, msgspec.json.encode({"error": problem.detail}))

@@ -34,6 +34,10 @@ def handler(answer: Handler, of_problem: Callable[[Problem], Reply] = of_problem
         try:
             return answer(body, headers)
         except Problem as problem:
+            coding = header(headers, b"content-encoding").lower()
+            if problem.status == 400 and coding not in ("", "identity"):
+                detail = f"the body is encoded as {coding[:50]!r}, which is not taken; send it as it is"
+                problem = Problem(415, "Unsupported Media Type", detail)
             return of_problem(problem)
         except Exception:
             logging.getLogger(__name__).exception("a request of %d bytes", len(body))

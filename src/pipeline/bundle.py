@@ -91,6 +91,13 @@ def write(folder: Path, files: Mapping[str, bytes], card: Card) -> None:
 
 def read(folder: Path) -> Bundle:
     """The bundle in `folder`, every file checked against the card. Raises BundleError."""
+    try:
+        return _read(folder)
+    except OSError as error:
+        raise BundleError(f"{error.filename or folder}: cannot be read ({error.strerror or error})") from None
+
+
+def _read(folder: Path) -> Bundle:
     if not (folder / CARD).is_file():
         raise BundleError(f"{folder}: no bundle there (no {CARD}); run `make train`")
     try:

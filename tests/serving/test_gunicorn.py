@@ -1,5 +1,6 @@
 """serving.gunicorn.conf: the real server under hard conditions."""
 
+import contextlib
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ import skops.io
 
 from pipeline import bundle as bundles
 from tests.conftest import copy_project, environment
-from tests.serving.conftest import Service
+from tests.serving.conftest import Service, free_port
 
 Serve = Callable[..., Service]
 
@@ -124,7 +125,7 @@ class Foreign:
     """A type that is nobody's model."""
 
 
-@pytest.mark.parametrize("damage", ["no-bundle", "damaged", "other-code", "other-version", "foreign-type"])
+@pytest.mark.parametrize("damage", ["no-bundle", "damaged", "no-model", "other-code", "other-version", "foreign-type"])
 def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: Path, serve: Serve, damage: str) -> None:
     """Exit code 3 and a sentence that says what to do; no traceback, no endless restarts of workers."""
     project = copy_project(tmp_path / "project")
@@ -134,6 +135,8 @@ def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: P
             (project / "bundle" / path.name).write_bytes(path.read_bytes())
     if damage == "damaged":
         next((project / "bundle").glob("model.*")).write_bytes(b"")
+    if damage == "no-model":
+        rewritten(project / "bundle", bundles.MODELS["onnx"], b"no model at all", runtime="onnx")
     if damage == "other-code":
         with (project / "src" / "model" / "data.py").open("a") as file:
             file.write("# changed\n")
@@ -149,6 +152,33 @@ def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: P
     said = {"other-version": "contract version 9", "foreign-type": "tests.serving.test_gunicorn.Foreign"}
     assert said.get(damage, "make train") in log
     assert "Traceback" not in log
+
+
+def test_a_log_that_cannot_be_written_fails_no_request(trained: Path, records: list[bytes]) -> None:
+    """A full disk behind stdout: the answers are as ever, and so is the count of requests under way."""
+    port = free_port()
+    with Path("/dev/full").open("wb") as full:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gunicorn", "--config", str(trained / "serving" / "gunicorn.conf.py")],
+            cwd=trained,
+            env=environment(trained, PORT=str(port), MLOPS_SERVING__ACCESS_LOG="all", WEB_CONCURRENCY="1"),
+            stdout=full,
+            stderr=subprocess.DEVNULL,
+        )
+    service = Service(f"http://127.0.0.1:{port}", port, process, Path("/dev/null"))
+    try:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if service.get("/readyz")[0] == 200:
+                    break
+            time.sleep(0.05)
+        assert service.get("/predict", request(records[0]))[0] == 200
+        assert service.get("/nope")[0] == 404
+        assert b"http_requests_in_flight 1.0" in service.get("/metrics")[1]
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def test_a_fault_slows_each_prediction(serve: Serve, records: list[bytes]) -> None:

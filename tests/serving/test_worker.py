@@ -79,11 +79,14 @@ def test_half_a_head_is_not_waited_for(serve: Serve, records: list[bytes]) -> No
 
 
 def test_half_a_body_is_not_waited_for(serve: Serve, records: list[bytes]) -> None:
-    """408 after body_seconds, however the bytes drip; meanwhile the worker answers others as ever."""
+    """408 after body_seconds, however the bytes drip, or not one; meanwhile the worker answers others as ever."""
     service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="1.5")
     slow = [connect(service) for _ in range(100)]
+    silent = [connect(service) for _ in range(3)]
     for client in slow:
         client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n{")
+    for client, path in zip(silent, (b"/predict", b"/nope", b"/docs"), strict=True):
+        client.sendall(HEAD.replace(b"/predict", path) + b"Content-Length: 5\r\n\r\n")
     started = time.monotonic()
     took = []
     while time.monotonic() - started < 1:
@@ -93,7 +96,7 @@ def test_half_a_body_is_not_waited_for(serve: Serve, records: list[bytes]) -> No
         for client in slow:
             client.sendall(b" ")
     assert sorted(took)[len(took) // 2] < 0.2
-    for client in slow:
+    for client in slow + silent:
         assert statuses(read_all(client)) == [408]
         client.close()
     assert time.monotonic() - started < 5
@@ -133,6 +136,35 @@ def test_a_head_without_end_is_refused(serve: Serve) -> None:
         assert statuses(read_all(client)) == [431]
 
 
+@pytest.mark.parametrize("more", [b"X-A: a\r\n", b"X"], ids=["fields", "one field"])
+def test_trailers_without_end_are_refused(serve: Serve, more: bytes) -> None:
+    """431 after 64 kB of what is no body, and none of it is kept meanwhile."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="30")
+    (worker,) = service.workers()
+    before = resident(worker)
+    with connect(service) as client:
+        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+        with contextlib.suppress(OSError):  # the service has answered, and closed
+            for _ in range(400):
+                client.sendall(more * (100_000 // len(more)))
+        assert resident(worker) - before < 10_000
+        with contextlib.suppress(ConnectionResetError):
+            assert statuses(read_all(client)) == [431]
+
+
+def test_trailers_are_no_fields_of_the_head(serve: Serve, records: list[bytes]) -> None:
+    """Whatever they say, the answer's name is the one that the head asked for."""
+    service = serve(WEB_CONCURRENCY="1")
+    data = body(records[0])
+    chunked = b"%x\r\n%b\r\n0\r\nX-Request-ID: trailer\r\n\r\n" % (len(data), data)
+    fields = b"X-Request-ID: head\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(service) as client:
+        client.sendall(HEAD + fields + chunked)
+        received = read_all(client)
+    assert statuses(received) == [200]
+    assert b"\r\nx-request-id: head\r\n" in received
+
+
 def test_a_client_that_asks_and_never_reads(serve: Serve, records: list[bytes]) -> None:
     """Its answers wait in bounded memory, and others are served."""
     service = serve(WEB_CONCURRENCY="1")
@@ -144,6 +176,19 @@ def test_a_client_that_asks_and_never_reads(serve: Serve, records: list[bytes]) 
                 greedy.sendall(whole(body(records[0])) * 10)
         assert service.get("/predict", body(records[0]))[0] == 200
         assert resident(worker) < 300_000
+
+
+def test_an_answer_that_nobody_reads_is_dropped(serve: Serve, records: list[bytes]) -> None:
+    """However much the client goes on to send; its connection is gone after three times body_seconds."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="0.5")
+    for request_ in (whole(body(records[0])), whole(b"{}"), HEAD.replace(b"POST /predict", b"GET /docs") + b"\r\n"):
+        with connect(service) as greedy:
+            greedy.settimeout(0.5)
+            until = time.monotonic() + 8
+            with pytest.raises(ConnectionError):
+                while time.monotonic() < until:
+                    with contextlib.suppress(TimeoutError):
+                        greedy.sendall(request_ * 10)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +208,7 @@ def test_a_client_that_asks_and_never_reads(serve: Serve, records: list[bytes]) 
         HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
         HEAD + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
         HEAD + b" folded: x\r\n\r\n",
+        HEAD + b"Connection: upgrade\r\nuPGRaDE: h2c\r\nContent-Length: 32\r\n\r\n",
         HEAD + b"X\x00Y: 1\r\n\r\n",
         HEAD + b"X: a\rContent-Length: 3\r\n\r\n",
         HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
