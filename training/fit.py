@@ -20,6 +20,7 @@ from training.dataset import Dataset
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.
 MANY_ROWS = 500_000
+TIE = 1e-6  # classes whose probabilities differ by less are equally likely, to a model in float32
 ESTIMATOR = "src/model/estimator.py"
 
 
@@ -54,7 +55,24 @@ def answer(pipeline: Pipeline, dataset: Dataset) -> np.ndarray:
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
         raise EstimatorError(f"{ESTIMATOR}: the answer to {bad.sum()} of {len(bad)} held-out rows is not a number")
+    if values.ndim == 2:
+        with _blamed("predict"):
+            named = pipeline.predict(dataset.frame[dataset.held_out])
+        _check_named(named, pipeline.classes_, values)
     return values
+
+
+def _check_named(named: np.ndarray, classes: np.ndarray, values: np.ndarray) -> None:
+    """The service names the likeliest class. Raises EstimatorError where `predict` names another one."""
+    best = np.sort(values, axis=1)
+    other = (named != classes[values.argmax(axis=1)]) & (best[:, -1] - best[:, -2] > TIE)
+    if other.any():
+        raise EstimatorError(
+            f"{ESTIMATOR}: for {other.sum()} of {len(other)} held-out rows predict names another class than the "
+            "likeliest by predict_proba, which is what the service names. Where a threshold of its own decides "
+            "(TunedThresholdClassifierCV), return the estimator inside it from build(), and leave the threshold to who "
+            "acts on the probabilities; where the two are fitted apart (SVC), wrap it in CalibratedClassifierCV"
+        )
 
 
 def _check(estimator: object, task: Task) -> None:

@@ -106,3 +106,19 @@ def test_an_answer_that_is_no_number_is_explained(build: Callable[[str], object]
     pipeline = fit("regression", 7, DATASETS["regression"])
     with pytest.raises(EstimatorError, match="the answer to 2 of 10 held-out rows is not a number"):
         answer(pipeline, DATASETS["regression"])
+
+
+def test_a_label_that_is_not_the_likeliest_is_explained(build: Callable[[str], object]) -> None:
+    """The service would name another class than the registered model."""
+    build(
+        function(
+            "from sklearn.model_selection import FixedThresholdClassifier",
+            "from sklearn.tree import DecisionTreeClassifier",
+            "return FixedThresholdClassifier(DecisionTreeClassifier(), threshold=0.0)",
+        )
+    )
+    pipeline = fit("classification", 7, DATASETS["classification"])
+    with pytest.raises(
+        EstimatorError, match="for 6 of 10 held-out rows predict names another class than the likeliest"
+    ):
+        answer(pipeline, DATASETS["classification"])
