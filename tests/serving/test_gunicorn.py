@@ -18,7 +18,8 @@ import pytest
 import skops.io
 
 from pipeline import bundle as bundles
-from tests.conftest import copy_project, environment
+from pipeline.settings import load_settings
+from tests.conftest import ROOT, copy_project, environment
 from tests.serving.conftest import Service, free_port
 
 Serve = Callable[..., Service]
@@ -56,13 +57,44 @@ def test_a_body_with_no_length_is_limited_too(serve: Serve) -> None:
         assert client.recv(100).startswith(b"HTTP/1.1 413")
 
 
+def metrics(service: Service) -> dict[str, float]:
+    """What /metrics says, by name and labels."""
+    lines = service.get("/metrics")[1].decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
 def test_metrics_add_up_over_workers(serve: Serve, records: list[bytes]) -> None:
-    """Whichever worker is asked, it answers for all."""
-    service = serve(WEB_CONCURRENCY="2")
+    """Whichever worker is asked, it answers for all, and for one that was killed while it answered."""
+    service = serve(WEB_CONCURRENCY="2", MLOPS_FAULT_BURN_MS="1")
     for _ in range(30):
         service.get("/predict", request(records[0]))
-    lines = service.get("/metrics")[1].decode().splitlines()
-    assert 'http_requests_total{route="/predict",status="200"} 30.0' in lines
+    batch = b'{"instances":[' + b",".join(records[:20]) + b"]}"
+    service.get("/predict", batch)
+    service.get("/predict", b"{}")
+    client = socket.create_connection(("127.0.0.1", service.port))
+    client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")  # waits for the rest
+    for worker in service.workers():
+        os.kill(worker, signal.SIGKILL)
+    client.close()
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, HTTPException):
+            if service.get("/readyz")[0] == 200:
+                break
+    found = metrics(service)
+    route = 'route="/predict"'
+    assert found[f'http_requests_total{{{route},status="200"}}'] == 31
+    assert found[f'http_requests_total{{{route},status="422"}}'] == 1
+    assert found["http_requests_in_flight"] == 1  # the one that asks
+    assert found[f"http_request_seconds_count{{{route}}}"] == 32
+    assert found[f'http_request_seconds_bucket{{le="0.001",{route}}}'] == 1  # what was refused burnt nothing
+    assert found[f'http_request_seconds_bucket{{le="+Inf",{route}}}'] == 32
+    limit = load_settings(ROOT).perf.p95_ms
+    assert limit
+    assert f'http_request_seconds_bucket{{le="{limit / 1000}",{route}}}' in found
+    assert (found["predicted_rows_count"], found["predicted_rows_sum"]) == (31, 50)
+    predicted = [value for name, value in found.items() if name.startswith("predictions_total")]
+    assert sum(predicted) == 50 or found["predicted_value_count"] == 50
 
 
 def test_a_killed_worker_costs_only_its_own_requests(serve: Serve, records: list[bytes]) -> None:

@@ -1,14 +1,12 @@
 """serving.worker: connections that do what clients should not, many at once, and the end of a worker."""
 
 import contextlib
-import http.client
 import json
 import os
 import re
 import resource
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 from serving import connections
 from tests.serving.conftest import Service
+from tests.serving.replacement import CLIENTS, replace
 
 Serve = Callable[..., Service]
 HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
@@ -358,42 +357,12 @@ def test_thousands_of_idle_connections(serve: Serve, records: list[bytes]) -> No
 def test_a_replaced_service_fails_nobody(serve: Serve, records: list[bytes]) -> None:
     """SIGTERM under load on kept connections: each client is told with its last answer, and goes to the new one."""
     old, new = serve(WEB_CONCURRENCY="2"), serve(WEB_CONCURRENCY="2")
-    current = [old.port]
-    stop, failures, moved = threading.Event(), list[str](), list[float]()
-    data = body(records[0])
 
-    def load() -> None:
-        connection, port = http.client.HTTPConnection("127.0.0.1", current[0], timeout=10), current[0]
-        while not stop.is_set():
-            try:
-                connection.request("POST", "/predict", data)
-                answer = connection.getresponse()
-                answer.read()
-                if answer.status != 200:
-                    failures.append(str(answer.status))
-                if answer.will_close:
-                    connection.close()
-                    moved.append(time.monotonic())
-                    port = current[0]
-                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-            except (OSError, http.client.HTTPException) as error:
-                failures.append(repr(error))
-                break
-        connection.close()
+    def stop() -> None:
+        old.process.send_signal(signal.SIGTERM)
+        old.process.wait(6)
 
-    threads = [threading.Thread(target=load) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    time.sleep(0.7)
-    current[0] = new.port
-    old.process.send_signal(signal.SIGTERM)
-    old.process.wait(6)
-    time.sleep(0.3)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert len(moved) == 16
+    assert replace(old.port, new.port, body(records[0]), stop) == ([], CLIENTS)
 
 
 def test_an_idle_service_ends_at_once(serve: Serve) -> None:
