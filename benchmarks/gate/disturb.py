@@ -6,6 +6,7 @@ What it does next, on which CPUs and for how long is drawn anew each time, with 
 """
 
 import argparse
+import functools
 import os
 import random
 import signal
@@ -17,17 +18,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from perf.arms.processes import end_with
+
 BLOCK = bytes(4_000_000)
 FILE_MB = 200
 
 
 class Disturbance:
-    """The neighbour as a process of its own, while the `with` block runs."""
+    """The neighbour as a process of its own, while the `with` block runs, and no longer than this process."""
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "benchmarks.gate.disturb", "--seconds", "1e9"]
-        self._process = subprocess.Popen(command, start_new_session=True)
+        bound = functools.partial(end_with, os.getpid())
+        self._process = subprocess.Popen(command, start_new_session=True, preexec_fn=bound)  # noqa: PLW1509  one thread
         return self
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def check(self) -> None:
+        """Raises ValueError where it has ended by itself."""
+        if self._process.poll() is not None:
+            raise ValueError(f"the noisy neighbour ended with {self._process.returncode}")
 
     def __exit__(self, *_: object) -> None:
         os.killpg(self._process.pid, signal.SIGTERM)
@@ -66,8 +79,11 @@ KINDS = (burst, thrash, storm)
 
 
 def _child(what: Callable[[float, Path], None], seconds: float, scratch: Path) -> int:
+    parent = os.getpid()
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        end_with(parent)
         what(seconds, scratch)
         os._exit(0)
     return child

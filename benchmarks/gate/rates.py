@@ -9,22 +9,14 @@ from msgspec.structs import replace
 from scipy.stats import binomtest
 
 from benchmarks.gate.recorded import Recorded
-from benchmarks.gate.scenarios import BURNS, ROOT, SAME
-from benchmarks.gate.verdicts import RIVALS, Run, cost_of, gate, rival
+from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
+from benchmarks.gate.verdicts import RIVALS, Run, cost_of, gate, p95, pooled, rival
 from perf.estimate import log_ratio
 from perf.verdict import Limits
 from pipeline.settings import load_settings
 
 CONDITIONS = ("quiet", "disturbed")
 PROFILES = ("quick", "standard", "thorough")
-OTHERS = {
-    "tail": "8 % of requests slower by p95 again",
-    "lock": "a lock held for 30 % of p95",
-    "leak": "50 kB kept of each request",
-    "errors": "1 % errors",
-    "slow-start": "2 s more to start",
-}
-
 
 DRAWN = "burn-10"  # what the picture shows the detection of
 STRICTNESS = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.15, 0.20, 0.30)  # max_regression
@@ -84,8 +76,9 @@ def judged(rounds: Sequence[Recorded]) -> list[Case]:
     """All verdicts on the rounds."""
     perf = load_settings(ROOT).perf
     limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
-    usual = float(np.median([r.round.baseline.p95 for r in rounds if r.condition == "quiet" and r.round.baseline]))
     length = perf.profiles.standard.looks[0]
+    plain = chosen(rounds, "quiet", SAME)
+    usual = float(np.median([p95(pooled(plain[at : at + length], 1)) for at in range(0, len(plain), length)]))
     cases = []
     for condition in CONDITIONS:
         for scenario in (SAME, *BURNS, *OTHERS):

@@ -5,15 +5,17 @@
 A round is what the gate's own is, at the rate and the length that pipeline.toml says, with both arms restarted before
 it. Scenarios take turns in a new random order each time, so that all of them see the machine as it is then, with as
 many rounds on end as the gate takes before its first look. Each round is a file in .cache/gate/, every request in it,
-so nothing is lost when it is stopped, and the next recording adds to it. The faults are sized by what a plain round's
-p95 is when it begins.
+so nothing is lost when it is stopped, and the next recording adds to it. The faults are sized by the plain arm's p95 in
+the rounds before.
 """
 
 import argparse
 import os
 import random
+import signal
 import sys
 import time
+from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -26,11 +28,13 @@ from rich.console import Console
 from benchmarks.gate.disturb import Disturbance
 from benchmarks.gate.scenarios import FOLDER, ROOT, WEIGHTS, scenarios
 from perf.__main__ import pinned
-from perf.arms.arm import ArmError, Role, available_cpus, environment_of, split_cpus
+from perf.arms.arm import ArmError, Died, Role, available_cpus, environment_of, split_cpus
 from perf.arms.specs import arm
-from perf.measure import one_round, restarts
+from perf.measure import check, one_round, restarts
 from perf.verdict import Round
 from pipeline.settings import Perf, load_settings
+
+RECENT = 30  # rounds whose p95 is the usual one: a machine is faster at times
 
 
 class Recorder:
@@ -50,7 +54,7 @@ class Recorder:
         self.count = 0
 
     def round(self, scenario: str, faults: dict[str, str]) -> Round:
-        """One round with these faults in the candidate; kept where the scenario has a name."""
+        """One round with these faults in the candidate; kept where the scenario has a name. Raises ArmError, Died."""
         candidate = self.arms[0]
         if candidate.environment != self.plain | faults:
             candidate.environment = self.plain | faults
@@ -65,6 +69,7 @@ class Recorder:
             self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds
         )
         found, samples = one_round(self.count, self.arms, schedule, self.bodies, self.dice)
+        check(self.arms, self.count)
         if scenario:
             target = self.folder / scenario / f"{time.time_ns()}.npz"
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,16 +78,28 @@ class Recorder:
         return found
 
 
-def record(minutes: float, only: list[str], recorder: Recorder, console: Console) -> None:
+def plain_p95(of: Round) -> float:
+    """Of the arm that never has a fault, in milliseconds."""
+    return of.baseline.p95 if of.baseline and of.baseline.p95 else np.nan
+
+
+def record(minutes: float, only: list[str], recorder: Recorder, noise: Disturbance | None, console: Console) -> None:
+    """Raises ArmError where an arm does not start, and ValueError where the noise has ended."""
     until = time.monotonic() + 60 * minutes
-    usual = [recorder.round("", {}).candidate.p95 or 0.0 for _ in range(5)]
-    faults = scenarios(float(np.median(usual)))
-    console.print(f"A plain round's p95 is {np.median(usual):.2f} ms.")
+    usual = deque((plain_p95(recorder.round("", {})) for _ in range(5)), RECENT)
     while time.monotonic() < until:
         turn = [name for name, weight in WEIGHTS.items() for _ in range(weight) if not only or name in only]
         for name in recorder.dice.sample(turn, len(turn)):
+            faults = scenarios(float(np.nanmedian(usual)))[name]
             for _ in range(recorder.perf.schedule.looks[0]):
-                found = recorder.round(name, faults[name])
+                try:
+                    found = recorder.round(name, faults)
+                except Died as death:  # which the gate, too, forgives; the round is not kept
+                    console.print(str(death), highlight=False)
+                    continue
+                if noise:
+                    noise.check()
+                usual.append(plain_p95(found))
                 both = [f"{of.p95 or 0:.2f}" for of in (found.candidate, found.baseline) if of]
                 console.print(f"{recorder.count} {name}: {' against '.join(both)} ms {found.dropped}", highlight=False)
                 if time.monotonic() >= until:
@@ -101,13 +118,13 @@ def main() -> None:
     if unknown := set(only) - set(WEIGHTS):
         sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(WEIGHTS)}")
     folder = FOLDER / ("disturbed" if arguments.disturb else "containers" if arguments.image else "quiet")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with ExitStack() as stack:
-            if arguments.disturb:
-                stack.enter_context(Disturbance())
+            noise = stack.enter_context(Disturbance()) if arguments.disturb else None
             recorder = Recorder(perf, folder, arguments.image or str(ROOT), stack)
             stack.enter_context(pinned(recorder.cpus.client))
-            record(arguments.minutes, only, recorder, Console())
+            record(arguments.minutes, only, recorder, noise, Console())
     except (ArmError, ValueError) as error:
         sys.exit(f"Cannot record: {error}")
     except KeyboardInterrupt:

@@ -28,7 +28,10 @@ COMMAND = "make bench-gate"
 def record_anew(minutes: float) -> None:
     for disturbed in ([], ["--disturb"]):
         command = [sys.executable, "-m", "benchmarks.gate.record", "--minutes", str(minutes / 2), *disturbed]
-        if subprocess.run(command, check=False, cwd=ROOT).returncode:
+        try:
+            if subprocess.run(command, check=False, cwd=ROOT).returncode:
+                sys.exit(1)
+        except KeyboardInterrupt:
             sys.exit(1)
 
 
@@ -49,9 +52,9 @@ def main() -> None:
     slow = find(cases, "quiet", DRAWN)
     panels = {title: drawn for title in CONDITIONS if (drawn := lines(cases, title))}
     if slow and panels:
-        draw(panels, f"p95 slower by {100 * slow.effect[0]:.0f} % (quiet)", out / "gate.png")
+        draw(panels, f"p95 slower by {100 * slow.effect[0]:.0f} %", out / "gate.png")
     Console().print(Markdown(written))
-    print(f"Written: {out / 'gate.md'}, {out / 'gate.png'}")
+    print(f"Written: {out / 'gate.md'}" + (f", {out / 'gate.png'}" if panels else f"; no picture without {DRAWN}"))
 
 
 if __name__ == "__main__":

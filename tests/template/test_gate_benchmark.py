@@ -2,8 +2,11 @@
 
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -106,6 +109,40 @@ def test_a_recording_is_added_to_the_one_before(tmp_path: Path) -> None:
         np.savez(path, **(dict(columns) | {"machine": np.array("an abacus")}))
     with pytest.raises(SystemExit, match=r"it holds those of another machine, an abacus. Delete it to begin anew."):
         recorded.save(earlier, path)
+
+
+HOST = """
+from benchmarks.gate.disturb import Disturbance
+with Disturbance() as neighbour:
+    print(neighbour.pid, flush=True)
+    input()
+"""
+
+
+def burning(group: int) -> bool:
+    """Whether anything of a process group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot bind a process to its parent")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_the_noisy_neighbour_goes_with_who_called_it(number: signal.Signals) -> None:
+    """However that ends: it would disturb what is recorded as quiet after it."""
+    host = subprocess.Popen([sys.executable, "-c", HOST], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert host.stdout and host.stdin
+    group = int(host.stdout.readline())
+    time.sleep(2)
+    assert burning(group)
+    host.send_signal(number)
+    host.communicate()
+    until = time.monotonic() + 5
+    while burning(group) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not burning(group)
 
 
 def test_what_is_written_is_what_was_recorded() -> None:
