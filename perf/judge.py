@@ -164,4 +164,6 @@ def _detectable(kept: Sequence[Round], limits: Limits, look: Look, up_to: float)
     missed = min(WIDEST, 1.645 * found.error)
     allowed = up_to if up_to > limits.max_regression else SURELY * limits.max_regression
     least = math.log1p(allowed) + (found.mean - found.low) + missed
-    return max(ESTIMATED * limits.max_regression, math.expm1(least))
+    # Where rounds are so alike that less would show, what is surely within the limit passes all the same.
+    within = math.log1p(max(limits.max_regression, up_to)) - (found.high - found.mean) + missed
+    return max(ESTIMATED * limits.max_regression, math.expm1(max(least, within)))

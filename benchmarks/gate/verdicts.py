@@ -27,6 +27,7 @@ class Run(NamedTuple):
     rounds: int
     seconds: float
     headline: str = ""
+    detectable: float | None = None  # the smallest slow-down that it would have shown in 95 of 100 cases
 
 
 def gate(rounds: Sequence[Recorded], limits: Limits, looks: Sequence[int], cost: float) -> Iterator[Run]:
@@ -39,7 +40,7 @@ def gate(rounds: Sequence[Recorded], limits: Limits, looks: Sequence[int], cost:
                 continue  # between two looks nothing is decided
             judged = judge([each.round for each in rounds[start:end]], limits, looks)
             if judged.outcome != "continue":
-                yield Run(judged.outcome, end - start, (end - start) * cost, judged.headline)
+                yield Run(judged.outcome, end - start, (end - start) * cost, judged.headline, judged.detectable)
                 break
         else:
             return  # the rest is too short for a verdict

@@ -232,6 +232,22 @@ def test_a_slow_down_is_caught(noise: str, ratio: float) -> None:
     assert outcomes(noise, ratio, 200).count("fail") >= 180
 
 
+@pytest.mark.parametrize("spread", [0.001, 0.005, 0.02])
+@pytest.mark.parametrize("looks", [[6, 10, 16, 24, 40], [40, 80, 120, 160]])
+def test_what_a_run_could_see_it_sees(spread: float, looks: list[int]) -> None:
+    """A slow-down as large as a run says it could have seen fails; narrow intervals do not let it pass as allowed."""
+
+    def run(ratio: float, seed: int) -> Judgement:
+        candidate, baseline = noisy(ratio, looks[0], seed, spread)
+        return judge(rounds_of(candidate, baseline), LIMITS, looks)
+
+    claimed = [run(1.0, seed).detectable for seed in range(100)]
+    assert all(claimed)
+    seen = float(np.median([each for each in claimed if each]))
+    caught = sum(run(1 + seen, 1_000 + seed).outcome == "fail" for seed in range(200))
+    assert caught >= 170
+
+
 @pytest.mark.parametrize("off", ["p95_ms", "max_regression", "max_error_rate", "min_throughput"])
 def test_a_limit_that_is_off_decides_nothing(off: str) -> None:
     """Whatever was measured: the row is information, and the others decide."""
