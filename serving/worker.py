@@ -47,7 +47,7 @@ class Connection(HttpToolsProtocol):
         self.worker = worker
         self.deadline = monotonic() + worker.head_seconds  # for what the client has to do next
         self.unread = NEVER  # until when an answer waits for the client to read
-        self._head_bytes = self._framing_bytes = 0
+        self._head_bytes = self._framing_bytes = self._fields = 0
         self._in_head, self._in_body = True, False
         self._direct: list[bytes] | None = None  # the body of a request that may be answered at once
 
@@ -79,14 +79,11 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._head_bytes = True, 0
         self.deadline = monotonic() + self.worker.head_seconds
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # trailers are of no use here, and would pass for fields of the head
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():  # its body would be read as the next request
             raise ValueError("an offer of another protocol that _without_upgrade did not see")
         self._in_head, self._in_body, self._framing_bytes = False, True, 0
+        self._fields = len(self.headers)
         self.deadline = NEVER  # from here on the app has limits of its own
         idle = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
         if idle and self.url in self.worker.direct and self.parser.get_method() == b"POST":
@@ -103,6 +100,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._in_body = False
+        del self.headers[self._fields :]  # trailers, which would pass for fields of the head
         if self._direct is not None:
             body = self._direct[0] if len(self._direct) == 1 else b"".join(self._direct)
             path = self.worker.direct[self.url]
