@@ -79,8 +79,8 @@ def test_the_baseline_boots_beside_the_second_push(
 
 def test_what_slows_prediction_is_red(second: tuple[Ended, str], baked: Place) -> None:
     """(c) The report's first line names p95 and by how much, and the champion stays."""
-    slow = '__import__("time").sleep(0.005)\n        found = predict('
-    with baked.changed("serving/service.py", "found = predict(", slow):
+    slow = '__import__("time").sleep(0.005)\n        found = model_answer('
+    with baked.changed("serving/service.py", "found = model_answer(", slow):
         ended = baked.run("push", payload=MAIN)
     assert ended.status == 1, ended.printed
     assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
