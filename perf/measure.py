@@ -95,24 +95,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                 break
         if perf.capacity and perf.p95_ms is not None:
             display.step("finding what each version can take")
-            probe(arms, client, bodies, limits, perf.load.users, found, dice)
-
-
-def probe(
-    arms: Sequence[Arm],
-    client: Workers,
-    bodies: Sequence[bytes],
-    limits: Limits,
-    users: int,
-    found: Findings,
-    dice: random.Random,
-) -> None:
-    """Finds what the arms can take, after the verdict: an interrupt ends that, and leaves the verdict."""
-    try:
-        capacity(arms, client, bodies, limits, users, found, dice)
-    except KeyboardInterrupt:
-        found.notes.append(f"How much each version can take was not found: {found.interrupted} came first.")
-        found.interrupted = ""
+            capacity(arms, client, bodies, limits, perf.load.users, found, dice)
 
 
 def end(what: Arm | Workers, found: Findings) -> None:

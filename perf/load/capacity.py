@@ -3,9 +3,10 @@
 Short steps of an open schedule, each at another rate, with the arms in turn, so that both see the same machine.
 """
 
+import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from perf.arms.arm import Arm, ArmError
@@ -48,15 +49,15 @@ def capacity(
 ) -> None:
     """Probes the arms and puts a row into `found`, and a note on what hindered it.
 
-    Raises KeyboardInterrupt where an end was asked for. An arm that dies is a note.
+    An interrupt ends it and leaves the verdict. That, too, is a note, as is an arm that dies.
     """
     until = time.perf_counter() + min(EACH * len(arms), ALL)
     probes = [Probe(arm) for arm in arms]
     users = max(users, USERS, client.count)
-    while waiting := [(p, rate) for p in probes if not p.why and (rate := next_rate(2 * found.rate, p.known))]:
-        for probe, rate in waiting:
+    with contextlib.suppress(KeyboardInterrupt):  # of which `found` knows, even where a destructor swallowed it
+        for probe, rate in due(probes, 2 * found.rate):
             if found.interrupted:
-                raise KeyboardInterrupt(found.interrupted)
+                break
             schedule = pairs.Schedule(rate, users, 0.0, max(SECONDS, FEWEST / rate), GRACE)
             if time.perf_counter() + schedule.seconds * (1 + pairs.DRAIN) > until:
                 probe.why = TIME
@@ -66,8 +67,18 @@ def capacity(
             except (ArmError, WorkerError) as error:
                 found.notes.append(f"{error} That was after the verdict, when it was tried how much it can take.")
                 probe.why = STOPPED
+    if found.interrupted:
+        found.notes.append(f"How much each version can take was not found: {found.interrupted} came first.")
+        found.interrupted = ""
+        return
     found.capacity = row([p.known for p in probes], lower_bounds=any(p.why for p in probes))
     found.notes += [note for p in probes if (note := said(p))]
+
+
+def due(probes: Sequence[Probe], first: float) -> Iterator[tuple[Probe, float]]:
+    """Whom to ask next and at what rate, in turns, until nobody is left to ask."""
+    while waiting := [(p, rate) for p in probes if not p.why and (rate := next_rate(first, p.known))]:
+        yield from waiting
 
 
 def step(

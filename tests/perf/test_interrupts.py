@@ -146,11 +146,12 @@ def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: 
 # Twice, as `make` passes on what the terminal sent to both.
 PROBING = """
 from perf import measure
-plain = measure.capacity
-def capacity(*arguments):
+from perf.load import capacity
+plain = capacity.step
+def step(*arguments):
     os.kill(os.getpid(), signal.SIGINT)
     plain(*arguments)
-measure.capacity = capacity
+capacity.step = step
 whole = measure.end
 def end(*arguments):
     os.kill(os.getpid(), signal.SIGTERM)
