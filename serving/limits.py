@@ -21,16 +21,18 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access_log: Literal["off", "errors", "all"]
     front: Literal["asgi", "wsgi"]
     page: bool  # GET / and /docs
+    trusted: list[str] = []  # packages whose types a model of scikit-learn may hold, besides the usual ones
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Limits:
     """The limits in the file at `path`; MLOPS_SERVING__<KEY> in the environment beats it. Raises ValueError."""
     values = _read(path).get("serving", {})
     prefix = "MLOPS_SERVING__"
-    values |= {key.removeprefix(prefix).lower(): v for key, v in environment.items() if key.startswith(prefix)}
+    found = {key.removeprefix(prefix).lower(): value for key, value in environment.items() if key.startswith(prefix)}
     try:
+        values |= {key: msgspec.json.decode(v) if v.startswith("[") else v for key, v in found.items()}
         return msgspec.convert(values, Limits, strict=False)
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         raise ValueError(f"{path}, section [serving]: {error}") from None
 
 

@@ -8,14 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import matrix
+from pipeline import matrix, stored
 from pipeline.bundle import Bundle, BundleError, code_digest, read
 from pipeline.columns import Record, arrays, derived
+from pipeline.stored import StoredError
 from serving.replies import Problem
-
-# Whose types a model of scikit-learn may hold: skops makes objects of them and runs nothing else. `model`: src/model.
-OWN, LIBRARIES = ("model.", "pipeline."), ("sklearn.", "numpy.", "scipy.", "pandas.")
-TRUSTED = (*OWN, *LIBRARIES, "lightgbm.", "xgboost.", "catboost.", "imblearn.")
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[Sequence[Record]], Array]  # derived rows to an array with a row for each
@@ -41,14 +38,17 @@ def check(folder: Path) -> Bundle:
     return bundle
 
 
-def load(folder: Path) -> tuple[Bundle, Predictor]:
-    """The bundle in `folder` and the function from records to predictions. Raises BundleError."""
+def load(folder: Path, trusted: Sequence[str] = ()) -> tuple[Bundle, Predictor]:
+    """The bundle in `folder` and the function from records to predictions. Raises BundleError.
+
+    trusted: packages whose types an estimator may hold besides those that `pipeline.stored` names.
+    """
     bundle = check(folder)
     try:
-        score = _onnx(bundle) if bundle.card.runtime == "onnx" else _sklearn(bundle)
-    except BundleError:
-        raise
-    except Exception as error:  # ONNX Runtime and skops have many of their own
+        score = _onnx(bundle) if bundle.card.runtime == "onnx" else _sklearn(bundle, trusted)
+    except StoredError as error:
+        raise BundleError(f"{bundle.model}: {error}") from None
+    except Exception as error:  # ONNX Runtime has many of its own
         why = " ".join(str(error).split())[:300]
         raise BundleError(
             f"{bundle.model}: cannot be loaded ({type(error).__name__}: {why}); run `make train`"
@@ -70,17 +70,10 @@ def _onnx(bundle: Bundle) -> Score:
     return lambda rows: session.run(names, arrays(rows, bundle.contract.columns))[0]
 
 
-def _sklearn(bundle: Bundle) -> Score:
+def _sklearn(bundle: Bundle, trusted: Sequence[str]) -> Score:
     import pandas as pd  # noqa: PLC0415
-    import skops.io  # noqa: PLC0415
 
-    types = skops.io.get_untrusted_types(file=bundle.model)
-    if foreign := sorted(each for each in types if not each.startswith(TRUSTED)):
-        raise BundleError(
-            f"{bundle.model}: holds {', '.join(foreign[:5])}, and only types of these packages are loaded: "
-            + ", ".join(prefix.rstrip(".") for prefix in TRUSTED)
-        )
-    estimator = skops.io.load(bundle.model, trusted=types)
+    estimator = stored.load(bundle.model.read_bytes(), trusted)
     answer = estimator.predict_proba if bundle.contract.task == "classification" else estimator.predict
 
     def score(rows: Sequence[Record]) -> Array:

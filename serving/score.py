@@ -21,8 +21,8 @@ CHUNK = 1000  # rows at once
 
 def main() -> int:
     try:
-        bundle, predict = predictor.load(bundle_folder())
         limit = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=CHUNK)
+        bundle, predict = predictor.load(bundle_folder(), limit.trusted)
         decode = records.decoder(bundle.contract, limit).body
         lines = sys.stdin.buffer.read().splitlines()
         for start in range(0, len(lines), CHUNK):

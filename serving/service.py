@@ -78,8 +78,8 @@ def load(bundle: Path | None = None) -> Service:
     Raises BundleError where the bundle cannot be served, ValueError where [serving] of pipeline.toml is wrong.
     """
     folder = bundle or bundle_folder()
-    loaded, predict = predictor.load(folder)
     limit = limits.load(ROOT / "pipeline.toml")
+    loaded, predict = predictor.load(folder, limit.trusted)
     decode = records.decoder(loaded.contract, limit)
     faults = Faults()
 

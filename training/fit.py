@@ -1,18 +1,21 @@
 """The user's estimator, built, fitted and asked; what goes wrong in it is said in one line that names its place."""
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import skops.io
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
+from pipeline import stored
 from pipeline.columns import DeriveError
 from pipeline.encoder import round_target_encoders
 from pipeline.settings import Task
+from pipeline.stored import StoredError
 from pipeline.transformer import Derive
 from training import export
 from training.dataset import Dataset
@@ -28,8 +31,11 @@ class EstimatorError(ValueError):
     """`build` of src/model/estimator.py gave nothing that can be trained, or its estimator failed."""
 
 
-def fit(task: Task, seed: int, dataset: Dataset) -> Pipeline:
-    """A pipeline that takes the file's own columns, fitted on the rows that are not held out. Raises EstimatorError."""
+def fit(task: Task, seed: int, dataset: Dataset, trusted: Sequence[str] = ()) -> Pipeline:
+    """A pipeline that takes the file's own columns, fitted on the rows that are not held out. Raises EstimatorError.
+
+    trusted: packages whose types it may hold besides those that `pipeline.stored` names.
+    """
     with _blamed("build()"):
         from model.estimator import build  # noqa: PLC0415  its mistakes are the user's to read, not a traceback's
 
@@ -45,6 +51,10 @@ def fit(task: Task, seed: int, dataset: Dataset) -> Pipeline:
             f"{ESTIMATOR}: {type(_last(estimator)).__name__} has no predict_proba as it is set up, and the service "
             "answers with probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV, for example"
         )
+    try:  # what the service loads where the model does not convert, and MLflow keeps in any case
+        stored.load(skops.io.dumps(pipeline), trusted)
+    except StoredError as error:
+        raise EstimatorError(f"{ESTIMATOR}: the fitted estimator cannot be kept: {error}") from error
     return pipeline
 
 

@@ -86,7 +86,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
 
     with registry.run(name, git) as run_id:
         with step(f"fit on {(~dataset.held_out).sum():,} rows"):
-            pipeline = fit(settings.data.task, settings.training.seed, dataset)
+            pipeline = fit(settings.data.task, settings.training.seed, dataset, settings.serving.trusted)
         with step(f"evaluate on {dataset.held_out.sum():,} held-out rows"):
             evaluation = _evaluate(settings, dataset, pipeline)
             _log(settings, dataset, pipeline, evaluation)
@@ -200,7 +200,7 @@ def _card(
     """The card but for what only the registry knows: version, run and commit."""
     hashes = {name: bundles.sha256(data) for name, data in files.items()}
     parity = {"rows": len(evaluation.expected), "tolerance": export.tolerance(evaluation.expected)}
-    if not np.isnan(exported.difference):
+    if np.isfinite(exported.difference):  # JSON has no infinity; the reason says it
         parity["largest_difference"] = exported.difference
     libraries = {name: importlib.metadata.version(name) for name in ("scikit-learn", "onnxruntime", "numpy")}
     libraries["mlflow"] = importlib.metadata.version("mlflow-skinny")

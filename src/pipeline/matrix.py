@@ -1,8 +1,9 @@
 """From derived records to the one matrix of float32 that a converted model is fed, as the model file says it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isnan
 from operator import itemgetter
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -13,25 +14,31 @@ METADATA = "matrix"  # of the model file: the columns, in JSON
 INPUT = "matrix"  # the only input of such a model
 
 Array = np.ndarray[Any, Any]
+Number = float | Literal["NaN"]  # for which JSON has no number
 
 
 class MatrixColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One column of the matrix: a number as it is, or what a text stands for."""
 
     name: str
-    texts: dict[str, float] | None = None
-    others: float | None = None  # any text that `texts` does not have, "" where it is missing; None: is refused
+    texts: dict[str, Number] | None = None
+    others: Number | None = None  # any text that `texts` does not have, "" where it is missing; None: is refused
 
     def number(self, text: str) -> float:
         """What a text stands for. Raises ValueError where it is refused."""
         found = (self.texts or {}).get(text, self.others)
         if found is None:
             raise ValueError(f"training saw no {self.name} like {text[:100]!r}")
-        return found
+        return float(found)
 
 
 def encode(columns: Sequence[MatrixColumn]) -> str:
     return msgspec.json.encode(columns).decode()
+
+
+def storable(number: float) -> Number:
+    """A number as JSON can hold it."""
+    return "NaN" if isnan(number) else number
 
 
 def decode(metadata: Mapping[str, str]) -> list[MatrixColumn] | None:
@@ -46,7 +53,11 @@ def packer(columns: Sequence[MatrixColumn]) -> Callable[[Sequence[Record]], Arra
     """
     names = [column.name for column in columns]
     pick = itemgetter(*names) if len(names) > 1 else lambda record: (record[names[0]],)
-    texts = [(n, column.texts.get, column) for n, column in enumerate(columns) if column.texts is not None]
+    texts = [
+        (n, {text: float(number) for text, number in column.texts.items()}.get, column)
+        for n, column in enumerate(columns)
+        if column.texts is not None
+    ]
 
     def pack(records: Sequence[Record]) -> Array:
         rows = []

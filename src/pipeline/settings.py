@@ -92,6 +92,7 @@ class Serving(Section):
     access_log: Literal["off", "errors", "all"]
     front: Literal["asgi", "wsgi"]
     page: bool
+    trusted: list[str] = []
 
 
 class Load(Section):

@@ -94,6 +94,40 @@ def test_what_cannot_be_trained_is_explained(
     assert "\n" not in str(error.value)
 
 
+def through(step: str) -> str:
+    """A model whose numbers go through a function."""
+    return "import copy\nfrom functools import partial\n\n\n" + function(
+        "from sklearn.dummy import DummyRegressor",
+        "from sklearn.pipeline import make_pipeline",
+        "from sklearn.preprocessing import FunctionTransformer",
+        f"return make_pipeline(FunctionTransformer({step}), DummyRegressor())",
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("lambda x: 2 * x", r"estimator\.py: .* no attribute '<lambda>'\); .* at the top level of a module"),
+        ("copy.copy", r"it holds copy\.copy, and only types of these packages are loaded: model,.*`trusted` under"),
+        ("partial(copy.copy)", r"it holds copy\.copy, and only"),
+    ],
+)
+def test_what_cannot_be_kept_is_explained(build: Callable[[str], object], step: str, message: str) -> None:
+    """Before anything is registered: the service could not load it."""
+    build(through(step))
+    with pytest.raises(EstimatorError, match=message) as error:
+        fit("regression", 7, DATASETS["regression"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_package_may_be_trusted(build: Callable[[str], object]) -> None:
+    """By `trusted` under [serving] in pipeline.toml; a part of its name is not enough."""
+    build(through("partial(copy.copy)"))
+    fit("regression", 7, DATASETS["regression"], ["copy"])
+    with pytest.raises(EstimatorError, match="it holds copy"):
+        fit("regression", 7, DATASETS["regression"], ["cop"])
+
+
 def test_an_answer_that_is_no_number_is_explained(build: Callable[[str], object]) -> None:
     """A model that answers NaN has no metrics, and nothing that could be served."""
     build(
