@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from onnx import ModelProto
 from onnx.compose import add_prefix
@@ -14,6 +15,7 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from pipeline.contract import Column
@@ -36,6 +38,7 @@ def convert(estimator: BaseEstimator, columns: Sequence[Column], sample: pd.Data
     """
     floored = copy.deepcopy(estimator)
     floor_thresholds(floored)
+    _ready_votes(floored)
     exact_scalers.note_dtypes(floored, sample)
     by_name = isinstance(_first_step(estimator), ColumnTransformer)
     model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
@@ -50,6 +53,14 @@ def convert(estimator: BaseEstimator, columns: Sequence[Column], sample: pd.Data
     del model.opset_import[:]
     model.opset_import.extend(opsets)
     return bytes(model.SerializeToString(deterministic=True))
+
+
+def _ready_votes(estimator: BaseEstimator) -> None:
+    """Makes each VotingClassifier in it one that the converter takes, with the same answers, in place."""
+    for part in (estimator, *estimator.get_params(deep=True).values()):
+        if isinstance(part, VotingClassifier):
+            part.flatten_transform = False  # of `transform`, which nobody calls
+            part.weights = None if part.weights is None else np.asarray(part.weights, float)
 
 
 def _first_step(estimator: BaseEstimator) -> BaseEstimator:

@@ -9,6 +9,7 @@ import onnxruntime
 import pandas as pd
 import skops.io
 from sklearn.base import BaseEstimator
+from sklearn.model_selection._search import BaseSearchCV
 
 from pipeline import matrix
 from pipeline.contract import Column
@@ -16,6 +17,7 @@ from training.convert import convert
 from training.hard_rows import Rows, hard_rows
 
 TOLERANCE = 1e-6  # of a probability
+CELLS = 2_000_000  # of hard rows at once
 RELATIVE_TOLERANCE = 1e-5  # in regression, to the value or the spread of all values; float32 sums hold no more
 
 Array = np.ndarray[Any, Any]
@@ -43,6 +45,9 @@ def export(
     all.
     """
 
+    while isinstance(estimator, BaseSearchCV):
+        estimator = estimator.best_estimator_  # which answers for the search
+
     def own_answer(some: Rows) -> Array:
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # at the ends of float32, numbers overflow
             warnings.simplefilter("ignore")
@@ -68,15 +73,25 @@ def export(
 def _largest_on(groups: Iterable[Rows], own_answer: Callable[[Rows], Array], model: bytes, usual: float) -> float:
     """The largest difference on groups of rows; what scikit-learn refuses is left out."""
     differences = [0.0]
-    for rows in groups:
-        try:
-            expected = own_answer(rows)
-        except ValueError:
-            continue
-        finite = np.isfinite(expected).reshape(len(expected), -1).all(axis=1)
-        if finite.any():
-            differences.append(largest_difference(run(model, rows)[finite], expected[finite], usual))
+    every = list(groups)
+    cells = max((sum(values.size for values in rows.values()) for rows in every), default=1)
+    size = max(1, CELLS // cells)
+    for start in range(0, len(every), size):
+        for rows, expected in _answered(every[start : start + size], own_answer):
+            finite = np.isfinite(expected).reshape(len(expected), -1).all(axis=1)
+            if finite.any():
+                differences.append(largest_difference(run(model, rows)[finite], expected[finite], usual))
     return max(differences)
+
+
+def _answered(groups: Sequence[Rows], own_answer: Callable[[Rows], Array]) -> list[tuple[Rows, Array]]:
+    """The groups with their answers, as many at once as scikit-learn takes: one of them may make it refuse all."""
+    joined = {name: np.concatenate([rows[name] for rows in groups]) for name in groups[0]}
+    try:
+        return [(joined, own_answer(joined))]
+    except ValueError:
+        half = len(groups) // 2
+        return [*_answered(groups[:half], own_answer), *_answered(groups[half:], own_answer)] if half else []
 
 
 def run(model: bytes, rows: Mapping[str, Array]) -> Array:

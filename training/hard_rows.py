@@ -33,13 +33,16 @@ def hard_rows(
     be missing; None: all.
     """
     dice = np.random.default_rng(0)
-    steps = _beside_steps(answer, rows, [column.name for column in columns if column.type == "number"], dice)
+    numbers = [column.name for column in columns if column.type == "number"]
+    steps = _beside_steps(answer, rows, numbers, dice)
     if steps:
         yield steps
-    for name, kind in ((column.name, column.type) for column in columns):
-        numbers = [*EXTREMES, *([np.nan] if gaps is None or name in gaps else [])]
-        for value in numbers if kind == "number" else [NEVER_SEEN]:
-            yield _replaced(rows, name, value, dice)
+    for value in (*EXTREMES, np.nan):
+        for name in numbers:
+            if not np.isnan(value) or gaps is None or name in gaps:
+                yield _replaced(rows, name, value, dice)
+    for name in (column.name for column in columns if column.type == "text"):
+        yield _replaced(rows, name, NEVER_SEEN, dice)
 
 
 def _replaced(rows: Mapping[str, Array], name: str, value: object, dice: np.random.Generator) -> Rows:

@@ -185,7 +185,7 @@ def _table(
         if not own:
             raise
         return Table(list(own), values(own), False, where)
-    differs = (found != found[-1]).any(axis=1)
+    differs = ~np.isclose(found, found[-1], rtol=0, atol=0, equal_nan=True).all(axis=1)
     differs[-1] = True
     return Table([text for text, own_row in zip(known, differs, strict=False) if own_row], found[differs], True, where)
 
@@ -248,7 +248,7 @@ def _assembled(
             continue
         direct = len(table.where) == 1
         numbers = table.values[:, 0] if direct else np.arange(len(table.values))
-        found = numbers.tolist()
+        found = [matrix.storable(number) for number in numbers.tolist()]
         others = found.pop() if table.others else None
         described.append(MatrixColumn(name, dict(zip(table.texts, found, strict=True)), others))
         if not direct:

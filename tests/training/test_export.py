@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import skops.io
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import (
@@ -16,13 +15,17 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
+    VotingClassifier,
 )
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
+from pipeline import stored
 from pipeline.columns import arrays, infer
 from tests.conftest import ROOT, environment
 from training import export
@@ -117,6 +120,40 @@ def test_a_model_of_numbers_needs_no_column_transformer(
     assert (result.runtime, result.reason) == ("onnx", "")
 
 
+@pytest.mark.parametrize("unknown", [np.nan, -1])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_an_unknown_text_may_come_to_no_number(task: str, unknown: float) -> None:
+    """OrdinalEncoder(unknown_value=np.nan), which trees take for a missing number: exact, on unknown texts as well."""
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=unknown, encoded_missing_value=np.nan)
+    trees = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    model = make_pipeline(
+        make_column_transformer((encoder, ["c"]), ("passthrough", ["x", "y"])), trees(max_iter=20, random_state=7)
+    )
+    target = NUMBERS if task == "regression" else LABELS
+    result = exported(model, target, FRAME.assign(c=FRAME["c"].where(FRAME["x"] > 0, "violet")))
+    assert (result.runtime, result.reason) == ("onnx", "")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda columns, model: GridSearchCV(make_pipeline(columns, model), {"logisticregression__C": [0.1, 1.0]}, cv=2),
+        lambda columns, model: make_pipeline(
+            columns,
+            VotingClassifier([("a", model), ("b", DecisionTreeClassifier(max_depth=3))], voting="soft", weights=[1, 3]),
+        ),
+    ],
+    ids=["search", "vote"],
+)
+def test_what_is_around_a_model_converts(
+    make: Callable[[ColumnTransformer, LogisticRegression], BaseEstimator],
+) -> None:
+    """A search is the best that it found; a vote is the mean of its voters."""
+    columns = make_column_transformer((OneHotEncoder(handle_unknown="ignore"), ["c"]), (StandardScaler(), ["x"]))
+    result = exported(make(columns, LogisticRegression()), LABELS)
+    assert (result.runtime, result.reason) == ("onnx", "")
+
+
 def test_a_model_of_texts_needs_no_column_transformer() -> None:
     """Encoders for the whole table."""
     frame = FRAME[["c"]].assign(d=FRAME["c"].to_numpy()[::-1])
@@ -191,11 +228,11 @@ class Unknown(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 def test_what_is_not_exact_is_served_by_scikit_learn(
     make: Callable[[], BaseEstimator], target: np.ndarray, reason: str, tmp_path: Path
 ) -> None:
-    """The reason is said, and what skops wrote answers as the fitted estimator does."""
+    """The reason is said, and what the service would load answers as the fitted estimator does."""
     result = exported(make(), target)
     assert result.runtime == "sklearn"
     assert reason in result.reason
-    loaded = skops.io.loads(result.model, trusted=skops.io.get_untrusted_types(data=result.model))
+    loaded = stored.load(result.model, ["tests"])
     np.testing.assert_array_equal(export.predict(loaded, FRAME), export.predict(make().fit(FRAME, target), FRAME))
 
 
