@@ -80,7 +80,8 @@ def headline(
     if outcome == "pass":
         due = rows["p95 from the intended start"]
         most = f" (at most {amount(due.interval[1], 'ms')})" if due.interval else ""
-        return f"p95 {amount(due.candidate, 'ms')}{most}, within the limit of {limit(due)}; no baseline to compare with"
+        found = f"{due.name} {amount(due.candidate, 'ms')}{most}, within the limit of {limit(due)}"
+        return f"{found}; no baseline to compare with"
     open_rows = [row for row in criteria if row.outcome == "inconclusive"]
     why = reasons[0] if reasons else "; ".join(_undecided(row) for row in open_rows) or "no round was measured"
     return f"cannot tell: {why}, after {rounds} {'round' if rounds == 1 else 'rounds'}"
