@@ -1,6 +1,7 @@
 """Load-tests a candidate, against a baseline where there is one, and judges it.
 
-    python -m perf [--candidate SPEC] [--baseline SPEC|none | --base NAME] [--requests FILE] [--output reports]
+    python -m perf [--candidate SPEC] [--baseline SPEC|none | --base NAME] [--requests FILE]
+                   [--output reports] [--seed N]
 
 A SPEC is a folder that holds serving/, src/ and bundle/, or an image, or service:PORT: a container that runs already.
 Without --candidate the project itself is measured; without --baseline what .mlops/champion.json names, if it is there,

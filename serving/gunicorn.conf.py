@@ -1,4 +1,4 @@
-"""gunicorn, from [serving] of pipeline.toml and the environment: HOST, PORT, WEB_CONCURRENCY (workers), THREADS."""
+"""gunicorn, from pipeline.toml and the environment: HOST, PORT or AIP_HTTP_PORT, WEB_CONCURRENCY, THREADS."""
 
 import contextlib
 import os
