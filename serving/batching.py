@@ -58,7 +58,8 @@ def _answer_all(predict: Predictor, group: list[_Job]) -> None:
     """Each of them is done afterwards, whatever happens: their threads wait for it."""
     if len(group) > 1:
         try:
-            scores = predict([record for job in group for record in job.records])
+            # Copies: a `derive` that changes what it is given would find it changed when each is asked alone.
+            scores = predict([dict(record) for job in group for record in job.records])
         except BaseException:
             scores = []
         start = 0

@@ -1,6 +1,7 @@
 """From the bytes of a request to records that the model can take, or to a problem that names the row and the field."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from pipeline.contract import LARGEST, Contract
 from serving.limits import Limits
 from serving.replies import Problem
 
+UNREADABLE = re.compile(r'["\\\x00-\x1f\x7f]')  # in a name: msgspec's structs do not take it
 SHOWN = 20  # errors in one answer
 EXPECTED = 'expected {"instances": [{"field": value, ...}, ...]}'
 
@@ -113,7 +115,11 @@ def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], 
     kinds = [types[field.type, field.nullable] for field in contract.fields]
     fields: list[Any] = [(f"field{n}", kind) for n, kind in enumerate(kinds)]
     fields += [(f"unused{n}", Any, None) for n, _ in enumerate(contract.unused)]
-    names = [*(field.name for field in contract.fields), *contract.unused]
+    names = [
+        # What a struct cannot be told to read sends each record the slow way, which takes any name.
+        f"column {n}, read elsewhere" if UNREADABLE.search(name) else name
+        for n, name in enumerate([*(field.name for field in contract.fields), *contract.unused])
+    ]
     row = msgspec.defstruct(
         "Row",
         fields,

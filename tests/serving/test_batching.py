@@ -56,6 +56,26 @@ def test_those_who_wait_are_answered_by_one_call() -> None:
     assert slow.calls == [1, sum(map(len, requests[1:]))]
 
 
+def test_who_is_asked_again_is_asked_the_same() -> None:
+    """A `derive` that changes the record it is given finds the record as it came."""
+    slow = Slow()
+
+    def changing(rows: Sequence[Record]) -> Scores:
+        found = slow(rows)
+        for row in rows:
+            row["x"] = -1.0  # type: ignore[index]
+        return found
+
+    def failing_late(rows: Sequence[Record]) -> Scores:
+        found = changing([row for row in rows if row["x"] != "bad"])
+        return found if len(found) == len(rows) else slow(rows)
+
+    futures = asked(slow, together(failing_late, 1000), [[0.0], [1.0], ["bad"], [2.0]])
+    assert [futures[n].result() for n in (0, 1, 3)] == [[[0.0]], [[1.0]], [[2.0]]]
+    with pytest.raises(Problem):
+        futures[2].result()
+
+
 def test_a_call_has_a_limited_number_of_rows() -> None:
     """A request is never cut, and one above the limit, which the decoder would have refused, is asked alone."""
     slow = Slow()

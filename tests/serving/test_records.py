@@ -57,6 +57,25 @@ def outcome(decode: Any, given: Any) -> Any:
         return problem.status, problem.detail, problem.errors
 
 
+@pytest.mark.parametrize("name", ['size "in"', "size\n(m)", "a\\b", "tab\there"])
+def test_a_field_may_have_any_name(name: str) -> None:
+    """Also one that msgspec's structs cannot read, such as a header with a line break out of a spreadsheet."""
+    row = {"Term": 1.0, "State": "x", "City": None}
+    used = msgspec.structs.replace(CONTRACT, fields=[Field(name, "number", nullable=False), *CONTRACT.fields[2:]])
+    unused = msgspec.structs.replace(CONTRACT, unused=["Name", name])
+    for contract, sent, expected in (
+        (used, {name: 2, "State": "x", "City": None}, {name: 2.0, "State": "x", "City": None}),
+        (unused, row | {"Gross Approval": 2, name: "any"}, row | {"Gross Approval": 2.0}),
+        (unused, row | {"Gross Approval": 2}, row | {"Gross Approval": 2.0}),
+    ):
+        decode = decoder(contract, LIMITS)
+        assert decode.body(msgspec.json.encode({"instances": [sent]})) == [expected]
+        assert decode.instances([sent]) == [expected]
+        assert decode.columns({key: [value] for key, value in sent.items()}) == [expected]
+    with pytest.raises(Problem, match="is missing"):
+        decoder(used, LIMITS).body(msgspec.json.encode({"instances": [{"State": "x", "City": None}]}))
+
+
 @pytest.mark.parametrize("unknown", list(DECODERS))
 @given(found=rows())
 def test_columns_are_read_as_rows_are(unknown: str, found: list[dict[str, Any]]) -> None:
