@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline import matrix, stored
 from pipeline.bundle import Bundle, BundleError, code_digest, read
-from pipeline.columns import Record, arrays, derived
+from pipeline.columns import Record, arrays, derived, missing
 from pipeline.stored import StoredError
 from serving.replies import Problem
 
@@ -53,7 +53,9 @@ def load(folder: Path, trusted: Sequence[str] = ()) -> tuple[Bundle, Predictor]:
         raise BundleError(
             f"{bundle.model}: cannot be loaded ({type(error).__name__}: {why}); run `make train`"
         ) from None
-    return bundle, _predictor(score)
+    # Where scikit-learn serves, it refuses a missing number itself.
+    gapless = [each.name for each in bundle.contract.columns if not each.nullable]
+    return bundle, _predictor(score, gapless if bundle.card.runtime == "onnx" else [])
 
 
 def _onnx(bundle: Bundle) -> Score:
@@ -83,10 +85,13 @@ def _sklearn(bundle: Bundle, trusted: Sequence[str]) -> Score:
     return score
 
 
-def _predictor(score: Score) -> Predictor:
+def _predictor(score: Score, gapless: Sequence[str]) -> Predictor:
     def answer(records: Sequence[Record]) -> Scores:
         try:
-            rows: Scores = score(derived(records)).reshape(len(records), -1).tolist()
+            given = derived(records)
+            if gapless:
+                _check_whole(given, gapless)
+            rows: Scores = score(given).reshape(len(records), -1).tolist()
         except Exception as error:  # of `derive`, of a scikit-learn step or of ONNX Runtime, which all have their own
             raise _unanswerable(" ".join(str(error).split())[:300]) from error
         for number, row in enumerate(rows):
@@ -95,6 +100,14 @@ def _predictor(score: Score) -> Predictor:
         return rows
 
     return answer
+
+
+def _check_whole(rows: Sequence[Record], gapless: Sequence[str]) -> None:
+    """Raises ValueError where a number is missing that training has always seen."""
+    for number, row in enumerate(rows):
+        for name in gapless:
+            if missing(row[name]):
+                raise ValueError(f"row {number}: derive gives no {name!r}, and training saw none missing")
 
 
 def _unanswerable(why: str) -> Problem:

@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,14 +27,21 @@ from training.matrix import NotLookups, one_matrix
 OPSET = {"": 21, "ai.onnx.ml": 3}
 added_converters.register()
 exact_scalers.register()
+WORDS = {"StringNormalizer", "Tokenizer", "TfIdfVectorizer"}
 TYPES = {"number": FloatTensorType, "text": StringTensorType}
 
 
-def convert(estimator: BaseEstimator, columns: Sequence[Column], sample: pd.DataFrame, name: str) -> bytes:
-    """ONNX bytes with one output, `probabilities` or `value`.
+def convert(
+    estimator: BaseEstimator,
+    columns: Sequence[Column],
+    sample: pd.DataFrame,
+    name: str,
+    refusing: Collection[str] = (),
+) -> bytes:
+    """ONNX bytes with one output, `probabilities` or `value`. Raises ValueError, and whatever a converter raises.
 
     The input is one matrix (see training.matrix), or, where that cannot be, one of shape (rows, 1) for each column.
-    `sample`: a few rows such as it was fitted on.
+    sample: a few rows such as it was fitted on. refusing: the text columns in which it takes only what it knows.
     """
     floored = copy.deepcopy(estimator)
     floor_thresholds(floored)
@@ -42,12 +49,14 @@ def convert(estimator: BaseEstimator, columns: Sequence[Column], sample: pd.Data
     exact_scalers.note_dtypes(floored, sample)
     by_name = isinstance(_first_step(estimator), ColumnTransformer)
     model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
+    if found := WORDS & {node.op_type for node in model.graph.node}:
+        raise ValueError(f"{found.pop()} cuts and folds texts as the locale of a machine has it, unlike scikit-learn")
     _keep_answer(model, hasattr(estimator, "classes_"))
     follow_missing(model, estimator)
     sum_in_double(model, estimator)
     multiply_in_double(model, floored)
     with contextlib.suppress(NotLookups):
-        model = one_matrix(model, columns)
+        model = one_matrix(model, columns, refusing)
     # Else they are in the order of a set, and equal models have other bytes.
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
     del model.opset_import[:]

@@ -14,13 +14,17 @@ from sklearn.model_selection._search import BaseSearchCV
 from pipeline import matrix
 from pipeline.contract import Column
 from training.convert import convert
-from training.hard_rows import Rows, hard_rows
+from training.hard_rows import NEVER_SEEN, Rows, hard_rows, replaced
 
 TOLERANCE = 1e-6  # of a probability
+HUGE = 1e18  # of a number, whose products may be more than float32 holds
 CELLS = 2_000_000  # of hard rows at once
 RELATIVE_TOLERANCE = 1e-5  # in regression, to the value or the spread of all values; float32 sums hold no more
 
 Array = np.ndarray[Any, Any]
+
+
+Answer = Callable[[Rows], Array]
 
 
 class Exported(NamedTuple):
@@ -28,6 +32,7 @@ class Exported(NamedTuple):
     model: bytes
     reason: str  # why not ONNX
     difference: float  # the largest between ONNX and scikit-learn on the rows compared; NaN where it did not convert
+    gapless: Sequence[str] = ()  # number columns in which ONNX treats a missing number otherwise
 
 
 def export(
@@ -44,7 +49,6 @@ def export(
     shape (rows, classes) or values of shape (rows,). gaps: the number columns in which a value may be missing; None:
     all.
     """
-
     while isinstance(estimator, BaseSearchCV):
         estimator = estimator.best_estimator_  # which answers for the search
 
@@ -53,40 +57,93 @@ def export(
             warnings.simplefilter("ignore")
             return predict(estimator, _frame(some))
 
+    usual, allowed = spread(expected), tolerance(expected)
+    refusing = [each.name for each in columns if each.type == "text" and _refused(own_answer, rows, each.name)]
     try:
-        model = convert(estimator, columns, _frame(rows).head(3), name)
-        answer = run(model, rows)
-        hardest = _largest_on(hard_rows(own_answer, rows, columns, gaps), own_answer, model, spread(expected))
+        model = convert(estimator, columns, _frame(rows).head(3), name, refusing)
+        answer = asker(model)
+        found = answer(dict(rows))
+        hardest = _largest_on(hard_rows(own_answer, rows, columns, gaps), own_answer, answer, usual)
+        _check_refusing(answer, rows, refusing)
     except Exception as error:  # a converter may fail in any way; the reason is reported, and scikit-learn serves
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return Exported(
             "sklearn", skops.io.dumps(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan")
         )
-    difference, allowed = largest_difference(answer, expected), tolerance(expected)
-    for found, kind in ((difference, "held-out"), (hardest, "hard")):
-        if not found <= allowed:
-            reason = f"ONNX differs from scikit-learn by {found:.1e} on a {kind} row (tolerance {allowed:g})"
-            return Exported("sklearn", skops.io.dumps(estimator), reason, found)
-    return Exported("onnx", model, "", max(difference, hardest))
+    difference = largest_difference(found, expected)
+    for wrong, kind in ((difference, "held-out"), (hardest, "hard")):
+        if not wrong <= allowed:
+            reason = f"ONNX differs from scikit-learn by {wrong:.1e} on a {kind} row (tolerance {allowed:g})"
+            return Exported("sklearn", skops.io.dumps(estimator), reason, wrong)
+    never = [each.name for each in columns if each.type == "number" and gaps is not None and each.name not in gaps]
+
+    def agree(some: Rows) -> bool:
+        try:
+            return largest_difference(answer(some), own_answer(some), usual) <= allowed
+        except ValueError:  # which is how scikit-learn refuses
+            return False
+
+    return Exported("onnx", model, "", max(difference, hardest), _gapless(never, rows, agree))
 
 
-def _largest_on(groups: Iterable[Rows], own_answer: Callable[[Rows], Array], model: bytes, usual: float) -> float:
-    """The largest difference on groups of rows; what scikit-learn refuses is left out."""
+def _gapless(names: Sequence[str], rows: Mapping[str, Array], agree: Callable[[Rows], bool]) -> list[str]:
+    """The columns in which a missing number makes the two disagree; many are asked at once, as few do."""
+    if not names:
+        return []
+    dice = np.random.default_rng(0)
+    if agree(_joined([replaced(rows, name, np.nan, dice) for name in names])):
+        return []
+    half = len(names) // 2
+    return [*_gapless(names[:half], rows, agree), *_gapless(names[half:], rows, agree)] if half else list(names)
+
+
+def _check_refusing(answer: Answer, rows: Mapping[str, Array], refusing: Sequence[str]) -> None:
+    for name in refusing:
+        if not _refused(answer, rows, name, Exception):
+            raise ValueError(f"it would answer texts in {name!r} that scikit-learn refuses")
+
+
+def _refused(answer: Answer, rows: Mapping[str, Array], name: str, error: type[Exception] = ValueError) -> bool:
+    """Whether a text that nobody has seen is refused in a column."""
+    try:
+        answer(replaced(rows, name, NEVER_SEEN, np.random.default_rng(0)))
+    except error:
+        return True
+    return False
+
+
+def _largest_on(groups: Iterable[Rows], own_answer: Answer, answer: Answer, usual: float) -> float:
+    """The largest difference on groups of rows.
+
+    What scikit-learn refuses is left out, and numbers so large that ONNX, in float32, comes to none that is finite: the
+    service refuses such an answer.
+    """
     differences = [0.0]
     every = list(groups)
     cells = max((sum(values.size for values in rows.values()) for rows in every), default=1)
     size = max(1, CELLS // cells)
     for start in range(0, len(every), size):
         for rows, expected in _answered(every[start : start + size], own_answer):
-            finite = np.isfinite(expected).reshape(len(expected), -1).all(axis=1)
-            if finite.any():
-                differences.append(largest_difference(run(model, rows)[finite], expected[finite], usual))
+            found = answer(rows)
+            numbers = [values[:, 0] for values in rows.values() if values.dtype == np.float32]
+            huge = np.any([np.abs(values) >= HUGE for values in numbers], axis=0) if numbers else False
+            compared = _finite(expected) & (_finite(found) | ~np.asarray(huge))
+            if compared.any():
+                differences.append(largest_difference(found[compared], expected[compared], usual))
     return max(differences)
 
 
-def _answered(groups: Sequence[Rows], own_answer: Callable[[Rows], Array]) -> list[tuple[Rows, Array]]:
+def _finite(answer: Array) -> Array:
+    return np.asarray(np.isfinite(answer).reshape(len(answer), -1).all(axis=1))
+
+
+def _joined(groups: Sequence[Rows]) -> Rows:
+    return {name: np.concatenate([rows[name] for rows in groups]) for name in groups[0]}
+
+
+def _answered(groups: Sequence[Rows], own_answer: Answer) -> list[tuple[Rows, Array]]:
     """The groups with their answers, as many at once as scikit-learn takes: one of them may make it refuse all."""
-    joined = {name: np.concatenate([rows[name] for rows in groups]) for name in groups[0]}
+    joined = _joined(groups)
     try:
         return [(joined, own_answer(joined))]
     except ValueError:
@@ -94,14 +151,18 @@ def _answered(groups: Sequence[Rows], own_answer: Callable[[Rows], Array]) -> li
         return [*_answered(groups[:half], own_answer), *_answered(groups[half:], own_answer)] if half else []
 
 
-def run(model: bytes, rows: Mapping[str, Array]) -> Array:
-    """The output of an ONNX model for arrays of shape (rows, 1) by column."""
+def asker(model: bytes) -> Answer:
+    """A function from arrays of shape (rows, 1) by column to the output of an ONNX model."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised as well
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     columns = matrix.decode(session.get_modelmeta().custom_metadata_map)
-    feed = {matrix.INPUT: matrix.join(columns, rows)} if columns else dict(rows)
-    return np.asarray(session.run(None, feed)[0])
+
+    def answer(rows: Rows) -> Array:
+        feed = {matrix.INPUT: matrix.join(columns, rows)} if columns else dict(rows)
+        return np.asarray(session.run(None, feed)[0])
+
+    return answer
 
 
 def tolerance(expected: Array) -> float:

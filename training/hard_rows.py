@@ -16,6 +16,7 @@ Array = np.ndarray[Any, Any]
 Rows = dict[str, Array]  # by column, shape (rows, 1): float32, or objects of type str
 
 STEPS = 400  # of the answer that are looked for
+REPLACED = 2000  # numbers, at most, and as many by none as there are columns
 BASES = 6  # rows in which a text or a number is replaced
 EXTREMES = np.array([3e38, -3e38, 1e19, -1e19, 1e-30, -1e-30, 1e-44, 0.0, -0.0], np.float32)
 NEVER_SEEN = "\N{SNOWMAN} never seen"
@@ -37,15 +38,18 @@ def hard_rows(
     steps = _beside_steps(answer, rows, numbers, dice)
     if steps:
         yield steps
-    for value in (*EXTREMES, np.nan):
-        for name in numbers:
-            if not np.isnan(value) or gaps is None or name in gaps:
-                yield _replaced(rows, name, value, dice)
+    pairs = [(value, name) for value in EXTREMES for name in numbers]
+    for n in sorted(dice.permutation(len(pairs))[:REPLACED]):
+        value, name = pairs[n]
+        yield replaced(rows, name, value, dice)
+    for name in numbers if gaps is None else gaps:
+        yield replaced(rows, name, np.nan, dice)
     for name in (column.name for column in columns if column.type == "text"):
-        yield _replaced(rows, name, NEVER_SEEN, dice)
+        yield replaced(rows, name, NEVER_SEEN, dice)
 
 
-def _replaced(rows: Mapping[str, Array], name: str, value: object, dice: np.random.Generator) -> Rows:
+def replaced(rows: Mapping[str, Array], name: str, value: object, dice: np.random.Generator) -> Rows:
+    """Some of the rows, all with this value in a column."""
     chosen = dice.integers(0, len(rows[name]), BASES)
     some = {each: values[chosen] for each, values in rows.items()}
     some[name] = np.full_like(some[name], value)

@@ -7,7 +7,7 @@ several, as with one-hot encoding, the number of a row in a table within the gra
 running the graph on every text that it knows, and on one that it does not.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ Array = np.ndarray[Any, Any]
 # What may be done to a text: comparing it to constants, or passing it on. So all other texts come out alike.
 COMPARING = {"LabelEncoder", "OneHotEncoder", "Where", "Equal"}
 PASSING = {"Identity", "Reshape", "Concat", "Gather", "ArrayFeatureExtractor", "Cast"}
+CELLS = 4_000_000  # of a table, at most
 PROBED = 3  # rows, to learn the shapes
 
 
@@ -39,8 +40,11 @@ class Part(NamedTuple):
 Parts = dict[str, tuple[Part, ...]]  # of each tensor, however many axes its columns are on
 
 
-def one_matrix(model: ModelProto, columns: Sequence[Column]) -> ModelProto:
-    """The model with one input, and what to put there in its metadata. Raises NotLookups where that cannot be."""
+def one_matrix(model: ModelProto, columns: Sequence[Column], refusing: Collection[str] = ()) -> ModelProto:
+    """The model with one input, and what to put there in its metadata. Raises NotLookups where that cannot be.
+
+    refusing: the text columns in which other texts than those it knows are to be refused, whatever the graph does.
+    """
     texts = {column.name: _own_texts(model, column.name) for column in columns if column.type == "text"}
     usual = {name: known[0] if known else "" for name, known in texts.items()}
     probe = _run_all(model, columns, usual, {})
@@ -51,7 +55,9 @@ def one_matrix(model: ModelProto, columns: Sequence[Column]) -> ModelProto:
     parts = _parts(model, columns, probe)
     kept, wanted = _needed(model, parts, probe, set(texts))
     tables = {
-        name: _table(lambda asked: _run_all(model, columns, usual, asked), model, name, known, wanted, parts)
+        name: _table(
+            lambda asked: _run_all(model, columns, usual, asked), model, name, known, wanted, parts, name in refusing
+        )
         for name, known in texts.items()
     }
     order = _order(wanted, parts)
@@ -168,6 +174,7 @@ def _table(
     own: Sequence[str],
     wanted: Sequence[str],
     parts: Parts,
+    refusing: bool,
 ) -> Table:
     where = [(each, n) for each in wanted for n, part in enumerate(parts[each]) if part.depends == {name}]
 
@@ -176,6 +183,10 @@ def _table(
         return np.column_stack([found[each][:, n] for each, n in where]) if where else np.zeros((len(asked), 0))
 
     known = sorted({"", *_texts_in(model.graph.node), *_texts_in(model.graph.initializer)})
+    if len(known) * len(where) > CELLS:
+        raise NotLookups(f"the table of {name} would have {len(known):,} rows of {len(where):,}")
+    if refusing and own:
+        return Table(list(own), values(own), False, where)
     other = "?"
     while other in known:
         other += "?"

@@ -9,6 +9,7 @@ Exit code 0: registered; 1: the quality gate refused the model; 3: could not run
 import argparse
 import importlib.metadata
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -39,9 +40,9 @@ from pipeline import contract as contracts
 from pipeline import quality as quality_json
 from pipeline.bundle import Card
 from pipeline.columns import DeriveError, arrays, derived
-from pipeline.contract import Contract, Field
+from pipeline.contract import Column, Contract, Field
 from pipeline.quality import Quality
-from pipeline.settings import Settings, SettingsError, Task, load_settings
+from pipeline.settings import Data, Settings, SettingsError, load_settings
 from pipeline.transformer import records
 from training import evaluate, export, registry, rival
 from training.dataset import DataError, Dataset, read
@@ -103,7 +104,8 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
         with step("convert to ONNX and compare on every held-out row"):
             exported = _export(dataset, pipeline, evaluation, name)
         if exported.runtime != "onnx":
-            console.print(f"[yellow]Warning:[/yellow] scikit-learn will serve this model: {exported.reason}.")
+            why = escape(exported.reason)
+            console.print(f"[yellow]Warning:[/yellow] scikit-learn will serve this model: {why}.")
         with step("register with MLflow"):
             signature = infer_signature(dataset.frame, pipeline.predict(dataset.frame.head(50)))
             model_id = registry.log_model(pipeline, signature, dataset.frame[dataset.held_out].head(3))
@@ -111,7 +113,11 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
             tags |= {"trial": trial} if trial else {}
             version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
         with step("write the bundle"):
-            contract = _contract(signature.inputs.to_dict(), dataset, pipeline, settings.data.task, evaluation.classes)
+            columns = [
+                Column(column.name, column.type, column.name not in exported.gapless)
+                for column in pipeline.named_steps["derive"].columns
+            ]
+            contract = _contract(signature.inputs.to_dict(), dataset, settings.data, columns, evaluation.classes)
             files = {
                 bundles.MODELS[exported.runtime]: exported.model,
                 bundles.CONTRACT: contracts.encode(contract),
@@ -155,10 +161,14 @@ def _judge(
         truth = dataset.target[dataset.held_out].to_numpy()
         with step(f"compare with the champion, version {version.version}"):
             against = rival.champion(
-                client, version, dataset, lambda *answer: _metrics(settings, dataset, truth, *answer)
+                client,
+                version,
+                settings.data.task,
+                dataset,
+                lambda *answer: _metrics(settings, dataset, truth, *answer),
             )
         if against.note:
-            console.print(f"[yellow]Note:[/yellow] {against.note}.")
+            console.print(f"[yellow]Note:[/yellow] {escape(against.note)}.")
     return evaluate.judge(
         settings.data.task, evaluation.metrics, against.metrics if against else None, settings.quality
     )
@@ -179,7 +189,8 @@ def _positive(settings: Settings, dataset: Dataset) -> str:
 def _log(settings: Settings, dataset: Dataset, pipeline: Pipeline, evaluation: Evaluation) -> None:
     mlflow.log_params(_parameters(settings, pipeline.named_steps["model"]))
     mlflow.log_metrics(evaluation.metrics)
-    frame = dataset.frame.assign(**{settings.data.target: dataset.target})
+    frame = dataset.frame.copy()
+    frame[settings.data.target] = dataset.target
     registry.log_dataset(frame, settings.data.path, settings.data.target)
     registry.log_figures(evaluation.figures)
 
@@ -226,21 +237,21 @@ def _card(
 def _parameters(settings: Settings, estimator: BaseEstimator) -> dict[str, object]:
     """What MLflow shows beside the metrics: the section of pipeline.toml, and the estimator's own plain values."""
     plain = {k: v for k, v in estimator.get_params().items() if isinstance(v, (bool, int, float, str))}
-    return {**settings.training.model_dump(), "features": len(settings.data.features), **plain}
+    named = {re.sub(r"[^\w.\-: /]", "_", key)[:250]: value for key, value in plain.items()}  # what MLflow takes
+    return {**settings.training.model_dump(), "features": len(settings.data.features), **named}
 
 
 def _contract(
-    inputs: list[dict[str, Any]], dataset: Dataset, pipeline: Pipeline, task: Task, classes: list[str]
+    inputs: list[dict[str, Any]], dataset: Dataset, data: Data, columns: list[Column], classes: list[str]
 ) -> Contract:
     """The contract, from the inputs of the MLflow signature and the data."""
     fields = []
     for column in inputs:
-        name, text = column["name"], column["type"] == "string"
+        name, text = column["name"], column["name"] in data.text
         seen = sorted(dataset.frame[name].dropna().unique()) if text else []
         categories = seen if len(seen) <= CATEGORIES else []
         fields.append(Field(name, "text" if text else "number", not column["required"], categories))
-    columns = pipeline.named_steps["derive"].columns
-    return Contract(contracts.VERSION, task, fields, dataset.unused, columns, classes)
+    return Contract(contracts.VERSION, data.task, fields, dataset.unused, columns, classes)
 
 
 def _requests(frame: pd.DataFrame) -> bytes:

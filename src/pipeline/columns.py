@@ -24,10 +24,18 @@ def derived(records: Iterable[Record]) -> list[dict[str, Value]]:
             rows.append(derive(record))
         except Exception as error:
             raise DeriveError(f"derive (src/model/data.py) failed on row {number}: {error!r}") from error
+        if type(rows[number]) is not dict:
+            kind = type(rows[number]).__name__
+            raise DeriveError(f"derive (src/model/data.py) gives {kind} for row {number}; expected a dict of columns")
         if rows[number].keys() != rows[0].keys():
             odd = ", ".join(sorted(rows[number].keys() ^ rows[0].keys()))
             raise DeriveError(f"derive (src/model/data.py) gives row {number} other columns than row 0: {odd}")
     return rows
+
+
+def missing(value: Value) -> bool:
+    """Whether a derived value is none: None, or NaN."""
+    return value is None or value != value  # noqa: PLR0124
 
 
 def infer(rows: Sequence[Record]) -> list[Column]:

@@ -22,6 +22,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     type: Literal["number", "text"]
+    nullable: bool = True  # number: the runtime's answer may be asked for where there is none
 
 
 class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from typing import Any, Self
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from pipeline.columns import Record, arrays, derived, infer
+from pipeline.columns import Record, arrays, derived, infer, missing
 from pipeline.contract import Column
 
 
@@ -17,7 +17,7 @@ class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         columns = infer(rows)
         self.numbers_ = [column.name for column in columns if column.type == "number"]
         self.texts_ = [column.name for column in columns if column.type == "text"]
-        self.gaps_ = [name for name in self.numbers_ if any(row[name] is None for row in rows)]
+        self.gaps_ = [name for name in self.numbers_ if any(missing(row[name]) for row in rows)]
         return self
 
     @property

@@ -43,6 +43,9 @@ def test_derive_must_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         columns.derived([{"ok": True}, {"ok": False}])
     with pytest.raises(columns.DeriveError, match=r"row 0.*KeyError"):
         columns.derived([{}])
+    monkeypatch.setattr(columns, "derive", lambda _record: None)
+    with pytest.raises(columns.DeriveError, match=r"src/model/data\.py\) gives NoneType for row 0; expected a dict"):
+        columns.derived([{}])
 
 
 def test_the_registered_pipeline_and_the_service_see_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ import skops.io
 from flask.testing import FlaskClient
 
 from pipeline import bundle as bundles
+from pipeline import columns as derivation
+from pipeline import contract as contracts
 from pipeline.settings import load_settings
 from serving import limits
 from serving.app import create_app
@@ -294,6 +296,32 @@ def test_a_model_without_an_answer_is_no_fault_of_the_service(
     monkeypatch.setattr(Moody, "mood", mood)
     assert problem(client, body(loan), 422)["detail"] == detail
     monkeypatch.setattr(Moody, "mood", "well")
+    assert client.post("/predict", data=body(loan)).status_code == 200
+
+
+def test_a_number_that_training_always_saw_is_not_missing(
+    trained: Path, tmp_path: Path, loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody compared what ONNX makes of it, a derived number that is None or NaN is a problem, not an answer."""
+    given = bundles.read(trained / "bundle")
+    numbers = [column.name for column in given.contract.columns if column.type == "number"]
+    if given.card.runtime != "onnx" or not numbers:
+        pytest.skip("scikit-learn refuses it, or there are no numbers")
+    columns = [msgspec.structs.replace(each, nullable=each.name != numbers[0]) for each in given.contract.columns]
+    changed = contracts.encode(msgspec.structs.replace(given.contract, columns=columns))
+    files = {name: (trained / "bundle" / name).read_bytes() for name in given.card.files} | {bundles.CONTRACT: changed}
+    hashes = {name: bundles.sha256(data) for name, data in files.items()}
+    card = msgspec.structs.replace(given.card, files=hashes, bundle_sha256=bundles.digest(hashes))
+    bundles.write(tmp_path / "bundle", files, card)
+    client = create_app(tmp_path / "bundle").test_client()
+    usual = derivation.derive
+    for value in (None, float("nan")):
+        monkeypatch.setattr(derivation, "derive", lambda record, value=value: usual(record) | {numbers[0]: value})
+        detail = problem(client, body(loan), 422)["detail"]
+        assert (
+            detail == f"the model has no answer: row 0: derive gives no {numbers[0]!r}, and training saw none missing"
+        )
+    monkeypatch.setattr(derivation, "derive", lambda record: usual(record) | {numbers[0]: 1.0})
     assert client.post("/predict", data=body(loan)).status_code == 200
 
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import (
+    BaggingClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -21,6 +23,7 @@ from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -247,6 +250,47 @@ def test_a_difference_is_relative_in_regression() -> None:
     assert export.largest_difference(np.array([1.0]), np.array([2.0]), 1e3) == pytest.approx(1e-3)
     assert export.largest_difference(np.array([[0.1]]), np.array([[0.2]])) == pytest.approx(0.1)
     assert export.largest_difference(np.zeros((2, 2)), np.zeros((2, 3))) == float("inf")
+
+
+@pytest.mark.parametrize(
+    "make", [LogisticRegression, lambda: BaggingClassifier(DecisionTreeClassifier(max_depth=3), 5, random_state=1)]
+)
+def test_where_a_missing_number_is_not_treated_alike(make: Callable[[], BaseEstimator]) -> None:
+    """Where training saw none and the two disagree, or scikit-learn refuses it, the column says so; trees may agree."""
+    frame = FRAME[["x"]].assign(z=FRAME["y"].fillna(1.0))
+    columns = infer(frame.to_dict("records"))
+    rows = arrays(frame.to_dict("records"), columns)
+
+    def gapless(model: BaseEstimator) -> list[str]:
+        model.fit(frame, LABELS)
+        made = export.export(model, columns, rows, export.predict(model, frame), "x", gaps=[])
+        assert made.runtime == "onnx"
+        return list(made.gapless)
+
+    assert gapless(HistGradientBoostingClassifier(max_iter=5)) == []
+    assert set(gapless(make())) >= {"x"}
+
+
+@pytest.mark.parametrize("make", [OrdinalEncoder, lambda: OneHotEncoder(sparse_output=False)])
+def test_an_unknown_text_that_is_refused_is_refused(make: Callable[[], BaseEstimator]) -> None:
+    """By ONNX as by scikit-learn, whatever a converter makes of handle_unknown="error"."""
+    model = make_pipeline(
+        make_column_transformer((make(), ["c"]), ("passthrough", ["x"])), HistGradientBoostingClassifier(max_iter=9)
+    )
+    made = exported(model, LABELS)
+    assert (made.runtime, made.reason) == ("onnx", "")
+    violet = {"c": np.array([["violet"]], object), "x": np.zeros((1, 1), np.float32), "y": np.zeros((1, 1), np.float32)}
+    with pytest.raises(ValueError, match="training saw no c like 'violet'"):
+        export.asker(made.model)(violet)
+
+
+def test_what_overflows_is_no_difference() -> None:
+    """3e38 times a weight is more than float32 holds: such an answer is refused, and the model is as good as before."""
+    frame = FRAME[["x"]].assign(z=FRAME["y"].fillna(1.0))
+    model = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(5,), max_iter=30, random_state=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert exported(model, NUMBERS / 1e5, frame, frame).runtime == "onnx"
 
 
 def test_a_missing_number_that_training_never_saw_is_no_reason(monkeypatch: pytest.MonkeyPatch) -> None:
