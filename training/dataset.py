@@ -60,6 +60,7 @@ def _cells(path: Path) -> pd.DataFrame:
     rows, lines = [], []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
+            csv.field_size_limit(2**31 - 1)  # a text may be long
             reader = csv.reader(file, strict=True)
             header = next(reader, None)
             if header is None:

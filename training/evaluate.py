@@ -31,12 +31,13 @@ def classification_metrics(
             "log_loss": float(m.log_loss(hit, p, labels=[False, True])),
             "brier": float(m.brier_score_loss(hit, p)),
         }
+    order = np.argsort(np.asarray(classes, str))  # log_loss takes the columns as sorted by their labels
     hits = (truth[:, None] == np.asarray(classes)[None, :]).astype(int)
     sums = probabilities.sum(axis=1, keepdims=True)  # of float32, they miss 1 by more than scikit-learn lets pass
     return {
         "roc_auc": float(m.roc_auc_score(hits, probabilities)),
         "average_precision": float(m.average_precision_score(hits, probabilities)),
-        "log_loss": float(m.log_loss(truth, probabilities / sums, labels=list(classes))),
+        "log_loss": float(m.log_loss(truth, (probabilities / sums)[:, order], labels=[classes[n] for n in order])),
         "brier": float(np.mean(np.sum((probabilities - hits) ** 2, axis=1))),
     }
 
@@ -67,9 +68,10 @@ def classification_curves(
     axes = {name: figure.subplots() for name, figure in figures.items()}
     for label in shown:
         hit, p = truth == label, probabilities[:, list(classes).index(label)]
-        m.RocCurveDisplay.from_predictions(hit, p, name=label, ax=axes["roc"], plot_chance_level=label == shown[-1])
-        m.PrecisionRecallDisplay.from_predictions(hit, p, name=label, ax=axes["precision_recall"])
-        CalibrationDisplay.from_predictions(hit, p, n_bins=10, name=label, ax=axes["calibration"])
+        name = label.replace("$", r"\$")  # which begins a formula
+        m.RocCurveDisplay.from_predictions(hit, p, name=name, ax=axes["roc"], plot_chance_level=label == shown[-1])
+        m.PrecisionRecallDisplay.from_predictions(hit, p, name=name, ax=axes["precision_recall"])
+        CalibrationDisplay.from_predictions(hit, p, n_bins=10, name=name, ax=axes["calibration"])
     return figures
 
 

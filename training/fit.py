@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import sklearn
 import skops.io
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
@@ -36,7 +37,7 @@ def fit(task: Task, seed: int, dataset: Dataset, trusted: Sequence[str] = ()) ->
 
     trusted: packages whose types it may hold besides those that `pipeline.stored` names.
     """
-    with _blamed("build()"):
+    with _blamed("build()"), sklearn.config_context():  # the service has not what build() sets
         from model.estimator import build  # noqa: PLC0415  its mistakes are the user's to read, not a traceback's
 
         estimator = build(task, seed)
@@ -50,6 +51,11 @@ def fit(task: Task, seed: int, dataset: Dataset, trusted: Sequence[str] = ()) ->
         raise EstimatorError(
             f"{ESTIMATOR}: {type(_last(estimator)).__name__} has no predict_proba as it is set up, and the service "
             "answers with probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV, for example"
+        )
+    if task == "classification" and not hasattr(pipeline, "classes_"):
+        raise EstimatorError(
+            f"{ESTIMATOR}: {type(_last(estimator)).__name__} has no classes_ after fit(), the labels in the order of "
+            "predict_proba, as scikit-learn's classifiers have"
         )
     try:  # what the service loads where the model does not convert, and MLflow keeps in any case
         stored.load(skops.io.dumps(pipeline), trusted)

@@ -15,6 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline import bundle as bundles
 from pipeline.bundle import Bundle
+from pipeline.settings import Task
 from pipeline.transformer import records
 from training import registry
 from training.dataset import Dataset
@@ -29,7 +30,11 @@ class Rival(NamedTuple):
 
 
 def champion(
-    client: MlflowClient, version: ModelVersion, dataset: Dataset, evaluate: Callable[[np.ndarray, list[str]], Metrics]
+    client: MlflowClient,
+    version: ModelVersion,
+    task: Task,
+    dataset: Dataset,
+    evaluate: Callable[[np.ndarray, list[str]], Metrics],
 ) -> Rival:
     """The champion's metrics on the held-out rows of `dataset`.
 
@@ -43,7 +48,12 @@ def champion(
         if bundle.card.data.get("sha256") == dataset.sha256:
             return Rival(str(version.version), logged, "")
         lacking = {field.name for field in bundle.contract.fields} - set(dataset.frame)
-        if lacking:
+        theirs, ours = set(bundle.contract.classes), set(dataset.target)
+        if bundle.contract.task != task:
+            why = f"it is for {bundle.contract.task}"
+        elif bundle.contract.task == "classification" and theirs != ours:
+            why = f"it knows other classes ({', '.join(sorted(theirs)[:5])})"
+        elif lacking:
             why = f"it needs {', '.join(sorted(lacking))}, which is no feature any more"
         else:
             done = _ask(home, dataset)

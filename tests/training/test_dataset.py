@@ -112,3 +112,9 @@ def test_the_share_is_about_right(tmp_path: Path) -> None:
     """Of 2,000 rows, 30 % within what chance allows."""
     rows = "".join(f"{n},{n * 1.5},{'ABC'[n % 3]},{'yes' if n % 4 else 'no'}\n" for n in range(2000))
     assert 0.26 < load(tmp_path, HEADER + rows).held_out.mean() < 0.34
+
+
+def test_a_text_may_be_long(tmp_path: Path) -> None:
+    """Longer than the 131,072 characters that Python's reader takes by default."""
+    found = load(tmp_path, text(line_7=f"5,7.5,{'A' * 200_000},yes\n"))
+    assert found.frame["city"].str.len().max() == 200_000

@@ -1,5 +1,7 @@
 """training.evaluate: metrics, and the quality gate."""
 
+import io
+
 import numpy as np
 import pytest
 from sklearn import metrics as m
@@ -80,3 +82,23 @@ def test_more_than_two_classes() -> None:
         "precision_recall",
         "calibration",
     }
+
+
+def test_classes_may_be_in_any_order() -> None:
+    """log_loss takes the columns as sorted by label; the probabilities come in the model's order."""
+    dice = np.random.default_rng(2)
+    classes = ["a", "b", "c"]
+    probabilities = dice.dirichlet([1, 1, 1], 90)
+    truth = np.array([dice.choice(classes, p=p) for p in probabilities], object)
+    found = evaluate.classification_metrics(truth, probabilities, classes, "a")
+    other = evaluate.classification_metrics(truth, probabilities[:, ::-1], classes[::-1], "a")
+    assert other == pytest.approx(found)
+
+
+def test_a_label_may_have_dollars() -> None:
+    """Two of them are a formula to matplotlib, which fails on most."""
+    truth = np.array(["$25_$50", "more"] * 20, object)
+    p = np.linspace(0.1, 0.9, 40)
+    figures = evaluate.classification_curves(truth, np.column_stack([p, 1 - p]), ["$25_$50", "more"], "$25_$50")
+    for figure in figures.values():
+        figure.savefig(io.BytesIO())

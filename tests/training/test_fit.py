@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 
 from pipeline.settings import Task
 from training.dataset import Dataset
@@ -118,6 +119,29 @@ def test_what_cannot_be_kept_is_explained(build: Callable[[str], object], step: 
     with pytest.raises(EstimatorError, match=message) as error:
         fit("regression", 7, DATASETS["regression"])
     assert "\n" not in str(error.value)
+
+
+def test_what_build_sets_does_not_last(build: Callable[[str], object]) -> None:
+    """The service has scikit-learn's defaults, so training has them as well."""
+    build(
+        "import sklearn\nfrom sklearn.dummy import DummyRegressor\n\n\n"
+        + function('sklearn.set_config(transform_output="pandas")', "return DummyRegressor()")
+    )
+    fit("regression", 7, DATASETS["regression"])
+    assert sklearn.get_config()["transform_output"] == "default"
+
+
+def test_a_classifier_without_classes_is_explained(build: Callable[[str], object]) -> None:
+    """The labels of its probabilities are nowhere."""
+    build(
+        "import numpy as np\nfrom sklearn.base import BaseEstimator, ClassifierMixin\n\n\n"
+        "class Bare(ClassifierMixin, BaseEstimator):\n"
+        "    def fit(self, frame, target):\n        self.fitted_ = True\n        return self\n\n"
+        "    def predict_proba(self, frame):\n        return np.full((len(frame), 2), 0.5)\n\n\n"
+        + function("return Bare()")
+    )
+    with pytest.raises(EstimatorError, match="Bare has no classes_ after fit"):
+        fit("classification", 7, DATASETS["classification"])
 
 
 def test_a_package_may_be_trusted(build: Callable[[str], object]) -> None:

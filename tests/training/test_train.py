@@ -190,6 +190,22 @@ def test_a_champion_that_cannot_be_asked_is_compared_by_its_figures(
     assert f"Note: the champion was not asked again on today's held-out rows: it needs {dropped}" in output
 
 
+@pytest.mark.skipif(TASK == "regression", reason="there are no classes")
+def test_a_champion_of_other_classes_is_not_asked(project: Path, train: Train) -> None:
+    """Labels that were renamed: its own metrics stand in for it, and that is said."""
+    free = {"MLOPS_QUALITY__FLOOR": ANYTHING, "MLOPS_QUALITY__TOLERANCE": "1e12"}
+    assert train(**free)[0] == 0
+    client(project).set_registered_model_alias(NAME, "champion", "1")
+    path = project / SETTINGS.data.path
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame[SETTINGS.data.target] = "new " + frame[SETTINGS.data.target]
+    frame.to_csv(path, index=False)
+    positive = SETTINGS.data.positive
+    code, output = train(**free, **({"MLOPS_DATA__POSITIVE": f"new {positive}"} if positive else {}))
+    assert code == 0, output
+    assert "was not asked again on today's held-out rows: it knows other classes (" in output
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
