@@ -20,6 +20,7 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.contract import Column
 from training import added_converters, exact_scalers
+from training.exact_forests import vote_in_double
 from training.exact_linear import multiply_in_double
 from training.exact_trees import floor_thresholds, follow_missing, sum_in_double
 from training.matrix import NotLookups, one_matrix
@@ -54,6 +55,7 @@ def convert(
     _keep_answer(model, hasattr(estimator, "classes_"))
     follow_missing(model, estimator)
     sum_in_double(model, estimator)
+    vote_in_double(model, estimator)
     multiply_in_double(model, floored)
     with contextlib.suppress(NotLookups):
         model = one_matrix(model, columns, refusing)

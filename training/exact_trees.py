@@ -75,12 +75,25 @@ def sum_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
     ]
     del tree.attribute[:]
     tree.attribute.extend(kept + doubles)
-    cast = onnx.helper.make_node("Cast", [tree.input[0]], ["as_double"], to=onnx.TensorProto.DOUBLE)
-    tree.input[0] = "as_double"
+    as_double = fresh(model, "as_double")
+    cast = onnx.helper.make_node("Cast", [tree.input[0]], [as_double], to=onnx.TensorProto.DOUBLE)
+    tree.input[0] = as_double
     model.graph.node.insert(list(model.graph.node).index(tree), cast)
+    allow_doubles(model)
+
+
+def allow_doubles(model: onnx.ModelProto) -> None:
     for opset in model.opset_import:
         if opset.domain == "ai.onnx.ml":
             opset.version = max(opset.version, 3)  # the first with attributes in float64
+
+
+def fresh(model: onnx.ModelProto, name: str) -> str:
+    """A name that nothing in the graph has, nor any column."""
+    taken = {each.name for each in model.graph.input} | {each for node in model.graph.node for each in node.output}
+    while name in taken:
+        name += "_"
+    return name
 
 
 def last_step(estimator: BaseEstimator) -> BaseEstimator:

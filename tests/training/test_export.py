@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.ensemble import (
     BaggingClassifier,
+    ExtraTreesClassifier,
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -113,7 +114,10 @@ def test_three_classes_convert_too() -> None:
     ],
     ids=["logistic", "forest", "boosting", "polynomial"],
 )
-@pytest.mark.parametrize("names", [("x", "y"), ("columns", "value"), ("variable", "probabilities"), ("a b/ç", "a_b")])
+@pytest.mark.parametrize(
+    "names",
+    [("x", "y"), ("columns", "value"), ("variable", "probabilities"), ("a b/ç", "a_b"), ("votes", "as_double")],
+)
 def test_a_model_of_numbers_needs_no_column_transformer(
     make: Callable[[], BaseEstimator], target: np.ndarray, names: tuple[str, str]
 ) -> None:
@@ -121,6 +125,24 @@ def test_a_model_of_numbers_needs_no_column_transformer(
     frame = FRAME[["x", "y"]].fillna(0).set_axis(names, axis=1)
     result = exported(make(), target, frame, frame)
     assert (result.runtime, result.reason) == ("onnx", "")
+
+
+@pytest.mark.parametrize("forest", [RandomForestClassifier, ExtraTreesClassifier])
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_a_tie_of_votes_is_a_tie(forest: type[BaseEstimator], classes: int) -> None:
+    """Ten trees for either class: the label is the first one's, as `predict` says, and not one by rounding."""
+    dice = np.random.default_rng(classes)
+    frame = pd.DataFrame(dice.normal(size=(1500, 4)), columns=list("abcd")).astype(np.float32)
+    target = np.array([f"class {n}" for n in dice.integers(0, classes, len(frame))], object)
+    model = forest(20, random_state=1).fit(frame[:700], target[:700])
+    columns = infer(frame.to_dict("records"))
+    rows, expected = arrays(frame.to_dict("records"), columns), export.predict(model, frame)
+    made = export.export(model, columns, rows, expected, "x", gaps=[])
+    assert (made.runtime, made.reason) == ("onnx", "")
+    best = np.sort(expected, axis=1)
+    assert (best[:, -1] == best[:, -2]).sum() > 50
+    labels = model.classes_[export.asker(made.model)(rows).argmax(axis=1)]
+    np.testing.assert_array_equal(labels, model.predict(frame))
 
 
 @pytest.mark.parametrize("unknown", [np.nan, -1])
