@@ -36,8 +36,9 @@ USER 65532:65532
 RUN ["/app/.venv/bin/gunicorn", "--config", "/app/serving/gunicorn.conf.py", "--check-config"]
 
 EXPOSE 8000
-# Bare sockets: urllib would take three times the CPU, every 3 s, from the latency that the gate measures.
+# Bare sockets: urllib would take three times the CPU, every 3 s, from the latency that the gate measures. The port is
+# that of the service itself, which `serve` changes.
 HEALTHCHECK --interval=3s --timeout=3s --start-period=30s --retries=3 CMD ["/app/.venv/bin/python", "-ISc", \
-  "import os, socket; s = socket.create_connection(('127.0.0.1', int(os.environ.get('AIP_HTTP_PORT') or os.environ['PORT'])), 2); s.sendall(b'GET /readyz HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(64))"]
+  "import socket; e = dict(v.split('=', 1) for v in open('/proc/1/environ', errors='replace').read().split('\\0') if '=' in v); s = socket.create_connection(('127.0.0.1', int(e.get('AIP_HTTP_PORT') or e['PORT'])), 2); s.sendall(b'GET /readyz HTTP/1.0\\r\\n\\r\\n'); raise SystemExit(b' 200 ' not in s.recv(64))"]
 # Absolute paths: some runners start a container in a working directory of their own.
 CMD ["/app/.venv/bin/gunicorn", "--config", "/app/serving/gunicorn.conf.py"]

@@ -78,6 +78,16 @@ def test_it_writes_nothing(image: str, trained: Path, start: Start) -> None:
     assert [path for path in changed if not path.startswith("/tmp")] == []  # noqa: S108
 
 
+def test_it_is_healthy_on_the_port_of_sagemaker(image: str) -> None:
+    """`serve` listens on 8080, and the image's own check asks there."""
+    container = Container(docker("run", "--detach", *HARDENED, image, "serve"), "")
+    try:
+        container.wait_until_healthy()
+        assert "Listening at: http://0.0.0.0:8080" in container.log()
+    finally:
+        docker("rm", "--force", "--volumes", container.id)
+
+
 def test_it_is_ready_in_two_seconds(image: str, start: Start) -> None:
     """From start to an answer of /readyz; the best of three, since the machine may be busy with other tests."""
     seconds = [start(image, *HARDENED, wait=False).wait_until_ready() for _ in range(3)]
