@@ -161,8 +161,8 @@ of its rounds.
 ## Beside what others do
 
 The same rounds, judged by rules that are in use. Each run of theirs has {length} rounds, as many as most of the gate's,
-and the same requests. (A rank test asks whether there is any difference, not whether it is one that `max_regression`
-does not allow.)
+or twice that where one version is measured after the other, and the same requests. (A rank test asks whether there is
+any difference, not whether it is one that `max_regression` does not allow.)
 
 {beside_others}
 
