@@ -11,14 +11,14 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
 from training.exact_trees import allow_doubles, fresh, last_step
 
-FORESTS = (RandomForestClassifier, ExtraTreesClassifier)
+CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier)
 
 
 def vote_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
     """Makes a forest at the end of the pipeline one of regressors on the shares of its classes, in place."""
     forest = last_step(estimator)
     found = [node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"]
-    if len(found) != 1 or not isinstance(forest, FORESTS) or forest.n_outputs_ != 1:
+    if len(found) != 1 or not isinstance(forest, CLASSIFIERS) or forest.n_outputs_ != 1:
         return
     trees, count = [each.tree_ for each in forest.estimators_], len(forest.classes_)
     leaf = np.concatenate([tree.children_left == -1 for tree in trees])
