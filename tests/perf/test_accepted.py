@@ -344,7 +344,7 @@ def test_a_damaged_file_stops_the_gate(tmp_path: Path) -> None:
     (project / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
     (project / "perf-accepted.json").write_text('{"up_to": 0.5}')
     with gates(tmp_path, project) as gate:
-        text, _ = (process := gate("--baseline", "none")).communicate(timeout=50)
+        text, _ = (process := gate("--baseline", "none")).communicate(timeout=100)
     assert (process.returncode, len(text.strip().splitlines())) == (3, 1), text
     assert "perf-accepted.json: not what `make perf-accept` writes" in text
 
@@ -359,7 +359,7 @@ def test_a_base_is_named_in_the_verdict(tmp_path: Path) -> None:
     wide = {"MLOPS_PERF__MAX_REGRESSION": "90", **WIDE}
     with gates(tmp_path, project) as gate:
         good, other = gate("--base", "it's", **wide), gate("--base", "main", output="other")
-        texts = [process.communicate(timeout=50)[0] for process in (good, other)]
+        texts = [process.communicate(timeout=100)[0] for process in (good, other)]
     report = read_verdict(tmp_path / "out" / "verdict.json")
     assert (good.returncode, report.base, report.baseline and report.baseline.source) == (0, "it's", str(older)), texts
     assert report.next.endswith("""; make perf BASE='it'"'"'s' measures it again.""")

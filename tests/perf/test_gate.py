@@ -34,7 +34,7 @@ class Run(NamedTuple):
 
 
 def ended(process: "subprocess.Popen[str]", out: Path) -> Run:
-    text, _ = process.communicate(timeout=50)
+    text, _ = process.communicate(timeout=100)
     return Run(process.returncode, text, out)
 
 
@@ -68,7 +68,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         "equal": (both, wide),
         "alone": (
             ("--candidate", standin, "--baseline", "none"),
-            wide | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1, 3]"},
+            wide | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1, 3, 9]"},
         ),
         "crash": (both, {"MLOPS_FAULT_CRASH": "1"}),
         "death": (both, {"MLOPS_FAULT_DIE_AT": "5"}),
@@ -95,10 +95,11 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
     run = runs["equal"]
     assert run.code == 0, run.text
     report = run.report
-    assert (report.outcome, report.identical, len(report.rounds)) == ("pass", True, 3)
+    assert (report.outcome, report.identical) == ("pass", True)
+    assert len(report.rounds) >= 3
     assert report.runner.arms_cpus is None or not set(report.runner.arms_cpus) & set(report.runner.client_cpus or [])
     rounds = list(csv.DictReader((run.out / "rounds.csv").read_text().splitlines()))
-    assert [row["arm"] for row in rounds] == ["candidate", "baseline"] * 3
+    assert [row["arm"] for row in rounds] == ["candidate", "baseline"] * len(report.rounds)
     samples = list(csv.DictReader(gzip.decompress((run.out / "samples.csv.gz").read_bytes()).decode().splitlines()))
     assert len(samples) == sum(int(row["count"]) for row in rounds)
     assert {row["pair"] for row in samples if row["arm"] == "candidate"} == {
@@ -115,7 +116,8 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
 def test_the_first_version_gets_as_many_rounds_as_any(runs: dict[str, Run]) -> None:
     """Without a baseline too, what the first look cannot decide is measured on: the first push shall be green."""
     run = runs["alone"]
-    assert (run.code, run.report.outcome, len(run.report.rounds)) == (0, "pass", 3), run.text
+    assert (run.code, run.report.outcome) == (0, "pass"), run.text
+    assert len([r for r in run.report.rounds if not r.dropped]) >= 3
     assert "No baseline: judged by the absolute limits alone." in run.report.notes
 
 
@@ -139,7 +141,7 @@ def test_a_candidate_that_cannot_keep_the_schedule_fails(gate: Gate, standin: Pa
     report = run.report
     assert (run.code, report.outcome) == (1, "fail"), run.text
     assert "throughput" in {row.name for row in report.criteria if row.outcome == "fail"}
-    assert [r.dropped for r in report.rounds] == ["", "", ""]
+    assert not [r.dropped for r in report.rounds if r.dropped and not r.dropped.startswith("the host gave ")]
 
 
 def test_a_crash_at_start_is_an_error(runs: dict[str, Run]) -> None:

@@ -30,7 +30,7 @@ def workers_of(gate: "subprocess.Popen[str]") -> list[psutil.Process]:
 
 
 def wait_for_a_round(gate: "subprocess.Popen[str]", out: Path) -> None:
-    rounds, deadline = out / "rounds.csv", time.monotonic() + 40
+    rounds, deadline = out / "rounds.csv", time.monotonic() + 90
     while gate.poll() is None and time.monotonic() < deadline:
         if rounds.is_file() and len(rounds.read_text().splitlines()) > 1:
             return
