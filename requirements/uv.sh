@@ -10,4 +10,6 @@ index=${UV_DEFAULT_INDEX:-$(of_pip index-url)}
 certificates=${SSL_CERT_FILE:-$(of_pip cert)}
 [ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
 [ -z "$certificates" ] || export SSL_CERT_FILE="$certificates"
+# Where Python may write no bytecode, each process would compile all that it imports: up to 2 s for each of the gate's.
+[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
 exec "$bin/uv" "$@"
