@@ -54,7 +54,7 @@ def _tracer(name: str, wanted: str) -> Log:
         attributes |= {"http.response.status_code": status, "request.id": ids.request.decode("latin-1")}
         span = spans.start_span(
             f"{method} {path}",
-            context.extract({"traceparent": ids.trace.decode("latin-1")}),
+            context.extract({"traceparent": ids.trace.decode("latin-1")}) if ids.trace else None,
             SpanKind.SERVER,
             attributes,
             start_time=end - int(1e9 * seconds),
