@@ -36,18 +36,17 @@ def decoder(contract: Contract, limits: Limits) -> Decoder:
     names = [field.name for field in contract.fields]
     tolerated = {*names, *contract.unused}
     parse, row_type, column_types = _types(contract, limits)
-    values = msgspec.structs.astuple
+    to_records = _to_records(names, len(contract.unused))
 
     def from_body(body: bytes) -> list[Record]:
         try:
-            # Parsing and validation in one go. What a value of `unused` has comes last, and zip leaves it out.
-            return [dict(zip(names, values(row), strict=False)) for row in parse(body).instances]
+            return to_records(parse(body).instances)  # parsed and validated in one go
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             return slowly(_instances(document(body)))
 
     def from_instances(instances: Any) -> list[Record]:
         try:
-            found = [dict(zip(names, values(row), strict=False)) for row in msgspec.convert(instances, row_type)]
+            found = to_records(msgspec.convert(instances, row_type))
             "".join(value for record in found for value in record.values() if type(value) is str).encode()
         except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
             return slowly(instances)
@@ -104,6 +103,28 @@ def decoder(contract: Contract, limits: Limits) -> Decoder:
     return Decoder(from_body, from_instances, from_columns)
 
 
+def _attribute(number: int, name: str) -> str:
+    """What a field is called in a struct."""
+    return name if name.isascii() and name.isidentifier() and not name.startswith("_") else f"_field{number}"
+
+
+def _to_records(names: list[str], unused: int) -> Callable[[list[Any]], list[Record]]:
+    """A function from structs to records, without what comes last in them, the values of `unused`."""
+    if names != [_attribute(n, name) for n, name in enumerate(names)]:
+        values = msgspec.structs.astuple
+        return lambda rows: [dict(zip(names, values(row), strict=False)) for row in rows]
+    to_dict, others = msgspec.structs.asdict, [f"_unused{n}" for n in range(unused)]
+
+    def at_once(rows: list[Any]) -> list[Record]:  # in half the time
+        records = list(map(to_dict, rows))
+        for record in records:
+            for name in others:
+                del record[name]
+        return records
+
+    return at_once
+
+
 def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], type[Any], list[type[Any]]]:
     """A parser of bodies, the type of a list of records, a struct for each, and that of a list of values by field."""
     types: dict[tuple[str, bool], Any] = {
@@ -113,8 +134,9 @@ def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], 
         ("text", True): str | None,
     }
     kinds = [types[field.type, field.nullable] for field in contract.fields]
-    fields: list[Any] = [(f"field{n}", kind) for n, kind in enumerate(kinds)]
-    fields += [(f"unused{n}", Any, None) for n, _ in enumerate(contract.unused)]
+    attributes = [_attribute(n, field.name) for n, field in enumerate(contract.fields)]
+    fields: list[Any] = list(zip(attributes, kinds, strict=True))
+    fields += [(f"_unused{n}", Any, None) for n, _ in enumerate(contract.unused)]
     names = [
         # What a struct cannot be told to read sends each record the slow way, which takes any name.
         f"column {n}, read elsewhere" if UNREADABLE.search(name) else name

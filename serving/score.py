@@ -24,11 +24,11 @@ def main() -> int:
         limit = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=CHUNK)
         bundle, predict = predictor.load(bundle_folder(), limit.trusted)
         decode = records.decoder(bundle.contract, limit).body
+        predictions = instances.formatter(bundle.contract.classes)
         lines = sys.stdin.buffer.read().splitlines()
         for start in range(0, len(lines), CHUNK):
             scores = predict(decode(b'{"instances":[' + b",".join(lines[start : start + CHUNK]) + b"]}"))
-            predictions = instances.predictions(scores, bundle.contract.classes)
-            sys.stdout.buffer.write(msgspec.json.Encoder().encode_lines(predictions))
+            sys.stdout.buffer.write(msgspec.json.Encoder().encode_lines(predictions(scores)))
     except (BundleError, Problem, ValueError) as error:
         print(f"Cannot score: {error}", file=sys.stderr)
         return 3

@@ -5,24 +5,26 @@ https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protoc
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 
 from serving.predictor import Scores
 from serving.protocols import errors
 from serving.protocols.routes import Headers, Model, Routes, handler
+from serving.records import UNREADABLE
 from serving.replies import JSON, Reply, as_json
 
 
 def routes(model: Model, environment: Mapping[str, str] = os.environ) -> Routes:
-    decode, predict, classes = model.decode.body, model.predict, model.contract.classes
+    decode, predict, predictions = model.decode.body, model.predict, formatter(model.contract.classes)
     who = {"name": model.card.name, "version": model.card.version}
     encode = msgspec.json.Encoder().encode
 
     def answer(body: bytes, _: Headers) -> Reply:
         scores = predict(decode(body))
-        document = {"predictions": predictions(scores, classes), "model": who}
+        document = {"predictions": predictions(scores), "model": who}
         return Reply(200, JSON, encode(document), len(scores))
 
     of_kserve = f"/v1/models/{model.card.name}"
@@ -40,10 +42,17 @@ def routes(model: Model, environment: Mapping[str, str] = os.environ) -> Routes:
     return table
 
 
-def predictions(scores: Scores, classes: list[str]) -> list[dict[str, object]]:
-    """An object for each row: the likeliest class and the probabilities of all, or the value."""
+def formatter(classes: list[str]) -> Callable[[Scores], list[Any]]:
+    """A function to an object for each row: the likeliest class and the probabilities of all, or the value."""
     if not classes:
-        return [{"value": row[0]} for row in scores]
-    return [
-        {"label": classes[row.index(max(row))], "probabilities": dict(zip(classes, row, strict=True))} for row in scores
-    ]
+        return lambda scores: [{"value": row[0]} for row in scores]
+    if any(map(UNREADABLE.search, classes)):
+        return lambda scores: [
+            {"label": classes[row.index(max(row))], "probabilities": dict(zip(classes, row, strict=True))}
+            for row in scores
+        ]
+    # Structs take a third of the time of dicts, to make and to write.
+    names = {f"class{n}": name for n, name in enumerate(classes)}
+    of_classes = msgspec.defstruct("Probabilities", [(name, float) for name in names], rename=names, gc=False)
+    prediction = msgspec.defstruct("Prediction", [("label", str), ("probabilities", of_classes)], gc=False)
+    return lambda scores: [prediction(classes[row.index(max(row))], of_classes(*row)) for row in scores]

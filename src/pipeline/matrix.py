@@ -60,15 +60,15 @@ def packer(columns: Sequence[MatrixColumn]) -> Callable[[Sequence[Record]], Arra
     ]
 
     def pack(records: Sequence[Record]) -> Array:
-        rows = []
+        flat: list[Any] = []  # which numpy reads faster than a list of rows
         for record in records:
             row = list(pick(record))
             for n, known, column in texts:
                 text = row[n] or ""
                 number = known(text)
                 row[n] = column.number(text) if number is None else number
-            rows.append(row)
-        return np.array(rows, np.float32)  # which reads None as NaN
+            flat += row
+        return np.array(flat, np.float32).reshape(-1, len(names))  # which reads None as NaN
 
     return pack
 

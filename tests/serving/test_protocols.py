@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import random
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import msgspec
 import numpy as np
 import pytest
 from flask.testing import FlaskClient
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline import bundle as bundles
 from pipeline.bundle import Bundle
@@ -59,6 +62,21 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
+
+
+@given(
+    classes=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=9), min_size=2, max_size=5, unique=True
+    ),
+    dice=st.randoms(use_true_random=False),
+)
+def test_a_class_may_have_any_name(classes: list[str], dice: random.Random) -> None:
+    """Also one that msgspec's structs cannot write."""
+    scores = [[dice.random() for _ in classes] for _ in range(3)]
+    written = json.loads(msgspec.json.encode(instances.formatter(classes)(scores)))
+    assert written == [
+        {"label": classes[int(np.argmax(row))], "probabilities": dict(zip(classes, row, strict=True))} for row in scores
+    ]
 
 
 def test_kserve_v1(client: FlaskClient, bundle: Bundle, rows: list[dict[str, Any]], expected: list[Any]) -> None:
