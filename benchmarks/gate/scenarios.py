@@ -23,8 +23,8 @@ OTHERS = {
     "slow-start": "12 s more to start",
 }
 # How often each comes up in a turn: rare verdicts take many runs to see.
-WEIGHTS = {SAME: 14, "burn-9": 3, "burn-10": 3, "burn-12": 3} | dict.fromkeys(
-    ("burn-4", "burn-8", "burn-16", "burn-25", *OTHERS), 1
+WEIGHTS = {SAME: 14, "burn-8": 3, "burn-9": 3, "burn-10": 3, "burn-12": 3} | dict.fromkeys(
+    ("burn-4", "burn-16", "burn-25", *OTHERS), 1
 )
 
 
