@@ -172,6 +172,7 @@ any difference, not whether it is one that `max_regression` does not allow.)
 
 
 SUMMARY = """On {machine}, {when}: {rounds:,} rounds of the gate, cut into verdicts. In brackets: 95 % bounds.
+Slow-downs with fewer than {many} verdicts are in docs/gate.md alone.
 
 {table}
 """
@@ -191,7 +192,7 @@ def summary(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> 
             caught = [str(of_gate(case, "standard", "fail")) for case in both]
             rows.append([f"p95 slower by {100 * quiet.effect[0]:.0f} %: caught", *caught])
     heads = ["", "quiet machine", "noisy neighbour"]
-    return SUMMARY.format(machine=machine, when=when(rounds), rounds=len(rounds), table=table(heads, rows))
+    return SUMMARY.format(machine=machine, when=when(rounds), rounds=len(rounds), many=MANY, table=table(heads, rows))
 
 
 def when(rounds: Sequence[Recorded]) -> str:
