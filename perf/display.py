@@ -13,6 +13,8 @@ from perf.findings import Findings
 from perf.verdict import Figures, Round
 from perf.wording import amount, percent
 
+WIDE = 5.0  # an upper bound of +500 % says nothing yet
+
 
 class Screen(Console):
     """A console whose reader may go and whose disk may get full: what is measured is in files all the same."""
@@ -90,10 +92,10 @@ def _p95(arm: Figures) -> str:
 
 
 def so_far(found: Findings) -> str:
-    """The estimate over all rounds until now."""
+    """The estimate over all rounds until now; nothing while two rounds leave anything possible."""
     if found.judgement is None:
         return ""
     p95 = next(row for row in found.judgement.criteria if row.name == "p95 latency")
-    if p95.change is None or p95.interval is None:
+    if p95.change is None or p95.interval is None or p95.interval[1] > WIDE:
         return ""
     return f"; so far {percent(p95.change)} ({percent(p95.interval[0])} … {percent(p95.interval[1])})"

@@ -10,14 +10,14 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def percent(share: float | None, signed: bool = True) -> str:
-    """+4.2 %, and no decimals from 20 % on, where they only look exact."""
+    """+4.2 %, without decimals from 20 % on, where they only look exact, and with ± where it reads zero."""
     if share is None or not math.isfinite(share):
         return ""
     digits = 0 if abs(share) >= 0.2 or share == 0 else 1 if signed or abs(share) >= 0.001 else 3
     text = f"{abs(share) * 100:.{digits}f} %"
     if not signed:
         return text
-    return (MINUS if share < 0 else "+") + text
+    return ("±" if text == "0.0 %" or not share else MINUS if share < 0 else "+") + text
 
 
 def amount(value: float | None, unit: str) -> str:

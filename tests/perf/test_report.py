@@ -11,6 +11,7 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
 from perf.report import MAX_BYTES, Report, ReportError, markdown, read_verdict, write_verdict
+from perf.wording import MINUS, percent
 from tests.perf.pages import ALONE, ERROR, FAILED, PASSED, hostile
 
 
@@ -30,6 +31,23 @@ from tests.perf.pages import ALONE, ERROR, FAILED, PASSED, hostile
 def test_the_first_line_says_what_and_how_much(report: Report, first_line: str) -> None:
     """Who reads one line knows the verdict and its size."""
     assert re.fullmatch(first_line, markdown(report).splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0421, "+4.2 %"),
+        (-0.317, f"{MINUS}32 %"),
+        (-0.0004, "±0.0 %"),
+        (0.0004, "±0.0 %"),
+        (0.0, "±0 %"),
+        (None, ""),
+        (float("nan"), ""),
+    ],
+)
+def test_a_change_that_reads_zero_has_no_direction(share: float | None, text: str) -> None:
+    """A change of -0.0 % or +0.0 % is none."""
+    assert percent(share) == text
 
 
 def test_hostile_text_stays_text() -> None:
