@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import ZIP_BZIP2, ZipFile
 
 import msgspec
 import numpy as np
@@ -131,8 +132,16 @@ def save(folder: Path, path: Path) -> None:
                 columns = joined(before, columns)
             except ValueError as error:
                 sys.exit(f"{path} cannot take these rounds: {error}. Delete it to begin anew.")
-    np.savez_compressed(path, **columns)
+    write(path, columns)
     print(f"{columns['at'].size:,} rounds in {path}, {path.stat().st_size / 1e3:,.0f} kB.")
+
+
+def write(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Columns as numpy.load reads them. numpy's own way has deflate alone, and takes half as much again."""
+    with ZipFile(path, "w", ZIP_BZIP2) as archive:
+        for name, column in columns.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, column, allow_pickle=False)
 
 
 def main() -> None:
