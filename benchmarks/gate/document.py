@@ -189,8 +189,9 @@ def summary(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> 
     rows.append(["median time of the rounds", *(median_time(case, "standard") for case in same)])
     for scenario in BURNS:
         both = [find(cases, condition, scenario) for condition in CONDITIONS]
-        if (quiet := both[0]) and len(quiet.runs["standard"]) >= MANY:
-            caught = [str(of_gate(case, "standard", "fail")) for case in both]
+        found = [of_gate(case, "standard", "fail") for case in both]
+        if (quiet := both[0]) and found[0].of >= MANY:
+            caught = [str(each) if each.of >= MANY else "-" for each in found]
             rows.append([f"p95 slower by {100 * quiet.effect[0]:.0f} %: caught", *caught])
     heads = ["", "quiet machine", "noisy neighbour"]
     return SUMMARY.format(machine=machine, when=when(rounds), rounds=len(rounds), many=MANY, table=table(heads, rows))
