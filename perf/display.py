@@ -92,7 +92,7 @@ def _p95(arm: Figures) -> str:
 
 
 def so_far(found: Findings) -> str:
-    """The estimate over all rounds until now; nothing while two rounds leave anything possible."""
+    """The estimate over all rounds until now; nothing while its upper bound is above WIDE."""
     if found.judgement is None:
         return ""
     p95 = next(row for row in found.judgement.criteria if row.name == "p95 latency")

@@ -132,11 +132,11 @@ def save(folder: Path, path: Path) -> None:
                 columns = joined(before, columns)
             except ValueError as error:
                 sys.exit(f"{path} cannot take these rounds: {error}. Delete it to begin anew.")
-    write(path, columns)
+    pack(path, columns)
     print(f"{columns['at'].size:,} rounds in {path}, {path.stat().st_size / 1e3:,.0f} kB.")
 
 
-def write(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
+def pack(path: Path, columns: Mapping[str, NDArray[Any]]) -> None:
     """Columns as numpy.load reads them. numpy's own way has deflate alone, and takes half as much again."""
     with ZipFile(path, "w", ZIP_BZIP2) as archive:
         for name, column in columns.items():
