@@ -123,7 +123,7 @@ def beside_others(cases: Sequence[Case]) -> str:
     burns = [find(cases, "quiet", scenario) for scenario in BURNS]
     rows = [[f"**{GATE}**", *(str(of_gate(case, "standard", "fail")) for case in (*same, *burns))]]
     rows += [[name, *(str(alarms(case, name)) for case in (*same, *burns))] for name in RIVALS]
-    slower = [f"+{100 * case.effect[0]:.0f} %" if case else "-" for case in burns]
+    slower = [f"+{100 * case.effect[0]:.1f} %" if case else "-" for case in burns]
     return table(["fails on", "same code, quiet", "same code, disturbed", *slower], rows)
 
 
@@ -193,7 +193,7 @@ def summary(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> 
         found = [of_gate(case, "standard", "fail") for case in both]
         if (quiet := both[0]) and found[0].of >= MANY:
             caught = [str(each) if each.of >= MANY else "-" for each in found]
-            rows.append([f"p95 slower by {100 * quiet.effect[0]:.0f} %: caught", *caught])
+            rows.append([f"p95 slower by {100 * quiet.effect[0]:.1f} %: caught", *caught])
     heads = ["", "quiet machine", "noisy neighbour"]
     return SUMMARY.format(machine=machine, when=when(rounds), rounds=len(rounds), many=MANY, table=table(heads, rows))
 

@@ -1,6 +1,6 @@
 """Records rounds of the gate for its calibration: the same code in both arms, and candidates with faults of known size.
 
-    python -m benchmarks.gate.record [--minutes 30] [--disturb | --image IMAGE] [--only same,burn-11]
+    python -m benchmarks.gate.record [--minutes 30] [--disturb | --image IMAGE] [--only same,burn-10]
 
 A round is what the gate's own is, at the rate and the length that pipeline.toml says, with both arms restarted before
 it. Scenarios take turns in a new random order each time, so that all of them see the machine as it is then, with as

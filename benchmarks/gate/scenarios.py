@@ -9,6 +9,7 @@ SAME = "same"
 BURNS = {
     "burn-4": 0.04,
     "burn-8": 0.08,
+    "burn-8.5": 0.085,
     "burn-9": 0.09,
     "burn-10": 0.10,
     "burn-12": 0.12,
@@ -23,7 +24,7 @@ OTHERS = {
     "slow-start": "12 s more to start",
 }
 # How often each comes up in a turn: rare verdicts take many runs to see.
-WEIGHTS = {SAME: 14, "burn-8": 3, "burn-9": 3, "burn-10": 3, "burn-12": 3} | dict.fromkeys(
+WEIGHTS = {SAME: 14, "burn-8": 3, "burn-8.5": 3, "burn-9": 3, "burn-10": 3, "burn-12": 3} | dict.fromkeys(
     ("burn-4", "burn-16", "burn-25", *OTHERS), 1
 )
 
