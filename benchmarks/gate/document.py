@@ -11,6 +11,7 @@ from benchmarks.gate.recorded import Recorded
 from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
 from benchmarks.gate.verdicts import RIVALS
 from benchmarks.sections import table
+from perf.rounds import MAX_STEAL
 from pipeline.settings import load_settings
 
 GATE = "this gate, standard"
@@ -136,7 +137,9 @@ Both services are restarted before each round. The rounds are cut into runs that
 all of this out again from the recorded rounds, and `make bench-gate MINUTES=240` from new ones.
 
 *Disturbed* means beside a neighbour that burns CPU in bursts, churns the page cache and lets storms of low-priority
-processes loose, on either CPU, at random.
+processes loose, on either CPU, at random. *Quiet* means without it, which is not always quiet: in {stolen:,} of the
+quiet rounds the host gave more than {most:g} % of the CPU to others. The gate drops those, and after too many it cannot
+tell.
 
 ## False alarms
 
@@ -211,6 +214,8 @@ def text(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> str
         machine=machine,
         rounds=len(rounds),
         counts=", ".join(f"{sum(r.condition == each for r in rounds):,} {each}" for each in CONDITIONS),
+        stolen=sum(r.condition == "quiet" and (r.round.steal or 0.0) > MAX_STEAL for r in rounds),
+        most=100 * MAX_STEAL,
         length=perf.profiles.standard.looks[0],
         limit=100 * perf.max_regression,
         false_alarms=false_alarms(cases),
