@@ -12,7 +12,6 @@ the rounds before.
 import argparse
 import os
 import random
-import signal
 import sys
 import time
 from collections import deque
@@ -30,6 +29,8 @@ from benchmarks.gate.scenarios import FOLDER, ROOT, WEIGHTS, scenarios
 from perf.__main__ import pinned
 from perf.arms.arm import ArmError, Died, Role, available_cpus, environment_of, split_cpus
 from perf.arms.specs import arm
+from perf.findings import Findings
+from perf.interrupts import interruptible
 from perf.measure import check, one_round, restarts
 from perf.verdict import Round
 from pipeline.settings import Perf, load_settings
@@ -40,8 +41,8 @@ RECENT = 30  # rounds whose p95 is the usual one: a machine is faster at times
 class Recorder:
     """Two arms on the project, and the rounds that they have run."""
 
-    def __init__(self, perf: Perf, folder: Path, spec: str, stack: ExitStack) -> None:
-        self.cpus, self.folder, self.perf = split_cpus(available_cpus()), folder, perf
+    def __init__(self, perf: Perf, folder: Path, spec: str, found: Findings, stack: ExitStack) -> None:
+        self.cpus, self.folder, self.perf, self.found = split_cpus(available_cpus()), folder, perf, found
         self.plain = environment_of("baseline", os.environ, self.cpus)
         roles: tuple[Role, ...] = ("candidate", "baseline")
         self.arms = [arm(spec, role, self.plain, self.cpus, folder) for role in roles]
@@ -60,6 +61,8 @@ class Recorder:
             candidate.environment = self.plain | faults
             candidate.stop()  # a container keeps the environment that it was started with
             candidate.start()
+        if self.found.interrupted:  # in a destructor, of which Python drops what is raised
+            raise KeyboardInterrupt(self.found.interrupted)
         for each in next(self.orders):
             each.restart()
             each.ready()
@@ -118,11 +121,12 @@ def main() -> None:
     if unknown := set(only) - set(WEIGHTS):
         sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(WEIGHTS)}")
     folder = FOLDER / ("disturbed" if arguments.disturb else "containers" if arguments.image else "quiet")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    found = Findings()
+    interruptible(found)
     try:
         with ExitStack() as stack:
             noise = stack.enter_context(Disturbance()) if arguments.disturb else None
-            recorder = Recorder(perf, folder, arguments.image or str(ROOT), stack)
+            recorder = Recorder(perf, folder, arguments.image or str(ROOT), found, stack)
             stack.enter_context(pinned(recorder.cpus.client))
             record(arguments.minutes, only, recorder, noise, Console())
     except (ArmError, ValueError) as error:
