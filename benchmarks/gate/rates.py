@@ -15,7 +15,7 @@ from perf.estimate import log_ratio
 from perf.verdict import Limits
 from pipeline.settings import load_settings
 
-CONDITIONS = ("quiet", "disturbed")
+CONDITIONS = ("quiet", "busy host", "disturbed")
 PROFILES = ("quick", "standard", "thorough")
 
 DRAWN = "burn-12"  # whose detection the picture shows: the slow-down that was recorded under both conditions

@@ -3,24 +3,26 @@
     python -m benchmarks.gate.recorded        adds what .cache/gate/ holds to benchmarks/gate/recorded.npz
 
 A figure keeps four digits. A histogram has bins 5 % wide, from 0.1 ms to 1 s, so what others make of raw requests can
-be worked out from it, too.
+be worked out from it, too. Whether a round counts is not kept: perf/rounds.py says it again, as it is now.
 """
 
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZIP_BZIP2, ZipFile
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from rich.progress import track
 
 from benchmarks.gate.scenarios import FOLDER
 from perf.conclude import cpu_name
+from perf.rounds import disturbance
 from perf.verdict import Figures, Round
 
 SHIPPED = Path(__file__).with_name("recorded.npz")
@@ -28,12 +30,13 @@ ARMS = ("candidate", "baseline")
 FIELDS = Figures.__struct_fields__
 COUNTS = {"intended", "count", "errors"}
 EDGES = np.geomspace(0.1, 1000.0, 190)  # ms
+BUSY = 0.05  # share of the CPU that the host gave to others, from which a minute is not quiet
 
 
 class Recorded(NamedTuple):
     """One round, with what it was recorded for."""
 
-    condition: str  # quiet or disturbed
+    condition: str  # quiet, busy host or disturbed
     scenario: str
     at: float  # s since the epoch
     round: Round
@@ -46,7 +49,6 @@ def compact(folder: Path) -> dict[str, NDArray[Any]]:
     figures = np.full((len(files), len(ARMS), len(FIELDS)), np.nan, np.float32)
     requests = np.zeros((len(files), len(ARMS), len(EDGES) - 1), np.uint16)
     others = np.zeros((len(files), 2), np.float32)
-    dropped = []
     for n, path in enumerate(track(files, "Reading", disable=not sys.stdout.isatty())):
         with np.load(path) as kept:
             found = msgspec.json.decode(kept["round"].tobytes(), type=Round)
@@ -55,12 +57,10 @@ def compact(folder: Path) -> dict[str, NDArray[Any]]:
                 figures[n, a] = [np.nan if value is None else value for value in values]
                 requests[n, a] = np.histogram(kept[f"{arm}_latency"][kept[f"{arm}_ok"]], EDGES)[0]
         others[n] = found.client_cpu, np.nan if found.steal is None else found.steal
-        dropped.append(found.dropped)
     return {
         "condition": np.array([path.parent.parent.name for path in files]),
         "scenario": np.array([path.parent.name for path in files]),
         "at": np.array([int(path.stem) / 1e9 for path in files]),
-        "dropped": np.array(dropped),
         "figures": _coarse(figures),
         "others": _coarse(others),
         "requests": requests,
@@ -75,11 +75,12 @@ def _coarse(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def expand(columns: Mapping[str, NDArray[Any]]) -> list[Recorded]:
-    """Rounds as the gate's judge takes them."""
+    """Rounds as the gate's judge takes them, and the condition as the host made it, whatever it was recorded as."""
     found = []
-    names = ("condition", "scenario", "at", "dropped", "figures", "others", "requests")
-    for number, row in enumerate(zip(*(columns[name] for name in names), strict=True)):
-        condition, scenario, at, dropped, figures, (client_cpu, steal), requests = row
+    conditions = _conditions(columns["condition"], columns["at"], columns["others"][:, 1])
+    kept = (columns[name] for name in ("scenario", "at", "figures", "others", "requests"))
+    rows = zip(conditions, *kept, strict=True)
+    for number, (condition, scenario, at, figures, (client_cpu, steal), requests) in enumerate(rows):
         arms = [
             Figures(**{name: _value(name, value) for name, value in zip(FIELDS, of, strict=True)}) for of in figures
         ]
@@ -89,10 +90,26 @@ def expand(columns: Mapping[str, NDArray[Any]]) -> list[Recorded]:
             baseline=arms[1],
             client_cpu=float(client_cpu),
             steal=None if np.isnan(steal) else float(steal),
-            dropped=str(dropped),
         )
-        found.append(Recorded(str(condition), str(scenario), float(at), measured, requests))
+        dropped = disturbance(arms[0], arms[1], measured.client_cpu, measured.steal, _share(arms))
+        found.append(Recorded(condition, str(scenario), float(at), replace(measured, dropped=dropped), requests))
     return found
+
+
+def _conditions(recorded: NDArray[np.str_], at: NDArray[np.float64], steal: NDArray[np.float32]) -> list[str]:
+    """Quiet minutes in whose median round the host gave more than BUSY to others are not quiet."""
+    minutes = (at // 60).astype(int)
+    median = {minute: np.median(np.nan_to_num(steal[minutes == minute])) for minute in np.unique(minutes)}
+    return [
+        "busy host" if of == "quiet" and median[minute] > BUSY else str(of)
+        for of, minute in zip(recorded, minutes, strict=True)
+    ]
+
+
+def _share(arms: Sequence[Figures]) -> float:
+    """The candidate's share of what users waited for, as perf.rounds.blame, but for failed requests."""
+    waited = [(of.mean or 0.0) * of.count for of in arms]
+    return waited[0] / sum(waited) if sum(waited) else 0.5
 
 
 def _value(name: str, value: np.float32) -> float | int | None:
@@ -112,7 +129,7 @@ def joined(before: Mapping[str, NDArray[Any]], more: Mapping[str, NDArray[Any]])
     new = ~np.isin(more["at"], before["at"])
     at = np.concatenate([before["at"], more["at"][new]])
     order = np.argsort(at)
-    columns = {name: np.concatenate([before[name], more[name][new]])[order] for name in before if name != "machine"}
+    columns = {name: np.concatenate([before[name], more[name][new]])[order] for name in more if name != "machine"}
     return columns | {"machine": before["machine"]}
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from scipy.stats import mannwhitneyu
 
 from benchmarks.gate import recorded, verdicts
@@ -71,9 +72,10 @@ def test_locusts_p95_is_locusts() -> None:
     assert [float(each) for each in printed] == [verdicts.as_locust_rounds(time) for time in times]
 
 
-def keep(folder: Path, at: int, p95: float) -> Round:
+def keep(folder: Path, at: int, p95: float, steal: float = 0.0, dropped: str = "") -> Round:
     """A round as `record` leaves it, at so many seconds since the epoch."""
     (original,) = rounds_of([p95], [2.987654])
+    original = replace(original, steal=steal, dropped=dropped)
     target = folder / "quiet" / "same" / f"{at}000000000.npz"
     target.parent.mkdir(parents=True, exist_ok=True)
     requests = {f"{arm}_latency": np.array([0.5, 1.0, 1.01, 70.0]) for arm in ARMS}
@@ -109,6 +111,25 @@ def test_a_recording_is_added_to_the_one_before(tmp_path: Path) -> None:
         np.savez(path, **(dict(columns) | {"machine": np.array("an abacus")}))
     with pytest.raises(SystemExit, match=r"it holds those of another machine, an abacus. Delete it to begin anew."):
         recorded.save(earlier, path)
+
+
+def test_whether_a_round_counts_is_said_anew(tmp_path: Path) -> None:
+    """A guard that has changed since the recording applies to all of it, as it will to what is measured next."""
+    keep(tmp_path, 1_700_000_000, 3.0, steal=0.06, dropped="the host gave 6% of the CPU to others")
+    keep(tmp_path, 1_700_000_003, 3.0, steal=0.75)
+    recorded.save(tmp_path, tmp_path / "all.npz")
+    found, _ = recorded.load(tmp_path / "all.npz")
+    assert [each.round.dropped for each in found] == ["", "the host gave 75% of the CPU to others"]
+
+
+def test_a_busy_host_is_not_quiet(tmp_path: Path) -> None:
+    """By the minute, all rounds of it: those of one verdict stay together, and no round is chosen for what it found."""
+    minute = 1_700_000_040
+    for n, steal in enumerate([0.0, 0.0, 0.3, 0.2, 0.2, 0.0]):
+        keep(tmp_path, minute + 20 * n, 3.0, steal=steal)
+    recorded.save(tmp_path, tmp_path / "all.npz")
+    found, _ = recorded.load(tmp_path / "all.npz")
+    assert [each.condition for each in found] == ["quiet"] * 3 + ["busy host"] * 3
 
 
 HOST = """
