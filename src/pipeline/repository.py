@@ -68,15 +68,16 @@ def look_up(repository: str) -> Found:
 
 
 def point(image: str, version: str) -> None:
-    """Sets the tag champion on an image that is named by digest, and a tag that keeps it findable by its version.
+    """Sets a tag that keeps an image, which is named by digest, findable by its version, and then the tag champion.
 
     Raises ImageError where the registry refuses, or where the tag stands for something else afterwards.
     """
     repository = image.partition("@")[0]
-    tags = [f"--tag={repository}:{tag}" for tag in (CHAMPION, f"{CHAMPION}-{version}")]
-    done = docker("buildx", "imagetools", "create", *tags, image)
-    if done.returncode:
-        raise ImageError(f"the tag {CHAMPION} cannot be set on {image} ({last_line(done)})")
+    # One after the other: asked for a manifest by one tag while it is put under another, a registry answered with 500.
+    for tag in (f"{CHAMPION}-{version}", CHAMPION):
+        done = docker("buildx", "imagetools", "create", f"--tag={repository}:{tag}", image)
+        if done.returncode:
+            raise ImageError(f"the tag {tag} cannot be set on {image} ({last_line(done)})")
     if (found := champion(repository)) != image:
         raise ImageError(f"{repository}:{CHAMPION} is {found or 'gone'} although it was just set on {image}")
 
