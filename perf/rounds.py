@@ -82,8 +82,12 @@ def long_enough(seconds: float, rate: float, requests: int, rounds: int) -> floa
 
 def blame(candidate: Samples, baseline: Samples) -> float:
     """The candidate's share of what users waited for, failed requests included: a time-out takes time as well."""
-    waited = [float(np.sum(of.latency, where=_sane(of))) for of in (candidate, baseline)]
-    return waited[0] / sum(waited) if sum(waited) else 0.5
+    return share(*(float(np.sum(of.latency, where=_sane(of))) for of in (candidate, baseline)))
+
+
+def share(candidate: float, baseline: float) -> float:
+    """The candidate's part of a sum; half of nothing."""
+    return candidate / (candidate + baseline) if candidate + baseline else 0.5
 
 
 def disturbance(

@@ -18,7 +18,7 @@ from pipeline.settings import load_settings
 CONDITIONS = ("quiet", "busy host", "disturbed")
 PROFILES = ("quick", "standard", "thorough")
 
-DRAWN = "burn-12"  # whose detection the picture shows: the slow-down that was recorded under both conditions
+DRAWN = "burn-12"  # whose detection the picture shows: the slow-down that was recorded both quiet and disturbed
 STRICTNESS = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.15, 0.20, 0.30)  # max_regression
 
 

@@ -56,13 +56,13 @@ class Recorder:
 
     def round(self, scenario: str, faults: dict[str, str]) -> Round:
         """One round with these faults in the candidate; kept where the scenario has a name. Raises ArmError, Died."""
+        if self.found.interrupted:  # in a destructor, of which Python drops what is raised
+            raise KeyboardInterrupt(self.found.interrupted)
         candidate = self.arms[0]
         if candidate.environment != self.plain | faults:
             candidate.environment = self.plain | faults
             candidate.stop()  # a container keeps the environment that it was started with
             candidate.start()
-        if self.found.interrupted:  # in a destructor, of which Python drops what is raised
-            raise KeyboardInterrupt(self.found.interrupted)
         for each in next(self.orders):
             each.restart()
             each.ready()

@@ -9,20 +9,19 @@ be worked out from it, too. Whether a round counts is not kept: perf/rounds.py s
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZIP_BZIP2, ZipFile
 
 import msgspec
 import numpy as np
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from rich.progress import track
 
 from benchmarks.gate.scenarios import FOLDER
 from perf.conclude import cpu_name
-from perf.rounds import disturbance
+from perf.rounds import disturbance, share
 from perf.verdict import Figures, Round
 
 SHIPPED = Path(__file__).with_name("recorded.npz")
@@ -84,15 +83,17 @@ def expand(columns: Mapping[str, NDArray[Any]]) -> list[Recorded]:
         arms = [
             Figures(**{name: _value(name, value) for name, value in zip(FIELDS, of, strict=True)}) for of in figures
         ]
+        others = float(client_cpu), None if np.isnan(steal) else float(steal)
+        waited = ((of.mean or 0.0) * (of.count - of.errors) for of in arms)  # as perf.rounds.blame, but for errors
         measured = Round(
             number=number,
             candidate=arms[0],
             baseline=arms[1],
-            client_cpu=float(client_cpu),
-            steal=None if np.isnan(steal) else float(steal),
+            client_cpu=others[0],
+            steal=others[1],
+            dropped=disturbance(arms[0], arms[1], *others, share(*waited)),
         )
-        dropped = disturbance(arms[0], arms[1], measured.client_cpu, measured.steal, _share(arms))
-        found.append(Recorded(condition, str(scenario), float(at), replace(measured, dropped=dropped), requests))
+        found.append(Recorded(condition, str(scenario), float(at), measured, requests))
     return found
 
 
@@ -104,12 +105,6 @@ def _conditions(recorded: NDArray[np.str_], at: NDArray[np.float64], steal: NDAr
         "busy host" if of == "quiet" and median[minute] > BUSY else str(of)
         for of, minute in zip(recorded, minutes, strict=True)
     ]
-
-
-def _share(arms: Sequence[Figures]) -> float:
-    """The candidate's share of what users waited for, as perf.rounds.blame, but for failed requests."""
-    waited = [(of.mean or 0.0) * of.count for of in arms]
-    return waited[0] / sum(waited) if sum(waited) else 0.5
 
 
 def _value(name: str, value: np.float32) -> float | int | None:
