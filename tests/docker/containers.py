@@ -46,7 +46,11 @@ def build(project: Path, tag: str) -> str:
 
 def size_over_base(image: str, python: str) -> int:
     """Bytes that the image adds to its base."""
-    sizes = [docker("image", "inspect", "--format", "{{.Size}}", each) for each in (image, f"python:{python}-slim")]
+    base = f"python:{python}-slim"
+    # A build pulls its base without a tag that the engine would know it by (moby issue 39229).
+    if subprocess.run(["docker", "image", "inspect", base], check=False, capture_output=True).returncode:
+        docker("pull", "--quiet", base)
+    sizes = [docker("image", "inspect", "--format", "{{.Size}}", each) for each in (image, base)]
     return int(sizes[0]) - int(sizes[1])
 
 
