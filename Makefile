@@ -65,7 +65,7 @@ perf-history: $(VENV)/.train ## draw p95 over all versions that were ever promot
 option = $(if $($(1)),--$(2) "$($(1))")
 image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path: push it, SAVE=file: save it)
 	@$(run) pipeline.image $(call option,PUSH,push) $(call option,SAVE,save) $(call option,BESIDE,beside) \
-	  $(call option,TRIAL,tag) $(call option,CACHE,cache)
+	  $(call option,TRIAL,tag) $(if $(CACHE),--cache)
 
 promote: $(VENV)/.train ## make the candidate the champion, if it passed
 	@$(run) training.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)") $(if $(RETRAINED),--retrained)

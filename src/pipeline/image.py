@@ -2,7 +2,7 @@
 
     make image
     python -m pipeline.image                                  into the local engine, as <name>:<version>
-    python -m pipeline.image --push ghcr.io/owner/project     into a registry, referred to by digest
+    python -m pipeline.image --push ghcr.io/owner/project [--cache]     into a registry, referred to by digest
     python -m pipeline.image --save image.tar [--beside ghcr.io/owner/project]     into a file, for `docker load`
 
 Writes .mlops/image.json: "image" (a reference that can be run), "id", "repository" (empty where it was not pushed) and
@@ -59,7 +59,8 @@ def labels(card: Card, description: str, environment: Mapping[str, str]) -> dict
 def arguments_of_build(card: Card, python: str, image: str, push: bool, cache: str, attest: bool) -> list[str]:
     """What `docker buildx build` is told, less the labels and the folder.
 
-    `attest`: attach what went into the image (SBOM) and how it was built (SLSA provenance).
+    `cache`: the image that keeps the layers between builds; empty: none. `attest`: attach what went into the image
+    (SBOM) and how it was built (SLSA provenance).
     """
     caches = [
         f"--cache-from=type=registry,ref={cache}",
@@ -122,7 +123,7 @@ class Wanted(NamedTuple):
     save: str = ""  # the file to save it in
     beside: str = ""  # the repository whose champion it will be compared with, where it is not pushed
     tag: str = ""  # empty: the model's version
-    cache: str = ""
+    cache: bool = False  # keep the layers between builds in that repository
 
 
 def make(root: Path, wanted: Wanted) -> list[str]:
@@ -138,9 +139,10 @@ def make(root: Path, wanted: Wanted) -> list[str]:
     image, push = f"{repository}:{tag}", bool(wanted.push)
     # The engine's own builder keeps its layers itself and can export none, and can attach nothing to an image.
     able = _driver() != "docker"
+    cache = f"{repository}:cache" if push and able and wanted.cache else ""
     with tempfile.TemporaryDirectory() as folder:
         metadata = Path(folder, "metadata.json")
-        options = arguments_of_build(card, python, image, push, wanted.cache if able else "", push and able)
+        options = arguments_of_build(card, python, image, push, cache, push and able)
         options += [f"--label={key}={value}" for key, value in labels(card, description, os.environ).items()]
         build(image, [*options, f"--metadata-file={metadata}"], root)
         digest = json.loads(metadata.read_text()).get("containerimage.digest", "") if push else ""
@@ -186,9 +188,7 @@ def main(argv: list[str] | None = None) -> int:
         "--beside", default="", metavar="REPOSITORY", help="where the champion lies that it will be compared with"
     )
     parser.add_argument("--tag", default="", help="instead of the model's version")
-    parser.add_argument(
-        "--cache", default="", metavar="REFERENCE", help="an image of the registry that keeps the layers between builds"
-    )
+    parser.add_argument("--cache", action="store_true", help="with --push: keep the layers there between builds")
     wanted = Wanted(**vars(parser.parse_args(argv)))
     try:
         said = make(Path.cwd(), wanted)
