@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .conftest import ROOT, TEMPLATE_FOLDER, Run, project_paths, tree
 
@@ -48,6 +49,15 @@ def test_every_command_exists(folder: Path, run: Run, make: list[str]) -> None:
     named = set(re.findall(r"(?:`|= |\d )make ([a-z][a-z-]*)", documents))
     assert len(named) > 3
     assert named - targets == set()
+
+
+def test_the_first_push_starts_the_pipeline(default: Path, tmp_path: Path, run: Run) -> None:
+    """The README's `git init` makes the branch that the workflow listens to, whatever Git's own default is."""
+    commands = set(re.findall(r"git init[^`&]*?(?= *(?:&&|`))", read(default / "README.md")))
+    branches = yaml.safe_load(read(default / ".github/workflows/pipeline.yml"))[True]["push"]["branches"]  # True: `on`
+    assert len(commands) == 1
+    run("git", "-c", "init.defaultBranch=master", *commands.pop().split()[1:], cwd=tmp_path)
+    assert [run("git", "symbolic-ref", "--short", "HEAD", cwd=tmp_path).stdout.strip()] == branches
 
 
 def test_every_link_into_the_repository_leads_somewhere(folder: Path) -> None:
