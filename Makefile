@@ -50,8 +50,8 @@ arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info
 built = $$($(bin)/python -c 'import json; print(json.load(open(".mlops/image.json"))["id"])')
 
 perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it (BASE=version, commit or image; PROFILE=quick; WORKERS=4)
-	@$(if $(filter container,$(arms)),$(run) pipeline.image)
-	@$(run) $(if $(BASE),training.base "$$BASE",training.champion)
+	@$(if $(filter container,$(arms)),$(run) release.image)
+	@$(run) $(if $(BASE),release.base "$$BASE",release.champion)
 	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(if $(WORKERS),MLOPS_PERF__LOAD__WORKERS="$(WORKERS)") \
 	  $(run) perf $(if $(filter container,$(arms)),--candidate "$(built)") \
 	  $(if $(BASE),--base "$$BASE")
@@ -60,23 +60,23 @@ perf-accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed,
 	@$(run) perf.accept --reason "$$REASON"
 
 perf-history: $(VENV)/.train ## draw p95 over all versions that were ever promoted, and where it shifted
-	@$(run) training.history
+	@$(run) release.history
 
 option = $(if $($(1)),--$(2) "$($(1))")
 image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path: push it, SAVE=file: save it)
-	@$(run) pipeline.image $(call option,PUSH,push) $(call option,SAVE,save) $(call option,BESIDE,beside) \
+	@$(run) release.image $(call option,PUSH,push) $(call option,SAVE,save) $(call option,BESIDE,beside) \
 	  $(call option,TRIAL,tag) $(if $(CACHE),--cache)
 
 promote: $(VENV)/.train ## make the candidate the champion, if it passed
-	@$(run) training.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)") $(if $(RETRAINED),--retrained)
+	@$(run) release.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)") $(if $(RETRAINED),--retrained)
 
 rollback: $(VENV)/.train ## go back to an earlier champion (TO=version, or the previous one; REASON="why")
-	@$(run) training.rollback --to "$${TO:-previous}" --reason "$$REASON"
+	@$(run) release.rollback --to "$${TO:-previous}" --reason "$$REASON"
 
 pipeline: train perf promote ## all of it: train, register, serve, load-test, judge, promote
 
 demo: $(VENV)/.train $(VENV)/.perf ## see the gate at work: pass, pass against the champion, fail when slowed
-	@$(run) perf.demo
+	@$(run) release.demo
 
 compose = SERVICE_IMAGE="$(built)" MLFLOW_USER="$$(id -u):$$(id -g)" PWD="$(CURDIR)" docker compose
 
@@ -90,16 +90,16 @@ down: ## stop them
 # --- For the workflows
 
 restore: $(VENV)/.train ## (workflows) bring the MLflow store of the cache in line with the registry's champion
-	@$(run) training.restore --repository "$(REPOSITORY)"
+	@$(run) release.restore --repository "$(REPOSITORY)"
 
 comment: $(VENV)/.perf ## (workflows) write what a run found to its pull request
-	@$(run) perf.github.comment
+	@$(run) release.github.comment
 
 issue: $(VENV)/.perf ## (workflows) open, change or close the issue TITLE, as RESULT is failure or success
-	@$(run) perf.github.issue --title "$$TITLE" --result "$$RESULT"
+	@$(run) release.github.issue --title "$$TITLE" --result "$$RESULT"
 
 template-update: $(VENV)/.update ## (workflows) open a pull request with what the template has changed
-	@$(run) pipeline.template_update
+	@$(run) release.github.template_update
 
 # --- Quality of the code
 

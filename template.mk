@@ -32,7 +32,7 @@ template-branch: $(bin)/uv ## commit the laid-out template of HEAD to the branch
 	echo "Branch template: $$(git log -1 --format='%h %s' "$$commit")"
 
 release-notes: $(bin)/uv ## print what CHANGELOG.md says of a version, if it may be released (VERSION=v1.2.0)
-	@$(run) release.notes "$$VERSION"
+	@$(run) hooks.release_notes "$$VERSION"
 
 bench-serving: bundle/card.json $(VENV)/.train ## the service beside its peers, in one run (needs wrk; installs the peers into .cache/bench)
 	@$(run) benchmarks.serving.run --write

@@ -9,13 +9,14 @@ LANDMARKS = (
     "Dockerfile",
     "Makefile",
     "data/sba_loans.csv",
-    "perf/judge.py",
+    "perf/rule/judge.py",
     "pipeline.toml",
+    "release/promote.py",
     "requirements/dev.txt",
     "serving/app.py",
     "src/model/estimator.py",
     "src/pipeline/settings.py",
-    "tests/conftest.py",
+    "tests/test_data.py",
     "training/train.py",
 )
 

@@ -5,7 +5,7 @@
 
 A SPEC is a folder that holds serving/, src/ and bundle/, or an image, or service:PORT: a container that runs already.
 Without --candidate the project itself is measured; without --baseline what .mlops/champion.json names, if it is there,
-or with --base what `python -m training.base NAME` laid out. A slow-down that perf-accepted.json names does not fail.
+or with --base what `python -m release.base NAME` laid out. A slow-down that perf-accepted.json names does not fail.
 MLOPS_FAULT_* in the environment reach the candidate only: with them the gate can be tried.
 
 Exit code 0: pass, 1: fail, 2: inconclusive, 3: could not run, or was interrupted.
@@ -31,15 +31,16 @@ from perf.load.pairs import load_requests  # isort: skip  before all that opens 
 from gevent.hub import Hub  # type: ignore[import-untyped]
 from rich.console import Console
 
-from perf import accepted, champion
+from perf import accepted
 from perf.arms.arm import ArmError, available_cpus, split_cpus
 from perf.arms.specs import arms
+from perf.baseline import BASE, NOTE, Sides, choose
 from perf.conclude import clear, conclude, write
-from perf.display import Display, Screen
 from perf.findings import Findings, Setup
 from perf.interrupts import interruptible
 from perf.load.workers import WorkerError
 from perf.measure import measure
+from perf.report.display import Display, Screen
 from perf.verdict import Report
 from pipeline import command
 from pipeline.settings import SettingsError, load_settings
@@ -69,10 +70,10 @@ def parse(argv: list[str] | None) -> Arguments:
         "--baseline",
         default="",
         metavar="SPEC|none",
-        help=f"likewise; default: the champion that {champion.NOTE} names",
+        help=f"likewise; default: the champion that {NOTE} names",
     )
     baseline.add_argument(
-        "--base", default="", metavar="NAME", help=f"the version, commit or image that {champion.BASE} is about"
+        "--base", default="", metavar="NAME", help=f"the version, commit or image that {BASE} is about"
     )
     parser.add_argument(
         "--requests", type=Path, metavar="FILE", help="a requests.jsonl; default: that of the candidate's bundle/"
@@ -96,9 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         settings = load_settings()
         sides = (
-            champion.Sides(arguments.candidate, arguments.baseline)
+            Sides(arguments.candidate, arguments.baseline)
             if arguments.baseline
-            else champion.choose(arguments.candidate, Path(), arguments.base)
+            else choose(arguments.candidate, Path(), arguments.base)
         )
         acceptance = accepted.read(Path())
         bodies = load_requests(arguments.requests or requests_of(sides.candidate))

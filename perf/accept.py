@@ -18,8 +18,8 @@ from pathlib import Path
 import msgspec
 
 from perf.accepted import FILE, P95, refusal
+from perf.report.wording import percent, rounded
 from perf.verdict import Accepted, Measured, Report, ReportError, read_verdict
-from perf.wording import percent, rounded
 from pipeline import command
 
 STEP = 0.05

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
+from perf.report.wording import percent, rounded
 from perf.verdict import Accepted, Arm, Criterion, Outcome
-from perf.wording import percent, rounded
 
 FILE = Path("perf-accepted.json")
 MAX_BYTES = 10_000

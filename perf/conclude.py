@@ -11,10 +11,10 @@ from perf import accepted, verdict
 from perf.arms.arm import Arm
 from perf.files import replace
 from perf.findings import Findings, Setup
-from perf.page.page import page
-from perf.report import markdown
+from perf.report.markdown import markdown
+from perf.report.page import page
+from perf.report.wording import disagreement
 from perf.verdict import EXIT_CODES, Limits, Outcome, Report, Runner, write_verdict
-from perf.wording import disagreement
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from perf import verdict
 from perf.arms.arm import Arm, Cpus
-from perf.rounds import Samples
+from perf.rule.rounds import Samples
 from perf.verdict import Accepted, Criterion, Judgement, Round
 from pipeline.settings import Perf
 

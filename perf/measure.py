@@ -17,16 +17,16 @@ from perf.arms.arm import Arm, Died
 from perf.arms.common import common
 from perf.arms.containers import leftovers
 from perf.arms.usage import Usage
-from perf.display import Display
 from perf.findings import Findings, Setup
 from perf.interrupts import held
-from perf.judge import judge
 from perf.load import pairs
 from perf.load.capacity import capacity
 from perf.load.sharing import processes_for
 from perf.load.workers import Workers
 from perf.records import Records
-from perf.rounds import Samples, Spent, blame, disturbance, figures, long_enough
+from perf.report.display import Display
+from perf.rule.judge import judge
+from perf.rule.rounds import Samples, Spent, blame, disturbance, figures, long_enough
 from perf.verdict import Limits, Round
 
 PROBE_SECONDS = 2.0  # or a round, where that is shorter

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from perf.files import append
-from perf.rounds import Samples
+from perf.rule.rounds import Samples
 from perf.verdict import Round
 
 ROUND_FIELDS = ("count", "errors", "p50", "p95", "p99", "mean", "p95_due", "achieved", "target", "ready_seconds")

@@ -3,7 +3,7 @@
 flask --app serving.app run
 
 What the service's table has is answered before Flask, which costs more than a prediction; Flask has the rest: metrics,
-other methods, unknown paths. gunicorn runs `serving.asgi`, which does the same on an event loop.
+other methods, unknown paths. gunicorn runs `serving.http.asgi`, which does the same on an event loop.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,7 +15,8 @@ from typing import Any
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from serving import correlation, replies, service
+from serving import replies, service
+from serving.observe import correlation
 from serving.protocols import errors
 from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply

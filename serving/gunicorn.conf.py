@@ -26,7 +26,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would send w
 os.environ["METRICS_FOLDER"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_memory)
 
 from pipeline.bundle import BundleError  # noqa: E402
-from serving import connections, cpu, faults, limits, metrics, predictor  # noqa: E402
+from serving import cpu, faults, limits, predictor  # noqa: E402
+from serving.http import connections  # noqa: E402
+from serving.observe import metrics  # noqa: E402
 
 try:
     front = limits.load(root / "pipeline.toml").front
@@ -35,9 +37,9 @@ except ValueError as error:
     sys.exit(3)
 wanted = int(os.environ.get("THREADS") or 0)  # of each worker
 if front == "asgi":  # for large batches and slow models
-    wsgi_app, worker_class = f"serving.asgi:create_app({wanted})", "serving.worker.Worker"
+    wsgi_app, worker_class = f"serving.http.asgi:create_app({wanted})", "serving.http.worker.Worker"
 else:  # for clients: a slow one has a thread to itself
-    wsgi_app, worker_class, threads = "serving.app:for_gunicorn()", "serving.threads.Worker", wanted or 4
+    wsgi_app, worker_class, threads = "serving.app:for_gunicorn()", "serving.http.threads.Worker", wanted or 4
 port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8000"  # Vertex AI has a name of its own for it
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{port}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())

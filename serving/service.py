@@ -14,14 +14,15 @@ import msgspec
 
 from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
-from serving import access, batching, correlation, limits, openapi, predictor, records, release, replies, tracing
-from serving.access import Log
+from serving import batching, limits, predictor, records, release, replies
 from serving.faults import Faults
 from serving.limits import Limits
-from serving.metrics import FOLDER as METRICS_FOLDER
-from serving.metrics import Metrics
+from serving.observe import access, correlation, tracing
+from serving.observe.access import Log
+from serving.observe.metrics import FOLDER as METRICS_FOLDER
+from serving.observe.metrics import Metrics
 from serving.predictor import Scores
-from serving.protocols import instances, mlflow, open_inference, pages, probes
+from serving.protocols import instances, mlflow, open_inference, openapi, pages, probes
 from serving.protocols.routes import Headers, Model, Routes
 from serving.replies import Problem, Reply
 

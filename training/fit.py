@@ -18,8 +18,8 @@ from pipeline.encoder import round_target_encoders
 from pipeline.settings import Task
 from pipeline.stored import StoredError
 from pipeline.transformer import Derive
-from training import export
 from training.dataset import Dataset
+from training.onnx import export
 
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.

@@ -44,10 +44,11 @@ from pipeline.contract import Column, Contract, Field
 from pipeline.quality import Quality
 from pipeline.settings import Data, Settings, SettingsError, load_settings
 from pipeline.transformer import records
-from training import evaluate, export, registry, rival
+from training import evaluate, registry, rival
 from training.dataset import DataError, Dataset, read
-from training.export import Exported
 from training.fit import EstimatorError, answer, fit
+from training.onnx import export
+from training.onnx.export import Exported
 
 REQUESTS = 500  # held-out rows that go into the bundle, for the smoke test and the load
 CATEGORIES = 1000  # more distinct texts than that are no list that helps anybody

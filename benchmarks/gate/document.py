@@ -11,7 +11,7 @@ from benchmarks.gate.recorded import BUSY, Recorded
 from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
 from benchmarks.gate.verdicts import RIVALS
 from benchmarks.sections import table
-from perf.rounds import MAX_STEAL
+from perf.rule.rounds import MAX_STEAL
 from pipeline.settings import load_settings
 
 GATE = "this gate, standard"
@@ -135,8 +135,8 @@ TEXT = """# How often the gate is wrong
 Measured {when}, {machine}: {rounds:,} rounds ({counts}).
 
 Both services are restarted before each round. The rounds are cut into runs that share none, and each run is judged by
-`perf/judge.py` as it is, with the limits of `pipeline.toml`. In brackets: Wilson's 95 % bounds. `make bench-gate` works
-all of this out again from the recorded rounds, and `make bench-gate MINUTES=240` from new ones.
+`perf/rule/judge.py` as it is, with the limits of `pipeline.toml`. In brackets: Wilson's 95 % bounds. `make bench-gate`
+works all of this out again from the recorded rounds, and `make bench-gate MINUTES=240` from new ones.
 
 *Disturbed* means beside a neighbour that burns CPU in bursts, churns the page cache and lets storms of low-priority
 processes loose, on either CPU, at random. *Busy host* means without it, in minutes in which the host gave more than

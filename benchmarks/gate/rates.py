@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from benchmarks.gate.recorded import Recorded
 from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
 from benchmarks.gate.verdicts import RIVALS, Run, cost_of, gate, p95, pooled, rival
-from perf.estimate import log_ratio
+from perf.rule.estimate import log_ratio
 from perf.verdict import Limits
 from pipeline.settings import load_settings
 

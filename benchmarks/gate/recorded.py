@@ -3,7 +3,7 @@
     python -m benchmarks.gate.recorded        adds what .cache/gate/ holds to benchmarks/gate/recorded.npz
 
 A figure keeps four digits. A histogram has bins 5 % wide, from 0.1 ms to 1 s, so what others make of raw requests can
-be worked out from it, too. Whether a round counts is not kept: perf/rounds.py says it again, as it is now.
+be worked out from it, too. Whether a round counts is not kept: perf/rule/rounds.py says it again, as it is now.
 """
 
 import os
@@ -21,7 +21,7 @@ from rich.progress import track
 
 from benchmarks.gate.scenarios import FOLDER
 from perf.conclude import cpu_name
-from perf.rounds import disturbance, share
+from perf.rule.rounds import disturbance, share
 from perf.verdict import Figures, Round
 
 SHIPPED = Path(__file__).with_name("recorded.npz")
@@ -84,7 +84,7 @@ def expand(columns: Mapping[str, NDArray[Any]]) -> list[Recorded]:
             Figures(**{name: _value(name, value) for name, value in zip(FIELDS, of, strict=True)}) for of in figures
         ]
         others = float(client_cpu), None if np.isnan(steal) else float(steal)
-        waited = ((of.mean or 0.0) * (of.count - of.errors) for of in arms)  # as perf.rounds.blame, but for errors
+        waited = ((of.mean or 0.0) * (of.count - of.errors) for of in arms)  # as perf.rule.rounds.blame, but for errors
         measured = Round(
             number=number,
             candidate=arms[0],

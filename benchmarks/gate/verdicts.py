@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from benchmarks.gate.recorded import ARMS, EDGES, Recorded
-from perf.judge import judge, spare
+from perf.rule.judge import judge, spare
 from perf.verdict import Limits
 
 LEVEL = 0.01  # of Mann and Whitney's test

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.perf.github_server import serving
+from tests.engine.release.github_server import serving
 from tests.template.act.place import Place, serving_registry, shorten_tests
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ from perf.findings import Findings
 from perf.load import pairs
 from perf.load.search import Bracket, client_was_the_limit, keeps, next_rate
 from perf.load.workers import WorkerError, Workers
+from perf.report.wording import amount
 from perf.verdict import Criterion, Limits
-from perf.wording import amount
 
 SECONDS = 0.75  # of a step, or what it takes for FEWEST
 FEWEST = 20  # requests of a step

@@ -27,7 +27,7 @@ from locust.exception import StopUser
 from perf.interrupts import held
 from perf.load.sharing import Reached
 from perf.locustfile import HEADERS, PredictUser, load_requests
-from perf.rounds import Samples
+from perf.rule.rounds import Samples
 
 TIMEOUT = 10.0  # seconds for one request; longer is an error
 DRAIN = 0.5  # of a round's length: how much longer a schedule that fell behind may take

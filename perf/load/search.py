@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from perf.rounds import MAX_CLIENT_CPU, Samples, quantile
+from perf.rule.rounds import MAX_CLIENT_CPU, Samples, quantile
 from perf.verdict import Limits
 
 NARROW = 1.1  # how far apart the two rates may be at the end

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from perf.rounds import Samples
+from perf.rule.rounds import Samples
 
 BUSY = 0.7  # of a CPU: a load generator above it is late now and then
 

@@ -11,7 +11,7 @@ import yaml
 
 from .conftest import ROOT, TEMPLATE_FOLDER, Run, project_paths, tree
 
-CODE = ("serving", "training", "perf", "src")
+CODE = ("serving", "training", "perf", "release", "src")
 
 
 def read(path: Path) -> str:

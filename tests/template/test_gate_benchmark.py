@@ -25,7 +25,7 @@ from benchmarks.gate.run import COMMAND, README
 from benchmarks.gate.scenarios import ROOT
 from benchmarks.sections import replaced
 from perf.verdict import Round
-from tests.perf.examples import LIMITS, rounds_of
+from tests.engine.perf.examples import LIMITS, rounds_of
 
 
 def some(ratio: float, count: int, seed: int = 1) -> list[Recorded]:

@@ -116,9 +116,9 @@ def test_an_incomplete_project_is_refused(
     ("path", "pattern", "ignored"),
     [
         ("bundle/card.json", "bundle/", True),
-        ("tests/perf/bundle/card.json", "bundle/", True),
+        ("tests/engine/perf/bundle/card.json", "bundle/", True),
         ("bundle/card.json", "/bundle/", True),
-        ("tests/perf/bundle/card.json", "/bundle/", False),
+        ("tests/engine/perf/bundle/card.json", "/bundle/", False),
         ("src/__pycache__/data.cpython-313.pyc", "*.py[cod]", True),
         ("mlflow.db-journal", "mlflow.db*", True),
         ("src/model/data.py", "*.py[cod]", False),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from release.notes import NotReadyError, notes
+from hooks.release_notes import NotReadyError, notes
 
 from .conftest import ROOT, Run
 

@@ -1,4 +1,4 @@
-"""pipeline.template_update: real cruft and real git; only GitHub's `gh` is a script that notes what it is asked."""
+"""release.github.template_update: real cruft and git; only GitHub's `gh` is a script that notes what it is asked."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.template_update import LISTED, Noted, body
+from release.github.template_update import LISTED, Noted, body
 
 from .conftest import Run, commit_all
 from .test_cruft import LATER, create
@@ -77,7 +77,7 @@ def _update(project: Path, environment: dict[str, str], run: Run, tmp_path: Path
             "GH_TOKEN": TOKEN,
         }
         done = subprocess.run(
-            [sys.executable, "-m", "pipeline.template_update"],
+            [sys.executable, "-m", "release.github.template_update"],
             cwd=project,
             env=environment | variables | more,
             check=False,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.perf.github_server import serving
+from tests.engine.release.github_server import serving
 from tests.template.act.place import IMAGE, Place, serving_registry, shorten_tests
 from tests.template.conftest import Bake, Run, commit_all
 

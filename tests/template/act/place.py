@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from tests.perf.github_server import TOKEN, GitHub
+from tests.engine.release.github_server import TOKEN, GitHub
 
 STANDINS = Path(__file__).parent / "standins"
 IMAGE = "local/act-runner:latest"

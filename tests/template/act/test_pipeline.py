@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from perf.verdict import read_verdict
-from tests.conftest import run
-from tests.perf.github_server import zipped
+from tests.engine.conftest import run
+from tests.engine.release.github_server import zipped
 from tests.template.act.place import Ended, Place
 
 MAIN = {"ref": "refs/heads/main"}
@@ -212,8 +212,8 @@ def test_a_store_that_is_lost_comes_back_out_of_the_image(
     """With neither cache nor artifact, the champion is registered again from what the registry has."""
     project = tmp_path / "project"
     subprocess.run(["git", "clone", "--quiet", baked.checkout, project], check=True)
-    done = run(project, "training.restore", "--repository", f"{baked.registry}/{baked.repository}")
+    done = run(project, "release.restore", "--repository", f"{baked.registry}/{baked.repository}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"rebuilt from {baked.images}@{baked.champion()}" in done.stdout
-    again = run(project, "training.restore", "--repository", f"{baked.registry}/{baked.repository}")
+    again = run(project, "release.restore", "--repository", f"{baked.registry}/{baked.repository}")
     assert "MLflow and the registry agree: the champion is version" in again.stdout

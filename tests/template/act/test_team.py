@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from perf.github.issue import marker
-from tests.perf.github_server import BOT
+from release.github.issue import marker
+from tests.engine.release.github_server import BOT
 from tests.template.act.place import Place
 
 MAIN = {"ref": "refs/heads/main"}

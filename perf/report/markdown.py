@@ -1,0 +1,178 @@
+"""From a verdict to report.md: what broke and by how much, one table, what to do next, and the rest folded away.
+
+Much of what it prints comes from elsewhere (model cards, problem details, logs, and later a whole verdict.json out of a
+stranger's pull request), so all of that goes into code spans or code blocks, where Markdown, HTML and @mentions mean
+nothing.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from perf.accepted import told
+from perf.report.wording import amount, bound, percent, span
+from perf.verdict import Arm, Criterion, Report, ReportError, Round, read_verdict, write_verdict
+
+__all__ = ["Report", "ReportError", "markdown", "read_verdict", "write_verdict"]
+
+ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "⛔", "info": ""}
+ACCEPTED = "✍️"  # beside the tick: somebody has signed for it
+MARKER = "<!-- perf-gate:predict -->"  # by which a later run finds its comment
+MAX_BYTES = 60_000  # GitHub takes comments of 65,536 characters
+SHOWN_ROUNDS = 40
+ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&vert;", "$": "<span>$</span>"}  # $: of a formula
+LINKED = re.compile(r"[@#]|:(?=//)|www(?=\.)|gh(?=-)", re.IGNORECASE)  # what GitHub makes links of, escaped or not
+
+
+def quoted(text: str, limit: int = 200) -> str:
+    """Text from elsewhere as a code span that it cannot leave, on one line."""
+    line = " ".join(_visible(text).split())
+    line = line.replace("`", "'").replace("|", "\N{BROKEN BAR}")
+    return f"`{line[: limit - 1] + '…' if len(line) > limit else line}`" if line else "unknown"
+
+
+def fenced(text: str) -> str:
+    """Text from elsewhere as a code block that it cannot leave."""
+    return "```text\n" + _visible(text).replace("`", "'") + "\n```"
+
+
+def _visible(text: str) -> str:
+    """Without control characters and those that turn the reading direction, save for line ends."""
+    return "".join(c for c in text if c == "\n" or unicodedata.category(c)[0] != "C")
+
+
+def markdown(report: Report) -> str:
+    """report.md: the summary of a step and the comment on a pull request."""
+    icon = ICONS[report.outcome] + (ACCEPTED if report.accepted and report.outcome == "pass" else "")
+    first = f"### {icon} Performance gate: {sentence(report.headline)}"
+    signed = [f"**Accepted:** {told(report.accepted, quoted)}"] if report.accepted else []
+    next_step = f"**Next:** {sentence(report.next)}"
+    shown = [
+        *signed,
+        *([_table(report)] if report.criteria else []),
+        *([_measured(report)] if report.rounds else []),
+        *([_listed(report.reasons + report.notes)] if report.reasons or report.notes else []),
+    ]
+    folded = [
+        *([_folded("Last lines of its log", fenced(report.log))] if report.log else []),
+        *([_folded("Rounds", _rounds(report))] if report.rounds else []),
+        _folded("Method and limits", _method(report)),
+    ]
+    whole = [first, *shown, next_step, *folded, MARKER]
+    for parts in (whole, [first, *shown, next_step, MARKER], [first, *signed, next_step, MARKER]):
+        text = "\n\n".join(parts) + "\n"
+        if len(text.encode()) < MAX_BYTES:
+            break
+    return text
+
+
+def sentence(text: str) -> str:
+    """Our own words, which may carry a few of somebody else's: nothing in them is markup, a link or a mention."""
+    line = " ".join(_visible(text).split())
+    safe = "".join(ENTITIES.get(c) or (f"\\{c}" if c in "\\`*_[]~!" else c) for c in line)
+    return LINKED.sub("\\g<0>\N{ZERO WIDTH SPACE}", safe)
+
+
+def who(arm: Arm | None) -> str:
+    """An arm in a few words."""
+    if arm is None:
+        return ""
+    if arm.git_sha and not arm.version:
+        return f"commit {arm.git_sha[:7]}"
+    return f"version {arm.version or '?'}" + (f", {arm.git_sha[:7]}" if arm.git_sha else "")
+
+
+def _table(report: Report) -> str:
+    paired = report.baseline is not None
+    arms = [f"baseline<br>{quoted(who(report.baseline))}"] if paired else []
+    arms.append(f"candidate<br>{quoted(who(report.candidate))}")
+    heads = ["", *arms, *(["change"] if paired else []), f"{report.confidence * 100:.0f} % interval", "limit", ""]
+    rows = [heads, [":-:" if head.startswith(("l", "9")) else "--:" if head else "---" for head in heads]]
+    rows += [_cells(row, paired) for row in report.criteria]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _cells(row: Criterion, paired: bool) -> list[str]:
+    gated = row.outcome != "info"
+    name = f"**{sentence(row.name)}**" if gated else sentence(row.name)
+    both = [amount(row.baseline, row.unit)] if paired else []
+    change = [percent(row.change)] if paired else []
+    icon = ACCEPTED if row.accepted and row.outcome == "pass" else ICONS[row.outcome]
+    return [name, *both, amount(row.candidate, row.unit), *change, span(row), bound(row), icon]
+
+
+def _measured(report: Report) -> str:
+    kept = [r for r in report.rounds if not r.dropped]
+    requests = sum(r.candidate.count for r in kept)
+    kind = "paired requests" if report.baseline else "requests"
+    sentences = [
+        f"{len(kept)} rounds, {requests:,} {kind} at {amount(report.rate, '/s')}, {report.seconds / 60:.1f} min."
+    ]
+    if report.detectable is not None:
+        sentences.append(f"This run could see a slow-down of {percent(report.detectable, signed=False)}.")
+    steals = [r.steal for r in kept if r.steal is not None]
+    steal = f", steal {percent(sum(steals) / len(steals), signed=False)}" if steals else ""
+    sentences.append(f"Machine: {quoted(report.runner.cpu)}, {report.runner.cpus} CPUs{steal}.")
+    return " ".join(sentences)
+
+
+def _listed(texts: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence(text)}" for text in texts)
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
+
+
+def _rounds(report: Report) -> str:
+    lines = ["| round | baseline p95 | candidate p95 | change | |", "|--:|--:|--:|--:|---|"]
+    lines += [_round(r) for r in report.rounds[:SHOWN_ROUNDS]]
+    more = len(report.rounds) - SHOWN_ROUNDS
+    return "\n".join(lines) + (f"\n\nand {more} more in rounds.csv" if more > 0 else "")
+
+
+def _round(r: Round) -> str:
+    base = r.baseline.p95 if r.baseline else None
+    change = r.candidate.p95 / base - 1 if r.candidate.p95 and base else None
+    cells = [str(r.number), amount(base, "ms"), amount(r.candidate.p95, "ms"), percent(change)]
+    return "| " + " | ".join([*cells, f"dropped: {sentence(r.dropped)}" if r.dropped else ""]) + " |"
+
+
+PAIRED = """Both services run at the same time and are restarted before each round. Each request goes to both, in random
+order, when the schedule says so, however slow the last answer was. The change is the mean over rounds, less the fifth
+of them at either end, which something else may have hit. Its interval is over rounds, and each look at them spends a
+share of 1 % (calling equal arms slower) and of 5 % (passing what is too slow). A slow-down fails where it is surely
+above a tenth of the limit and estimated at half of it or more, unless it is surely within the limit. Where
+more was accepted, it fails where it is surely above that."""
+ALONE = """The service is restarted before each round, and each request is sent when the schedule says so, however
+slow the last answer was. Figures are means over rounds, less the fifth of them at either end. The interval is over
+rounds, and each look at them spends a share of 1 % (failing what keeps the limit) and of 5 % (passing what does
+not)."""
+
+
+def method(report: Report) -> str:
+    return PAIRED if report.baseline else ALONE
+
+
+def facts(report: Report, quote: Callable[[str], str]) -> list[str]:
+    """What was measured on what, with text from elsewhere as `quote` gives it."""
+    runner = report.runner
+    arms, client = (", ".join(map(str, cpus or [])) for cpus in (runner.arms_cpus, runner.client_cpus))
+    found = [f"candidate: {_arm(report.candidate, quote)}"]
+    found += [f"baseline: {_arm(report.baseline, quote)}"] if report.baseline else []
+    found += [f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"]
+    found += [f"{quote(runner.system)}, Python {quote(runner.python)}, {quote(report.created)}"]
+    processes = f" of {report.processes} processes" if report.processes > 1 else ""
+    return [*found, f"{report.users} users{processes}, seed {report.seed}"]
+
+
+def _method(report: Report) -> str:
+    return method(report) + "\n\n" + "\n".join(f"- {fact}" for fact in facts(report, quoted))
+
+
+def _arm(arm: Arm, quote: Callable[[str], str]) -> str:
+    parts = [f"{arm.kind} {quote(arm.source)}", f"model {quote(arm.name)} version {quote(arm.version)}"]
+    parts += [f"bundle {quote(arm.bundle_sha256[:12])}"] if arm.bundle_sha256 else []
+    parts += [f"image {quote(arm.image_id)}"] if arm.image_id else []
+    parts += [f"with {quote(', '.join(arm.faults))}"] if arm.faults else []
+    return ", ".join(parts)

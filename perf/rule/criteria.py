@@ -1,0 +1,147 @@
+"""The rows of the report, each from the rounds that count, and what each decides by itself. Pure.
+
+What compares the arms, and the rule over all rows: judge.py.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from scipy.special import bdtrc, betaincinv
+
+from perf.rule.estimate import SANE, Estimate, Look, estimate, log, log_ratio, typical
+from perf.verdict import Criterion, Figures, Limits, Result, Round
+
+WORSE_ERRORS = 0.001  # level of the test that the candidate errs more often than the baseline
+
+
+def pairs(kept: Sequence[Round]) -> list[tuple[Figures, Figures]]:
+    """Both arms' figures of the rounds that have both."""
+    return [(r.candidate, r.baseline) for r in kept if r.baseline is not None]
+
+
+def compared(name: str, kept: Sequence[Round], look: Look, field: str) -> tuple[Criterion, Estimate | None]:
+    """A row that compares one figure of both arms, and decides nothing."""
+    both = [(getattr(c, field), getattr(b, field)) for c, b in pairs(kept)]
+    found = estimate([log_ratio(c, b) for c, b in both], look)
+    row = Criterion(
+        name=name,
+        unit="ms",
+        baseline=typical([b for _, b in both]),
+        candidate=typical([c for c, _ in both]),
+        change=math.expm1(found.mean) if found else None,
+        interval=(math.expm1(found.low), math.expm1(found.high)) if found else None,
+        relative=True,
+    )
+    return row, found
+
+
+def alone(name: str, kept: Sequence[Round], field: str) -> Criterion:
+    """A row on the candidate where there is nothing to compare it with."""
+    return Criterion(name=name, unit="ms", candidate=typical([getattr(r.candidate, field) for r in kept]))
+
+
+def ceiling(name: str, unit: str, kept: Sequence[Round], look: Look, field: str, limit: float | None) -> Criterion:
+    """A row that passes below the limit with its upper bound, and fails above it with its lower one."""
+    values = [getattr(r.candidate, field) for r in kept]
+    found = estimate([log(v) for v in values], look)
+    outcome: Result = "info" if limit is None else "inconclusive"
+    if limit is not None and found and found.high <= math.log(limit):
+        outcome = "pass"
+    elif limit is not None and found and found.low > math.log(limit):
+        outcome = "fail"
+    return Criterion(
+        name=name,
+        unit=unit,  # type: ignore[arg-type]  # checked when it is decoded
+        baseline=typical([getattr(b, field) for _, b in pairs(kept)]),
+        candidate=typical(values),
+        interval=(math.exp(found.low), math.exp(found.high)) if found else None,
+        limit=limit,
+        outcome=outcome,
+    )
+
+
+def errors(kept: Sequence[Round], limits: Limits, look: Look) -> Criterion:
+    """Errors of the candidate: within the limit, and not more frequent than the baseline's.
+
+    Both are exact: Clopper and Pearson's bound, and the binomial test of whose errors they all are.
+    """
+    found, count = sum(r.candidate.errors for r in kept), sum(r.candidate.count for r in kept)
+    others, of = sum(b.errors for _, b in pairs(kept)), sum(b.count for _, b in pairs(kept))
+    limit = limits.max_error_rate
+    outcome: Result = "info" if limit is None else "inconclusive"
+    if count and limit is not None:
+        surely = float(betaincinv(found, count - found + 1, look.alpha)) if found else 0.0
+        worse = found > 0 and of > 0 and bdtrc(found - 1, found + others, count / (count + of)) < WORSE_ERRORS
+        over = found > limit * count
+        if worse or surely > limit or (over and look.last):
+            outcome = "fail"
+        elif not over:
+            outcome = "pass"
+    return Criterion(
+        name="errors",
+        unit="share",
+        baseline=others / of if of else None,
+        candidate=found / count if count else None,
+        limit=limit,
+        outcome=outcome,
+    )
+
+
+def throughput(kept: Sequence[Round], limits: Limits, look: Look) -> Criterion:
+    """The rate that was kept: passes on average, fails where it surely is too low and not in a bad moment only."""
+    target = fmean([r.candidate.target for r in kept]) if kept else 0.0
+    achieved = [r.candidate.achieved for r in kept]
+    limit = limits.min_throughput
+    found = estimate([value / target for value in achieved] if target > 0 else [], look._replace(beta=look.alpha))
+    outcome: Result = "info" if limit is None else "inconclusive"
+    if found and limit is not None and found.mean >= limit:
+        outcome = "pass"
+    elif found and limit is not None and found.high < limit:
+        outcome = "fail"
+    return Criterion(
+        name="throughput",
+        unit="/s",
+        baseline=fmean([b.achieved for _, b in pairs(kept)]) if pairs(kept) else None,
+        candidate=fmean(achieved) if achieved else None,
+        limit=None if limit is None else limit * target,
+        outcome=outcome,
+    )
+
+
+def requests(kept: Sequence[Round], limits: Limits) -> Criterion:
+    """Whether there were enough requests to decide anything."""
+    count = sum(r.candidate.count for r in kept)
+    return Criterion(
+        name="requests",
+        unit="count",
+        baseline=sum(b.count for _, b in pairs(kept)) if pairs(kept) else None,
+        candidate=count,
+        limit=limits.min_requests,
+        outcome="pass" if count >= max(1, limits.min_requests) else "inconclusive",
+    )
+
+
+def growth(kept: Sequence[Round]) -> list[Criterion]:
+    """How much memory a request leaves behind, where the system says so: a leak shows here long before it hurts."""
+
+    def mean(of: Callable[[Round], Figures | None]) -> float | None:
+        grown = [arm.grown_kb for r in kept if (arm := of(r)) is not None and arm.grown_kb is not None]
+        return fmean(sane) if (sane := [each for each in grown if abs(each) <= SANE[1]]) else None
+
+    candidate = mean(lambda r: r.candidate)
+    if candidate is None:
+        return []
+    return [
+        Criterion(name="memory growth a request", unit="kB", baseline=mean(lambda r: r.baseline), candidate=candidate)
+    ]
+
+
+def image(sizes: Sequence[float | None], limits: Limits) -> list[Criterion]:
+    """The size of the candidate's image, with its base; no row where there is no image."""
+    if not sizes or sizes[0] is None:
+        return []
+    limit = limits.max_image_mb
+    outcome: Result = "info" if limit is None else "pass" if sizes[0] <= limit else "fail"
+    other = sizes[1] if len(sizes) > 1 else None
+    return [Criterion(name="image size", unit="MB", baseline=other, candidate=sizes[0], limit=limit, outcome=outcome)]

@@ -1,0 +1,169 @@
+"""The rule: rounds in, judgement out. Pure: no clock, no file, no randomness.
+
+A round gives one figure, the log of candidate's p95 over baseline's p95. Restarting both arms before each round turns
+what a start fixes for good (memory layout, hash seed, page placement) into noise that the rounds show, so the interval
+is one over rounds, never over requests (Georges et al., OOPSLA 2007; Kalibera & Jones, ISMM 2013). Pairing
+request by request cancels what the machine does to both arms at once (Bulej et al., ICPE 2020), and random order
+cancels what the order does (Laaber et al., EMSE 2019).
+
+What a look may decide, and how sure it has to be: estimate.py. The other rows: criteria.py.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+from msgspec.structs import replace
+
+from perf.report.wording import headline, percent
+from perf.rule import criteria
+from perf.rule.estimate import WIDEST, Look, estimate, log_ratio, look_at
+from perf.verdict import Accepted, Criterion, Judgement, Limits, Result, Round
+
+SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this
+ESTIMATED = 0.5  # of max_regression: and be estimated at this at least; nobody should chase less
+UNSTEADY = 0.05  # how far the baseline may be from itself
+DROPPED = 0.25  # of the rounds of the last look may be disturbed and measured again
+
+
+def judge(
+    rounds: Sequence[Round],
+    limits: Limits,
+    looks: Sequence[int],
+    images_mb: Sequence[float | None] = (),
+    accepted: Accepted | None = None,
+) -> Judgement:
+    """Judges what has been measured so far; "continue" where the next look has to come first.
+
+    `images_mb`: the sizes of the candidate's and of the baseline's image, where there are images.
+    `accepted`: a slow-down against this very baseline that somebody accepted.
+    """
+    up_to, why = (accepted.up_to, accepted.reason) if accepted else (0.0, "")
+    kept = [r for r in rounds if not r.dropped]
+    look = look_at(len(kept), looks)
+    paired = bool(kept) and all(r.baseline is not None for r in kept)
+    reasons: list[str] = []
+    rows = [*_rows(kept, limits, look, paired, reasons, up_to), *criteria.image(images_mb, limits)]
+    outcomes = {row.outcome for row in rows}
+    offered = sum(r.candidate.intended for r in kept)
+    outcome: Literal["pass", "fail", "inconclusive", "continue"]
+    if len(rounds) - len(kept) > spare(looks):
+        outcome = "inconclusive"
+        causes = sorted({r.dropped for r in rounds if r.dropped})
+        shown = "; ".join(causes[:2]) + (f"; and {len(causes) - 2} more" if len(causes) > 2 else "")
+        reasons = [f"{len(rounds) - len(kept)} rounds were disturbed: {shown}"]
+    elif len(kept) not in looks and not look.last:
+        outcome = "continue"
+    elif "fail" in outcomes and offered >= limits.min_requests:
+        outcome = "fail"
+    elif outcomes <= {"pass", "info"} and kept:
+        outcome = "pass"
+    else:
+        outcome = "inconclusive" if look.last else "continue"
+    return Judgement(
+        outcome=outcome,
+        headline=headline(outcome, rows, reasons, len(kept), sure=1 - look.alpha, why=why),
+        reasons=reasons,
+        criteria=rows,
+        confidence=1 - look.alpha - look.beta,
+        detectable=_detectable(kept, limits, look, up_to) if paired else None,
+    )
+
+
+def spare(looks: Sequence[int]) -> int:
+    """How many rounds may be dropped before a run gives up."""
+    return math.ceil(DROPPED * looks[-1])
+
+
+def _rows(
+    kept: Sequence[Round], limits: Limits, look: Look, paired: bool, reasons: list[str], up_to: float
+) -> list[Criterion]:
+    """The report's rows, in its order. `reasons` gets why the arms cannot be compared."""
+    itself = [_self_check(kept, look, reasons)] if paired else []
+    others = [
+        ("p50 latency", "p50"),
+        ("p99 latency", "p99"),
+        ("mean latency", "mean"),
+        ("CPU time a request", "cpu_ms"),
+    ]
+    if paired:
+        rows = [_regression(kept, limits, look, reasons, up_to)]
+        rows += [criteria.compared(name, kept, look, field)[0] for name, field in others]
+    else:
+        rows = [criteria.alone(name, kept, field) for name, field in [("p95 latency", "p95"), *others]]
+    rows = [row for row in rows if row.candidate is not None or row.name != "CPU time a request"]
+    rows += [
+        criteria.ceiling("p95 from the intended start", "ms", kept, look, "p95_due", limits.p95_ms),
+        criteria.errors(kept, limits, look),
+        criteria.throughput(kept, limits, look),
+        criteria.requests(kept, limits),
+        criteria.ceiling("start to ready", "s", kept, look, "ready_seconds", limits.max_ready_seconds),
+    ]
+    if any(r.candidate.memory_mb is not None for r in kept):
+        rows += [criteria.ceiling("memory", "MB", kept, look, "memory_mb", limits.max_memory_mb)]
+    return [*rows, *criteria.growth(kept), *itself]
+
+
+def _regression(kept: Sequence[Round], limits: Limits, look: Look, reasons: list[str], up_to: float) -> Criterion:
+    """p95 against the baseline's.
+
+    Where more than the limit was accepted (`up_to`), that takes its place on both sides: a candidate passes surely
+    below it and fails surely above it. So each error keeps its budget: 1 % of the runs fail what is within it, 5 % pass
+    what is not. To fail where the estimate alone is above it would fail every other run of what is just within.
+    """
+    row, found = criteria.compared("p95 latency", kept, look, "p95")
+    limit = limits.max_regression
+    if limit is None:
+        return row
+    pairs = criteria.pairs(kept)
+    needed = up_to > limit and not (found is not None and found.high < math.log1p(limit))
+    most = up_to if needed else limit
+    errors, count = sum(b.errors for _, b in pairs), sum(b.count for _, b in pairs)
+    outcome: Result = "inconclusive"
+    if reasons:
+        pass  # the machine is not steady: whatever the arms differ by may be its doing
+    elif limits.max_error_rate is not None and errors > limits.max_error_rate * count:
+        answered = f"the baseline answered {errors} of {count} requests with errors"
+        reasons.append(f"{answered}, so it is nothing to compare with")
+    elif found is None:
+        reasons.append("a p95 latency needs two rounds with answers from both arms")
+    elif found.high < math.log1p(most):
+        outcome = "pass"  # first: where a slow-down is real and within what the project allows, the project has said so
+    elif needed:
+        outcome = "fail" if found.low > math.log1p(most) else "inconclusive"
+    elif found.low > math.log1p(SURELY * limit) and found.mean >= math.log1p(ESTIMATED * limit):
+        outcome = "fail"
+    return replace(row, limit=most, accepted=needed, outcome=outcome)
+
+
+def _self_check(kept: Sequence[Round], look: Look, reasons: list[str]) -> Criterion:
+    """The same rule on the baseline's odd requests against its even ones: a difference there is the machine's."""
+    ratios = [log_ratio(b.p95_odd, b.p95_even) for _, b in criteria.pairs(kept)]
+    found = estimate(ratios, look._replace(beta=look.alpha))
+    outcome: Result = "info"
+    if found and max(found.low, -found.high) > 0 and abs(found.mean) >= math.log1p(UNSTEADY):
+        outcome = "inconclusive"
+        difference = percent(math.expm1(found.mean))
+        reasons.append(f"the baseline differs from itself by {difference}: the machine is not steady")
+    return Criterion(
+        name="baseline against itself",
+        unit="ms",
+        change=math.expm1(found.mean) if found else None,
+        interval=(math.expm1(found.low), math.expm1(found.high)) if found else None,
+        relative=True,
+        outcome=outcome,
+    )
+
+
+def _detectable(kept: Sequence[Round], limits: Limits, look: Look, up_to: float) -> float | None:
+    """The slow-down that rounds as noisy as these tell from none, or from what was accepted, in 95 of 100 cases."""
+    ratios = [log_ratio(c.p95, b.p95) for c, b in criteria.pairs(kept)]
+    found = estimate(ratios, look)
+    if found is None or limits.max_regression is None:
+        return None
+    missed = min(WIDEST, 1.645 * found.error)
+    allowed = up_to if up_to > limits.max_regression else SURELY * limits.max_regression
+    least = math.log1p(allowed) + (found.mean - found.low) + missed
+    # Where rounds are so alike that less would show, what is surely within the limit passes all the same.
+    within = math.log1p(max(limits.max_regression, up_to)) - (found.high - found.mean) + missed
+    return max(ESTIMATED * limits.max_regression, math.expm1(max(least, within)))

@@ -1,0 +1,1 @@
+"""What moves a version: its image, promotion, rollback, and what is told of them."""

@@ -1,0 +1,202 @@
+"""Builds the image that serves bundle/, with Docker's buildx.
+
+    make image
+    python -m release.image                                  into the local engine, as <name>:<version>
+    python -m release.image --push ghcr.io/owner/project [--cache]     into a registry, referred to by digest
+    python -m release.image --save image.tar [--beside ghcr.io/owner/project]     into a file, for `docker load`
+
+Writes .mlops/image.json: "image" (a reference that can be run), "id", "repository" (empty where it was not pushed) and
+"champion" (what the tag champion of the repository stands for, by digest; empty where there is none). Exit code 3:
+could not be built, the last line says why.
+"""
+
+import argparse
+import collections
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+
+from pipeline import bundle as bundles
+from pipeline import command
+from pipeline.bundle import BundleError, Card
+from pipeline.settings import SettingsError, load_settings
+from release.repository import Found, ImageError, champion, checked, docker, last_line, look_up
+
+REQUIREMENTS = {"onnx": "serve", "sklearn": "serve-sklearn"}
+SHOWN_LINES = 30  # of the output of a build that failed
+STEP = re.compile(r"#\d+ (\[.+?\] .+)")  # "#8 [service 4/9] COPY serving /app/serving"
+TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def labels(card: Card, description: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The OCI labels: who the model is and where it comes from. What is not known is left out."""
+    server, repository = environment.get("GITHUB_SERVER_URL", ""), environment.get("GITHUB_REPOSITORY", "")
+    known = {
+        "org.opencontainers.image.title": card.name,
+        "org.opencontainers.image.description": description,
+        "org.opencontainers.image.version": card.version,
+        "org.opencontainers.image.revision": card.git_sha,
+        "org.opencontainers.image.created": card.created,
+        "org.opencontainers.image.source": f"{server}/{repository}" if server and repository else "",
+        "mlops.model": card.name,
+        "mlops.version": card.version,
+        "mlops.run-id": card.run_id,
+        "mlops.bundle-sha256": card.bundle_sha256,
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def arguments_of_build(card: Card, python: str, image: str, push: bool, cache: str, attest: bool) -> list[str]:
+    """What `docker buildx build` is told, less the labels and the folder.
+
+    `cache`: the image that keeps the layers between builds; empty: none. `attest`: attach what went into the image
+    (SBOM) and how it was built (SLSA provenance).
+    """
+    caches = [
+        f"--cache-from=type=registry,ref={cache}",
+        f"--cache-to=type=registry,ref={cache},mode=max,ignore-error=true",
+    ]
+    return [
+        "--push" if push else "--load",
+        f"--tag={image}",
+        f"--build-arg=PYTHON_VERSION={python}",
+        f"--build-arg=REQUIREMENTS={REQUIREMENTS[card.runtime]}",
+        *(caches if cache else []),
+        *(["--sbom=true", "--provenance=mode=max"] if attest else []),
+    ]
+
+
+def read_card(root: Path) -> tuple[Card, str]:
+    """The card of bundle/ and the project's description. Raises BundleError, SettingsError or ImageError."""
+    card, project = bundles.read(root / "bundle").card, load_settings(root).project
+    if card.name != project.name:
+        raise ImageError(f"bundle/ is of {card.name}, but pipeline.toml names {project.name}; run `make train`")
+    if bundles.code_digest(root / "src" / "model") != card.code_sha256:
+        raise ImageError("src/model has changed since bundle/ was trained; run `make train`")
+    return card, project.description
+
+
+def check_docker() -> None:
+    """Raises ImageError where Docker, its engine or buildx is missing."""
+    if shutil.which("docker") is None:
+        raise ImageError("there is no `docker` on PATH; install Docker, or do without an image: `make serve`")
+    if (engine := docker("version", "--format", "{{.Server.Version}}")).returncode:
+        raise ImageError(f"Docker's engine does not answer ({last_line(engine)}); start it")
+    if docker("buildx", "version").returncode:
+        raise ImageError("Docker has no buildx; install its plugin (docker-buildx, or docker-buildx-plugin)")
+
+
+def build(image: str, options: list[str], root: Path) -> None:
+    """Runs `docker buildx build`, showing the step it is at. Raises ImageError with the end of its output."""
+    command = ["docker", "buildx", "build", "--progress=plain", *options, str(root)]
+    last: collections.deque[str] = collections.deque(maxlen=SHOWN_LINES)
+    with (
+        console.status(f"build {image}") as status,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        ) as process,
+    ):
+        assert process.stdout is not None  # noqa: S101  a pipe was asked for
+        for line in process.stdout:
+            last.append(line.rstrip())
+            if step := STEP.match(line):
+                status.update(f"build {image}: {step[1][:80]}".replace("[", r"\["))
+    if process.returncode:
+        console.print("\n".join(last), markup=False)
+        raise ImageError(f"the build of {image} failed; its last lines are above")
+
+
+class Wanted(NamedTuple):
+    """What the image is made for. At most one of `push` and `save`."""
+
+    push: str = ""  # the repository to push it to
+    save: str = ""  # the file to save it in
+    beside: str = ""  # the repository whose champion it will be compared with, where it is not pushed
+    tag: str = ""  # empty: the model's version
+    cache: bool = False  # keep the layers between builds in that repository
+
+
+def make(root: Path, wanted: Wanted) -> list[str]:
+    """Builds the image of the project in `root`, notes it in .mlops/image.json, and returns what to say of it."""
+    note = root / ".mlops" / "image.json"
+    note.unlink(missing_ok=True)
+    card, description = read_card(root)
+    python = (root / ".python-version").read_text().strip()
+    repository, tag = checked(wanted.push) if wanted.push else card.name, wanted.tag or card.version
+    if not TAG.fullmatch(tag):
+        raise ImageError(f"--tag {tag}: a tag has letters, digits, dots, dashes and underscores, at most 128")
+    check_docker()
+    image, push = f"{repository}:{tag}", bool(wanted.push)
+    # The engine's own builder keeps its layers itself and can export none, and can attach nothing to an image.
+    able = _driver() != "docker"
+    cache = f"{repository}:cache" if push and able and wanted.cache else ""
+    with tempfile.TemporaryDirectory() as folder:
+        metadata = Path(folder, "metadata.json")
+        options = arguments_of_build(card, python, image, push, cache, push and able)
+        options += [f"--label={key}={value}" for key, value in labels(card, description, os.environ).items()]
+        build(image, [*options, f"--metadata-file={metadata}"], root)
+        digest = json.loads(metadata.read_text()).get("containerimage.digest", "") if push else ""
+    said = []
+    if push:
+        if not digest:
+            raise ImageError(f"{image} was pushed, but buildx did not say under which digest; use a newer buildx")
+        pushed = f"{repository}@{digest}"
+        made = {"image": pushed, "id": digest, "repository": repository, "champion": champion(repository)}
+        said.append(f"Pushed {image}, {digest}.")
+        if not able:
+            said.append("Without SBOM and provenance: this builder cannot attach them (docker buildx create --use).")
+    else:
+        identifier, size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).stdout.split()
+        found = look_up(checked(wanted.beside)) if wanted.beside else Found("")
+        made = {"image": image, "id": identifier, "repository": "", "champion": found.image}
+        said.append(f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim.")
+        if found.why:
+            said.append(f"The champion of {wanted.beside} cannot be seen from here ({found.why}).")
+    if wanted.save:
+        if (done := docker("save", "--output", wanted.save, image)).returncode:
+            raise ImageError(f"{image} cannot be saved in {wanted.save} ({last_line(done)})")
+        said.append(f"Saved it in {wanted.save}.")
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(json.dumps(made, indent=2) + "\n")
+    return said
+
+
+def _driver() -> str:
+    """How the current builder of buildx works, such as docker or docker-container."""
+    found = re.search(r"^Driver:\s*(\S+)", docker("buildx", "inspect").stdout, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m release.image", description="Build the image that serves bundle/.")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--push", default="", metavar="REPOSITORY", help="push there, such as ghcr.io/owner/project")
+    where.add_argument("--save", default="", metavar="FILE", help="save it there, as `docker load` reads it")
+    parser.add_argument(
+        "--beside", default="", metavar="REPOSITORY", help="where the champion lies that it will be compared with"
+    )
+    parser.add_argument("--tag", default="", help="instead of the model's version")
+    parser.add_argument("--cache", action="store_true", help="with --push: keep the layers there between builds")
+    wanted = Wanted(**vars(parser.parse_args(argv)))
+    try:
+        said = make(Path.cwd(), wanted)
+    except (BundleError, SettingsError, ImageError, OSError) as error:
+        console.print(f"Cannot build the image: {error}", style="red", markup=False)
+        return 3
+    for line in said:
+        console.print(line, markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    command.end(main)

@@ -1,0 +1,64 @@
+"""What MLflow keeps of a load test: metrics of the version's run, to be compared there, and tags of the version."""
+
+import time
+
+from mlflow.entities import Metric
+
+from perf.report.markdown import Report
+from perf.rule.estimate import estimate, log_ratio, look_at
+from perf.verdict import Criterion
+
+METRICS = {  # a row of the report: the metric that its figure of the candidate becomes, in the row's own unit
+    "p95 latency": "perf.p95_ms",
+    "p50 latency": "perf.p50_ms",
+    "p99 latency": "perf.p99_ms",
+    "mean latency": "perf.mean_ms",
+    "p95 from the intended start": "perf.p95_due_ms",
+    "errors": "perf.error_rate",
+    "throughput": "perf.throughput",
+    "start to ready": "perf.ready_s",
+    "CPU time a request": "perf.cpu_ms",
+    "memory": "perf.memory_mb",
+}
+
+
+def metrics(verdict: Report) -> list[Metric]:
+    """What was measured of the candidate; what was not is left out."""
+    found = {METRICS[row.name]: row.candidate for row in verdict.criteria if row.name in METRICS}
+    if (row := _change(verdict)) is not None:
+        found["perf.p95_change"] = row.change
+    now = int(1000 * time.time())
+    return [Metric(name, value, now, step=0) for name, value in found.items() if value is not None]
+
+
+def tags(verdict: Report) -> dict[str, str]:
+    """p95, the machine, and p95's change against the baseline as a share, with its interval and standard error.
+
+    Raises ReportError where no p95 was measured.
+    """
+    found = {"p95_ms": f"{verdict.p95_ms:.3f}", "runner_cpu": verdict.runner.cpu}
+    row, baseline = _change(verdict), verdict.baseline
+    if row is not None and baseline is not None:
+        numbers = {"p95_change": row.change, "p95_change_error": _error(verdict)}
+        if row.interval is not None:
+            numbers |= zip(("p95_change_low", "p95_change_high"), row.interval, strict=True)
+        found |= {name: f"{value:.5f}" for name, value in numbers.items() if value is not None}
+        if baseline.name == verdict.candidate.name:
+            found["p95_baseline"] = baseline.version
+    return {name: value for name, value in found.items() if value}
+
+
+def _change(verdict: Report) -> Criterion | None:
+    """The row of p95 where it holds a change. A version that was measured against itself keeps the one it has."""
+    judged, baseline = verdict.candidate, verdict.baseline
+    if baseline is None or (judged.name, judged.version) == (baseline.name, baseline.version):
+        return None
+    rows = (row for row in verdict.criteria if row.name == "p95 latency")
+    return next((row for row in rows if row.change is not None), None)
+
+
+def _error(verdict: Report) -> float | None:
+    """The standard error of the log of the change, over the rounds that count."""
+    ratios = [log_ratio(r.candidate.p95, r.baseline.p95) for r in verdict.rounds if r.baseline and not r.dropped]
+    found = estimate(ratios, look_at(len(ratios), [len(ratios)]))
+    return found.error if found else None

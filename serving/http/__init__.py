@@ -1,0 +1,1 @@
+"""How bytes become requests: gunicorn's worker, and the fronts before the app."""

@@ -1,0 +1,101 @@
+"""The service as an ASGI app: what gunicorn runs. The routes of the table are answered here, others by the Flask app.
+
+The event loop never waits: a body that comes slowly is awaited, a large batch and a slow model go to a thread, and so
+does Flask.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+
+from a2wsgi import WSGIMiddleware
+
+from serving import service
+from serving.app import wsgi
+from serving.http.bodies import Bodies, Gone, Message, Receive
+from serving.protocols import errors
+from serving.protocols.routes import Headers
+from serving.replies import Problem, Reply
+from serving.service import Answer, Service
+
+Send = Callable[[Message], Awaitable[None]]
+
+
+# Of a worker, by runtime. ONNX Runtime leaves the CPU to no other, so that more threads only keep each other waiting;
+# those who wait for scikit-learn are answered together.
+THREADS = {"onnx": 1, "sklearn": 32}
+
+
+class Front:
+    """The service as an ASGI app."""
+
+    def __init__(self, served: Service, threads: int) -> None:
+        self._service = served
+        self.routes, self._metrics, self.limits = served.routes, served.metrics, served.limits
+        self._bodies = Bodies(served.limits)
+        self._pool = ThreadPoolExecutor(threads, "model")
+        self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
+        self._inline = min(served.inline_bytes, served.limits.max_body_bytes)
+
+    def at_once(self, method: str, path: str, headers: Headers, body: bytes) -> Answer | None:
+        """Status, headers and body of the answer where it takes no waiting, None where it does.
+
+        The server may call this, as the app does, for a request that is whole.
+        """
+        route = self.routes.get((method, path))
+        if route is None or (route.__class__ is not Reply and len(body) > self._inline):
+            return None
+        started = perf_counter()
+        self._metrics.begin()
+        reply = route if route.__class__ is Reply else route(body, headers)  # type: ignore[operator]
+        return self._service.finish(method, path, reply, headers, started)
+
+    def refused(self, method: str, path: str, problem: Problem, headers: Headers) -> Answer:
+        """The answer to what never got to a route."""
+        self._metrics.begin()
+        return self._service.finish(method, path, errors.form(path)(problem), headers, perf_counter())
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._flask(scope, receive, send)  # type: ignore[arg-type]
+            return
+        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        try:
+            body = await self._bodies.whole(receive)
+            answer = self.at_once(method, path, headers, body)
+            if answer is None:
+                route = self.routes.get((method, path))
+                if route is None:
+                    await self._flask(scope, _again(body, receive), send)  # type: ignore[arg-type]
+                    return
+                with self._bodies.waiting(body):
+                    started = perf_counter()
+                    self._metrics.begin()
+                    loop = asyncio.get_running_loop()
+                    reply = await loop.run_in_executor(self._pool, route, body, headers)  # type: ignore[arg-type]
+                answer = self._service.finish(method, path, reply, headers, started)
+        except Problem as problem:
+            answer = self.refused(method, path, problem, headers)
+            answer[1].append((b"connection", b"close"))
+        except Gone:
+            return
+        status, fields, content = answer
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": content})
+
+
+def create_app(threads: int = 0) -> Front:
+    """The service for the bundle in `service.bundle_folder`. Exits as `service.load_or_exit` does."""
+    served = service.load_or_exit()
+    return Front(served, threads or THREADS[served.bundle.card.runtime])
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """A body that was read, once more; after it whatever comes."""
+    parts = [body]
+
+    async def again() -> Message:
+        return {"type": "http.request", "body": parts.pop(), "more_body": False} if parts else await receive()
+
+    return again

@@ -1,0 +1,104 @@
+"""What more than one folder of tests needs: the project, trained once in a scratch copy."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before scikit-learn: on little data, threads only wait for each other
+
+import training  # noqa: F401  before scikit-learn as well
+from tests.engine.browser import NAMES, Browser, browser
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("src", "training", "serving", "perf", "release", "data", "requirements", "pipeline.toml", ".python-version")
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of what the stages need, in `folder`."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / part, folder / part)
+    return folder
+
+
+def environment(project: Path, **more: str) -> Mapping[str, str]:
+    """The environment of a command in `project`: its own code, its own store, nothing of the shell's settings."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLOPS_", "MLFLOW_", "PYTHON"))}
+    return {**inherited, "PYTHONPATH": f"{project}{os.pathsep}{project / 'src'}", **more}
+
+
+def run(project: Path, *arguments: str, timeout: float = 120, **more: str) -> subprocess.CompletedProcess[str]:
+    """`python -m …` in `project`."""
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=project,
+        env=environment(project, **more),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two projects in which `python -m training.train` ran once, with other seeds of Python's hashes."""
+    first, second = (copy_project(tmp_path_factory.mktemp(f"trained-{seed}") / "project") for seed in (1, 2))
+    with ThreadPoolExecutor() as pool:
+        for done in pool.map(
+            lambda each: run(each[0], "training.train", PYTHONHASHSEED=each[1]), [(first, "1"), (second, "2")]
+        ):
+            assert done.returncode == 0, done.stdout + done.stderr
+    return first, second
+
+
+@pytest.fixture(scope="session")
+def trained(twins: tuple[Path, Path]) -> Path:
+    """A project in which `python -m training.train` ran once: read it, never write to it."""
+    return twins[0]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A fresh copy of the project, to change at will."""
+    return copy_project(tmp_path / "project")
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the shell reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(("MLOPS_", "MLFLOW_")) or name in ("BUNDLE", "HOST", "PORT", "WEB_CONCURRENCY", "THREADS"):
+            monkeypatch.delenv(name)
+    yield
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """Docker with buildx. Without it a test is skipped, but fails in CI, where a skipped test would go unseen."""
+    for needed, command in (
+        ("Docker on PATH", ["docker", "--version"]),
+        ("Docker's engine (it does not answer)", ["docker", "version"]),
+        ("Docker's buildx", ["docker", "buildx", "version"]),
+    ):
+        if shutil.which("docker") is None or subprocess.run(command, check=False, capture_output=True).returncode:
+            (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(f"needs {needed}")
+
+
+@pytest.fixture(name="chromium", scope="session")
+def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser. Where none is installed a test is skipped, but fails in CI."""
+    with browser(tmp_path_factory.mktemp("profile")) as started:
+        if started is None:
+            missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            missing(f"needs one of {', '.join(NAMES)} on PATH: apt-get install chromium")
+        yield started

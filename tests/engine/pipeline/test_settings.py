@@ -1,0 +1,178 @@
+"""pipeline.settings."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.settings import SettingsError, load_settings
+from serving import limits
+from tests.engine.conftest import ROOT
+
+SAMPLE = """
+[project]
+name = "sample"
+[data]
+path = "data.csv"
+task = "classification"
+target = "outcome"
+numeric = ["x"]
+text = ["city"]
+[training]
+seed = 1
+holdout = 0.2
+[quality]
+metric = "roc_auc"
+floor = 0.5
+tolerance = 0.1
+[retraining]
+promote = true
+[serving]
+unknown_fields = "reject"
+max_rows = 10
+max_body_bytes = 1000
+body_seconds = 10
+head_seconds = 10
+access_log = "errors"
+front = "asgi"
+page = true
+[perf]
+p95_ms = 100
+max_regression = 0.1
+max_error_rate = 0.001
+min_throughput = 0.95
+max_ready_seconds = 20
+max_memory_mb = 2000
+max_image_mb = 2000
+min_requests = 100
+capacity = false
+profile = "standard"
+[perf.load]
+users = 1
+max_rate = 10.0
+workers = "auto"
+[perf.profiles.quick]
+round_seconds = 1.0
+warmup_seconds = 0.0
+looks = [5]
+[perf.profiles.standard]
+round_seconds = 1.0
+warmup_seconds = 0.0
+looks = [5, 8, 12]
+[perf.profiles.thorough]
+round_seconds = 1.0
+warmup_seconds = 0.0
+looks = [12]
+"""
+
+
+@pytest.fixture(name="root")
+def _root(tmp_path: Path) -> Path:
+    (tmp_path / "pipeline.toml").write_text(SAMPLE)
+    return tmp_path
+
+
+def test_the_project_itself_is_set_up_rightly() -> None:
+    """pipeline.toml as it stands."""
+    load_settings(ROOT)
+
+
+def edit(root: Path, old: str, new: str) -> None:
+    path = root / "pipeline.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_environment_beats_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLOPS_<SECTION>__<KEY>, at any depth, lists as JSON."""
+    monkeypatch.setenv("MLOPS_PERF__P95_MS", "42.5")
+    monkeypatch.setenv("MLOPS_PERF__PROFILES__STANDARD__LOOKS", "[2, 4]")
+    settings = load_settings(root)
+    assert settings.perf.p95_ms == 42.5
+    assert settings.perf.schedule.looks == [2, 4]
+
+
+@pytest.mark.parametrize("key", ["p95_ms", "max_regression", "max_error_rate", "min_throughput", "max_memory_mb"])
+def test_false_switches_a_limit_off(root: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """In the file and in the environment; 0 stays the number that it is."""
+    monkeypatch.setenv(f"MLOPS_PERF__{key.upper()}", "false")
+    assert getattr(load_settings(root).perf, key) is None
+    monkeypatch.undo()
+    edit(root, next(line for line in SAMPLE.splitlines() if line.startswith(key)), f"{key} = false")
+    assert getattr(load_settings(root).perf, key) is None
+    edit(root, f"{key} = false", f"{key} = 0")
+    if key.endswith(("rate", "throughput")):
+        assert getattr(load_settings(root).perf, key) == 0
+    else:
+        with pytest.raises(SettingsError, match=key):
+            load_settings(root)
+
+
+def test_the_profile_is_the_one_that_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLOPS_PERF__PROFILE chooses among the three."""
+    monkeypatch.setenv("MLOPS_PERF__PROFILE", "quick")
+    assert load_settings(root).perf.schedule.looks == [5]
+    monkeypatch.setenv("MLOPS_PERF__PROFILE", "slow")
+    with pytest.raises(SettingsError, match="profile"):
+        load_settings(root)
+
+
+def test_an_unrelated_variable_is_no_setting(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLOPS_FAULT_BURN_MS and the like belong to the service."""
+    monkeypatch.setenv("MLOPS_FAULT_BURN_MS", "2")
+    load_settings(root)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("p95_ms = 100", 'p95_ms = "fast"', "perf.p95_ms"),
+        ("p95_ms = 100", "p95_ms = -1", "perf.p95_ms"),
+        ("p95_ms = 100", "p95_ms = inf", "perf.p95_ms"),
+        ("p95_ms = 100", "p95ms = 100", "perf.p95ms"),
+        ('task = "classification"', 'task = "clustering"', "data.task"),
+        ('metric = "roc_auc"', 'metric = "r2"', "roc_auc, average_precision"),
+        ('metric = "roc_auc"', 'metric = "roc_auc', "pipeline.toml"),
+        ("looks = [5, 8, 12]", "looks = [8, 5]", "ascending"),
+        ("holdout = 0.2", "holdout = 1.0", "training.holdout"),
+        ('["city"]', '["city", "outcome"]', "outcome"),
+        ('["x"]', '["x", "city"]', "city"),
+        ('unknown_fields = "reject"', 'unknown_fields = "drop"', "serving.unknown_fields"),
+    ],
+)
+def test_a_wrong_value_is_named(root: Path, old: str, new: str, expected: str) -> None:
+    """The message says which key of which file is wrong."""
+    edit(root, old, new)
+    with pytest.raises(SettingsError, match=r"pipeline\.toml") as error:
+        load_settings(root)
+    assert expected in str(error.value)
+
+
+def test_a_wrong_variable_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that came from the environment is not blamed on the file alone."""
+    monkeypatch.setenv("MLOPS_PERF__P95_MS", "soon")
+    with pytest.raises(SettingsError, match="MLOPS_PERF__P95_MS"):
+        load_settings(root)
+
+
+def test_outside_a_project_it_says_so(tmp_path: Path) -> None:
+    """No pipeline.toml: one sentence, no traceback of a parser."""
+    with pytest.raises(SettingsError, match="no such file"):
+        load_settings(tmp_path)
+
+
+def test_the_service_reads_the_same_limits(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The image has no pydantic, so serving.limits reads [serving] by itself: file and environment, all keys alike."""
+    for name, value in {"MAX_ROWS": "7", "UNKNOWN_FIELDS": "ignore"}.items():
+        monkeypatch.setenv(f"MLOPS_SERVING__{name}", value)
+    ours = load_settings(root).serving.model_dump()
+    theirs = limits.load(root / "pipeline.toml")
+    assert ours == {name: getattr(theirs, name) for name in theirs.__struct_fields__}
+    assert theirs.max_rows == 7
+
+
+@pytest.mark.parametrize(("key", "value"), [("MAX_ROWS", "0"), ("MAX_ROWS", "many"), ("TYPO", "1")])
+def test_the_service_refuses_wrong_limits(root: Path, key: str, value: str) -> None:
+    """Zero rows, a word for a number, an unknown key: an error that names the section."""
+    with pytest.raises(ValueError, match=r"section \[serving\]"):
+        limits.load(root / "pipeline.toml", {f"MLOPS_SERVING__{key}": value})

@@ -1,0 +1,123 @@
+"""serving.records: what is taken and what is refused does not depend on how it was sent."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contract import VERSION, Contract, Field
+from serving import limits
+from serving.records import decoder
+from serving.replies import Problem
+from tests.engine.conftest import ROOT
+
+CONTRACT = Contract(
+    version=VERSION,
+    task="regression",
+    fields=[
+        Field("Term", "number", nullable=False),
+        Field("Gross Approval", "number", nullable=True),
+        Field("State", "text", nullable=False),
+        Field("City", "text", nullable=True),
+    ],
+    unused=["Name"],
+    columns=[],
+    classes=[],
+)
+LIMITS = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=5)
+DECODERS = {
+    kind: decoder(CONTRACT, msgspec.structs.replace(LIMITS, unknown_fields=kind)) for kind in ("reject", "ignore")
+}
+PLAIN = decoder(
+    msgspec.structs.replace(
+        CONTRACT, fields=[msgspec.structs.replace(f, name=f.name.replace(" ", "_")) for f in CONTRACT.fields]
+    ),
+    LIMITS,
+)
+NAMES = [*(field.name for field in CONTRACT.fields), "Name", "Trem"]
+NUMBERS = st.floats() | st.integers() | st.sampled_from([0, -0.0, 1e39, 10**400])
+VALUES = NUMBERS | st.text(max_size=3) | st.none() | st.booleans() | st.just("\ud800") | st.lists(NUMBERS, max_size=2)
+RIGHT = {
+    "Term": st.floats(-1e6, 1e6) | st.integers(-9, 9),
+    "Gross Approval": st.none() | st.floats(-1e6, 1e6),
+    "State": st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
+    "City": st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=3),
+}
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows with the same fields, mostly right."""
+    names = draw(st.just(list(RIGHT)) | st.lists(st.sampled_from(NAMES), min_size=1, unique=True))
+    wrong = draw(st.sets(st.sampled_from(NAMES), max_size=1))
+    kinds = {name: VALUES if name in wrong else RIGHT.get(name, VALUES) for name in names}
+    return draw(st.lists(st.fixed_dictionaries(kinds), min_size=1, max_size=6))
+
+
+def outcome(decode: Any, given: Any) -> Any:
+    try:
+        return decode(given)
+    except Problem as problem:
+        return problem.status, problem.detail, problem.errors
+
+
+@pytest.mark.parametrize("name", ['size "in"', "size\n(m)", "a\\b", "tab\there"])
+def test_a_field_may_have_any_name(name: str) -> None:
+    """Also one that msgspec's structs cannot read, such as a header with a line break out of a spreadsheet."""
+    row = {"Term": 1.0, "State": "x", "City": None}
+    used = msgspec.structs.replace(CONTRACT, fields=[Field(name, "number", nullable=False), *CONTRACT.fields[2:]])
+    unused = msgspec.structs.replace(CONTRACT, unused=["Name", name])
+    for contract, sent, expected in (
+        (used, {name: 2, "State": "x", "City": None}, {name: 2.0, "State": "x", "City": None}),
+        (unused, row | {"Gross Approval": 2, name: "any"}, row | {"Gross Approval": 2.0}),
+        (unused, row | {"Gross Approval": 2}, row | {"Gross Approval": 2.0}),
+    ):
+        decode = decoder(contract, LIMITS)
+        assert decode.body(msgspec.json.encode({"instances": [sent]})) == [expected]
+        assert decode.instances([sent]) == [expected]
+        assert decode.columns({key: [value] for key, value in sent.items()}) == [expected]
+    with pytest.raises(Problem, match="is missing"):
+        decoder(used, LIMITS).body(msgspec.json.encode({"instances": [{"State": "x", "City": None}]}))
+
+
+@pytest.mark.parametrize("unknown", list(DECODERS))
+@given(found=rows())
+def test_columns_are_read_as_rows_are(unknown: str, found: list[dict[str, Any]]) -> None:
+    """The same records or the same problem, whether by row, by column, or by column in lists of one value."""
+    decode = DECODERS[unknown]
+    expected = outcome(decode.instances, found)
+    columns = {name: [row[name] for row in found] for name in found[0]}
+    # A list of one value is that value, where a column is given: no row is sent so.
+    if not any(isinstance(value, list) and len(value) == 1 for values in columns.values() for value in values):
+        assert repr(outcome(decode.columns, columns)) == repr(expected)
+        nested = {name: [[value] for value in values] for name, values in columns.items()}
+        assert repr(outcome(decode.columns, nested)) == repr(expected)
+
+
+@given(found=rows())
+def test_a_body_is_read_as_its_rows_are(found: list[dict[str, Any]]) -> None:
+    """Parsed and checked in one go, or one after the other."""
+    decode = DECODERS["reject"]
+    try:
+        body = msgspec.json.encode({"instances": found})
+    except (UnicodeEncodeError, OverflowError):  # msgspec writes no half of a surrogate pair, and no such number
+        return
+    again = msgspec.json.decode(body)["instances"]  # NaN is null there
+    assert repr(outcome(decode.body, body)) == repr(outcome(decode.instances, again))
+
+
+@given(found=rows())
+def test_a_name_makes_no_difference(found: list[dict[str, Any]]) -> None:
+    """A field whose name could be one of Python's is read as others are, which have a way of their own."""
+    renamed = [{name.replace(" ", "_"): value for name, value in row.items()} for row in found]
+    read = repr(outcome(PLAIN.instances, renamed)).replace("Gross_Approval", "Gross Approval")
+    assert read == repr(outcome(DECODERS["reject"].instances, found))
+
+
+def test_columns_of_different_length_are_named() -> None:
+    """With how many values each has."""
+    columns = {"Term": [1.0], "Gross Approval": [1.0, 2.0], "State": ["CA"], "City": ["x"]}
+    with pytest.raises(Problem, match="columns of different length: Term has 1, Gross Approval has 2"):
+        DECODERS["reject"].columns(columns)

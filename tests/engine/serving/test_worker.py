@@ -1,0 +1,392 @@
+"""serving.http.worker: connections that do what clients should not, many at once, and the end of a worker."""
+
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from serving.http import connections
+from tests.engine.serving.conftest import Service
+from tests.engine.serving.replacement import CLIENTS, replace
+
+Serve = Callable[..., Service]
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\n"
+
+
+def body(record: bytes) -> bytes:
+    return b'{"instances":[' + record + b"]}"
+
+
+def whole(data: bytes, more: bytes = b"") -> bytes:
+    return HEAD + more + b"Content-Length: %d\r\n\r\n" % len(data) + data
+
+
+def connect(service: Service) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", service.port), timeout=15)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Until the service closes."""
+    received = b""
+    while chunk := client.recv(65_536):
+        received += chunk
+    return received
+
+
+def statuses(received: bytes) -> list[int]:
+    return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3}) [A-Z]", received)]
+
+
+def test_a_connection_serves_many_requests(serve: Serve, records: list[bytes]) -> None:
+    """Kept alive, pipelined, in pieces of one byte, through either way of answering: in order, all of them."""
+    service = serve(WEB_CONCURRENCY="1")
+    one, other = whole(body(records[0])), b"GET /nope HTTP/1.1\r\nHost: x\r\n\r\n"
+    large = whole(b'{"instances":[' + b",".join([records[0]] * 100) + b"]}")
+    stream = one + other + one + one + large + one + other
+    last = HEAD.replace(b"POST /predict", b"GET /livez") + b"Connection: close\r\n\r\n"
+    for size in (len(stream), 1, 7, 1000):
+        with connect(service) as client:
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            data = (stream if size > 1 else one + other + one) + last
+            for start in range(0, len(data), size):
+                client.sendall(data[start : start + size])
+            received = read_all(client)
+        wanted = [200, 404, 200, 200, 200, 200, 404, 200] if size > 1 else [200, 404, 200, 200]
+        assert statuses(received) == wanted, size
+        assert received.count(b"\r\nconnection: close\r\n") == 1
+
+
+def test_half_a_head_is_not_waited_for(serve: Serve, records: list[bytes]) -> None:
+    """408 after head_seconds, on a new connection and on a kept one; one that says nothing is closed."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__HEAD_SECONDS="1")
+    with connect(service) as silent, connect(service) as new, connect(service) as kept:
+        new.sendall(HEAD)
+        kept.sendall(whole(body(records[0])) + HEAD)
+        started = time.monotonic()
+        assert read_all(silent) == b""
+        assert statuses(read_all(new)) == [408]
+        assert statuses(read_all(kept)) == [200, 408]
+        assert time.monotonic() - started < 4
+
+
+def test_half_a_body_is_not_waited_for(serve: Serve, records: list[bytes]) -> None:
+    """408 after body_seconds, however the bytes drip, or not one; meanwhile the worker answers others as ever."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="1.5")
+    slow = [connect(service) for _ in range(100)]
+    silent = [connect(service) for _ in range(3)]
+    for client in slow:
+        client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n{")
+    for client, path in zip(silent, (b"/predict", b"/nope", b"/docs"), strict=True):
+        client.sendall(HEAD.replace(b"/predict", path) + b"Content-Length: 5\r\n\r\n")
+    started = time.monotonic()
+    took = []
+    while time.monotonic() - started < 1:
+        before = time.monotonic()
+        assert service.get("/predict", body(records[0]))[0] == 200
+        took.append(time.monotonic() - before)
+        for client in slow:
+            client.sendall(b" ")
+    assert sorted(took)[len(took) // 2] < 0.2
+    for client in slow + silent:
+        assert statuses(read_all(client)) == [408]
+        client.close()
+    assert time.monotonic() - started < 5
+
+
+def resident(process: int) -> int:
+    """Memory of a process, in kB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def test_large_bodies_wait_in_bounded_memory(serve: Serve, records: list[bytes]) -> None:
+    """300 clients that keep back the last byte of a megabyte, and three of 60: most get 503 or 413, none the memory."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="8")
+    (worker,) = service.workers()
+    before = resident(worker)
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connect(service)) for _ in range(303)]
+        for number, client in enumerate(clients):
+            size = 1_000_000 if number < 300 else 60_000_000
+            client.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size + b" " * (size - 1))
+        assert service.get("/predict", body(records[0]))[0] == 200  # so small that nothing of it waits
+        assert resident(worker) - before < 80_000
+        for client in clients:
+            client.sendall(b" ")
+        answers = [statuses(read_all(client)) for client in clients]
+    assert answers[300:] == [[413]] * 3
+    assert {status for answer in answers[:300] for status in answer} == {400, 503}  # blanks are no JSON
+    assert service.get("/predict", b'{"instances":[' + b",".join([records[0]] * 1000) + b"]}")[0] == 200
+
+
+def test_a_head_without_end_is_refused(serve: Serve) -> None:
+    """431 after 64 kB."""
+    service = serve(WEB_CONCURRENCY="1")
+    with connect(service) as client:
+        client.sendall(HEAD + (b"X-Filler: " + b"x" * 1000 + b"\r\n") * 66)
+        assert statuses(read_all(client)) == [431]
+
+
+@pytest.mark.parametrize("more", [b"X-A: a\r\n", b"X"], ids=["fields", "one field"])
+def test_trailers_without_end_are_refused(serve: Serve, more: bytes) -> None:
+    """431 after 64 kB of what is no body, and none of it is kept meanwhile."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="30")
+    (worker,) = service.workers()
+    before = resident(worker)
+    with connect(service) as client:
+        client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n0\r\n")
+        with contextlib.suppress(OSError):  # the service has answered, and closed
+            for _ in range(400):
+                client.sendall(more * (100_000 // len(more)))
+        assert resident(worker) - before < 10_000
+        with contextlib.suppress(ConnectionResetError):
+            assert statuses(read_all(client)) == [431]
+
+
+def test_trailers_are_no_fields_of_the_head(serve: Serve, records: list[bytes]) -> None:
+    """Whatever they say, the answer's name is the one that the head asked for."""
+    service = serve(WEB_CONCURRENCY="1")
+    data = body(records[0])
+    chunked = b"%x\r\n%b\r\n0\r\nX-Request-ID: trailer\r\n\r\n" % (len(data), data)
+    fields = b"X-Request-ID: head\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(service) as client:
+        client.sendall(HEAD + fields + chunked)
+        received = read_all(client)
+    assert statuses(received) == [200]
+    assert b"\r\nx-request-id: head\r\n" in received
+
+
+def test_a_client_that_asks_and_never_reads(serve: Serve, records: list[bytes]) -> None:
+    """Its answers wait in bounded memory, and others are served."""
+    service = serve(WEB_CONCURRENCY="1")
+    (worker,) = service.workers()
+    with connect(service) as greedy:
+        greedy.settimeout(2)
+        with contextlib.suppress(OSError):  # the service no longer reads, or has closed
+            for _ in range(20_000):
+                greedy.sendall(whole(body(records[0])) * 10)
+        assert service.get("/predict", body(records[0]))[0] == 200
+        assert resident(worker) < 300_000
+
+
+def test_an_answer_that_nobody_reads_is_dropped(serve: Serve, records: list[bytes]) -> None:
+    """However much the client goes on to send; its connection is gone after three times body_seconds."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="0.5")
+    for request_ in (whole(body(records[0])), whole(b"{}"), HEAD.replace(b"POST /predict", b"GET /docs") + b"\r\n"):
+        with connect(service) as greedy:
+            greedy.settimeout(0.5)
+            until = time.monotonic() + 8
+            with pytest.raises(ConnectionError):
+                while time.monotonic() < until:
+                    with contextlib.suppress(TimeoutError):
+                        greedy.sendall(request_ * 10)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+        HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        HEAD + b"Content-Length: 5, 6\r\n\r\nhello",
+        HEAD + b"Content-Length: -1\r\n\r\n",
+        HEAD + b"Content-Length: +5\r\n\r\nhello",
+        HEAD + b"Content-Length: 0x5\r\n\r\nhello",
+        HEAD + b"Content-Length: 99999999999999999999999\r\n\r\n",
+        HEAD + b"Content-Length : 5\r\n\r\nhello",
+        HEAD + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding:\x0bchunked\r\n\r\n0\r\n\r\n",
+        HEAD + b" folded: x\r\n\r\n",
+        HEAD + b"Connection: upgrade\r\nuPGRaDE: h2c\r\nContent-Length: 32\r\n\r\n",
+        HEAD + b"X\x00Y: 1\r\n\r\n",
+        HEAD + b"X: a\rContent-Length: 3\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n5;x\nhello\r\n0\r\n\r\n",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n\r\n",
+        b"POST /predict HTTP/1.1\nHost: x\n\n",
+        b"POST /predict\r\n\r\n",
+        b"POST /predict HTTP/3.7\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+    ids=lambda data: repr(data.replace(HEAD, b"... "))[2:60],
+)
+def test_what_two_servers_could_read_in_two_ways_is_refused(smuggled: Service, request_: bytes) -> None:
+    """A second request hides in what proxy and service disagree on, so such requests end their connection."""
+    hidden = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with connect(smuggled) as client:
+        client.sendall(request_ + hidden)
+        client.shutdown(socket.SHUT_WR)
+        received = read_all(client)
+    assert b"alive" not in received
+    assert statuses(received) in ([400], [501])
+    assert smuggled.get("/readyz")[0] == 200
+
+
+@pytest.fixture(name="smuggled", scope="module")
+def _smuggled(serve_module: Serve) -> Service:
+    return serve_module(WEB_CONCURRENCY="1")
+
+
+def test_a_client_that_has_sent_all_still_gets_its_answer(serve: Serve, records: list[bytes]) -> None:
+    """Half-closed after the request."""
+    service = serve(WEB_CONCURRENCY="1")
+    with connect(service) as client:
+        client.sendall(whole(body(records[0])))
+        client.shutdown(socket.SHUT_WR)
+        assert statuses(read_all(client)) == [200]
+
+
+def test_old_clients(serve: Serve, records: list[bytes]) -> None:
+    """HTTP/1.0: an answer, and the connection is closed."""
+    service = serve(WEB_CONCURRENCY="1")
+    for more in (b"", b"Connection: keep-alive\r\n"):
+        with connect(service) as client:
+            client.sendall(whole(body(records[0]), more).replace(b"HTTP/1.1", b"HTTP/1.0"))
+            assert statuses(read_all(client)) == [200]
+
+
+def test_expect_continue(serve: Serve, records: list[bytes]) -> None:
+    """The service says when it wants the body."""
+    service, data = serve(WEB_CONCURRENCY="1"), body(records[0])
+    with connect(service) as client:
+        client.sendall(HEAD + b"Expect: 100-continue\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(data))
+        assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        client.sendall(data)
+        assert statuses(read_all(client)) == [200]
+
+
+def test_an_offer_of_another_protocol_is_ignored(serve: Serve, records: list[bytes]) -> None:
+    """Java's HttpClient and curl --http2 offer h2c with each request, and send its body all the same."""
+    service, data = serve(WEB_CONCURRENCY="1"), body(records[0])
+    offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk\r\n"
+    large = b'{"instances":[' + b",".join([records[0]] * 100) + b'],"x":"\r\nUpgrade: h2c\r\n"}'
+    for sent in (
+        whole(data, offer),
+        whole(data, b"connection: upgrade\r\nupgrade: websocket\r\n"),
+        whole(large, offer),
+    ):
+        with connect(service) as client:
+            head, end, rest = sent.partition(b"\r\n\r\n")
+            client.sendall(head + end + rest[:1000])
+            time.sleep(0.05)
+            client.sendall(rest[1000:])
+            client.shutdown(socket.SHUT_WR)
+            assert statuses(read_all(client)) == ([200] if sent.endswith(data) else [400])
+
+
+@pytest.mark.parametrize("front", ["asgi", "wsgi"])
+def test_connections_are_shared_out(serve: Serve, front: str) -> None:
+    """Eight at one go to two workers: each has a fair part, or the service has one worker's throughput."""
+    service = serve(WEB_CONCURRENCY="2", MLOPS_SERVING__FRONT=front)
+    time.sleep(1.0 if front == "wsgi" else 0.0)  # its workers do not wait for each other
+    for _ in range(5):
+        clients = [connect(service) for _ in range(8)]
+        time.sleep(0.2)
+        shares = [sum(1 for fd in Path(f"/proc/{pid}/fd").iterdir() if is_connection(fd)) for pid in service.workers()]
+        for client in clients:
+            client.close()
+        time.sleep(0.1)
+        assert sum(shares) - 2 == 8, shares  # each worker has the listening socket, too
+        assert min(shares) - 1 >= 3, shares
+
+
+def test_sharing_out_does_not_keep_short_connections_waiting(serve: Serve, records: list[bytes]) -> None:
+    """Clients that open one for each request: a worker that has more than another takes most of them at once."""
+    service = serve(WEB_CONCURRENCY="2")
+    stopped, quick = service.workers()[0], 0
+    os.kill(stopped, signal.SIGSTOP)  # so it has none, and never takes one
+    kept = [connect(service) for _ in range(2)]
+    try:
+        for _ in range(300):
+            started = time.monotonic()
+            with connect(service) as client:
+                client.sendall(whole(body(records[0]), b"Connection: close\r\n"))
+                assert statuses(read_all(client)) == [200]
+            quick += time.monotonic() - started < connections.SECONDS
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    for client in kept:
+        client.close()
+    assert quick > 20
+
+
+def is_connection(descriptor: Path) -> bool:
+    """A socket, of the Internet: those of the event loop to itself are of another family."""
+    try:
+        target = str(descriptor.readlink())
+    except OSError:
+        return False
+    inode = target.removeprefix("socket:[").rstrip("]")
+    return target.startswith("socket:") and any(
+        line.split()[9] == inode for line in Path("/proc/net/tcp").read_text().splitlines()[1:]
+    )
+
+
+def test_thousands_of_idle_connections(serve: Serve, records: list[bytes]) -> None:
+    """10,000 that say nothing: the service answers as ever, and is rid of them after head_seconds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    number = min(10_000, hard - 500)
+    service = serve(WEB_CONCURRENCY="2", MLOPS_SERVING__HEAD_SECONDS="8")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        idle = [connect(service) for _ in range(number)]
+        started = time.monotonic()
+        for _ in range(20):
+            assert service.get("/predict", body(records[0]))[0] == 200
+        assert time.monotonic() - started < 3
+        for client in idle:
+            client.settimeout(30)
+            assert client.recv(1) == b""
+            client.close()
+        assert time.monotonic() - started < 15
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_replaced_service_fails_nobody(serve: Serve, records: list[bytes]) -> None:
+    """SIGTERM under load on kept connections: each client is told with its last answer, and goes to the new one."""
+    old, new = serve(WEB_CONCURRENCY="2"), serve(WEB_CONCURRENCY="2")
+
+    def stop() -> None:
+        old.process.send_signal(signal.SIGTERM)
+        old.process.wait(6)
+
+    assert replace(old.port, new.port, body(records[0]), stop) == ([], CLIENTS)
+
+
+def test_an_idle_service_ends_at_once(serve: Serve) -> None:
+    """SIGTERM with nothing under way; SIGINT with connections open."""
+    for number, clients in ((signal.SIGTERM, 0), (signal.SIGINT, 3)):
+        service = serve(WEB_CONCURRENCY="2")
+        open_ones = [connect(service) for _ in range(clients)]
+        time.sleep(0.1)
+        started = time.monotonic()
+        service.process.send_signal(number)
+        service.process.wait(5)
+        assert time.monotonic() - started < 1.5
+        assert "Traceback" not in service.log.read_text()
+        for client in open_ones:
+            client.close()
+
+
+def test_a_worker_may_be_renewed_after_so_many_requests(serve: Serve, records: list[bytes]) -> None:
+    """gunicorn's own max_requests, against a leak in somebody's code: nobody is cut off."""
+    service = serve(WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS="--max-requests 50")
+    before = service.workers()
+    until = time.monotonic() + 15
+    while service.workers() == before and time.monotonic() < until:
+        status, answer = service.get("/predict", body(records[0]))
+        assert status == 200
+        assert json.loads(answer)["predictions"]
+    assert service.workers() != before

@@ -1,0 +1,319 @@
+"""training.train and release.champion: the real thing on a real SQLite store."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow.sklearn
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from sklearn.dummy import DummyClassifier, DummyRegressor
+
+from pipeline import bundle as bundles
+from pipeline.settings import METRICS, load_settings
+from release.champion import lay_out
+from tests.engine.conftest import ROOT, environment
+from training import evaluate, registry
+from training.onnx.export import predict
+from training.train import main
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
+
+SETTINGS = load_settings(ROOT)
+NAME, TASK = SETTINGS.project.name, SETTINGS.data.task
+FLOOR = {True: "2", False: "-1"}[METRICS[TASK][SETTINGS.quality.metric]]  # that no model reaches
+ANYTHING = {True: "-1e9", False: "1e9"}[METRICS[TASK][SETTINGS.quality.metric]]  # that every model reaches
+CURVES = {
+    "classification": ("roc", "precision_recall", "calibration"),
+    "regression": ("predicted", "residuals"),
+}
+
+
+def client(project: Path) -> MlflowClient:
+    mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
+    return MlflowClient()
+
+
+def aliases(project: Path) -> dict[str, str]:
+    return {k: str(v) for k, v in client(project).get_registered_model(NAME).aliases.items()}
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with nothing in it: laying out its tables takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    client(folder).search_registered_models()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture(name="small")
+def _small(project: Path, store: Path) -> Path:
+    """The test's own project with few rows of its data and an empty store: trains in a moment."""
+    path = project / SETTINGS.data.path
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([lines[0], *random.Random(3).sample(lines[1:], min(1500, len(lines) - 1))]))
+    shutil.copy(store, project)
+    return project
+
+
+def test_the_candidate_is_registered_with_everything(trained: Path) -> None:
+    """Alias, parameters, metrics, the data's digest, the commit, curves as pictures, signature and example."""
+    store = client(trained)
+    version = store.get_model_version_by_alias(NAME, "candidate")
+    logged = store.get_run(version.run_id)
+    assert set(METRICS[TASK]) == set(logged.data.metrics)
+    assert {"seed", "holdout", "features"} <= set(logged.data.params)
+    assert "git_sha" in logged.data.tags
+    assert [(d.dataset.name, bool(d.dataset.digest)) for d in logged.inputs.dataset_inputs] == [
+        (SETTINGS.data.path.stem, True)
+    ]
+    curves = {artifact.path for artifact in store.list_artifacts(version.run_id, "curves")}
+    assert curves == {f"curves/{name}.png" for name in CURVES[TASK]}
+    info = mlflow.models.get_model_info(f"models:/{NAME}@candidate")
+    assert [column.name for column in info.signature.inputs] == SETTINGS.data.features
+    assert info.saved_input_example_info is not None
+    card = bundles.read(trained / "bundle").card
+    assert (card.version, card.run_id) == (str(version.version), version.run_id)
+    assert card.metrics == logged.data.metrics
+
+
+def test_the_registered_pipeline_takes_rows_of_the_file(trained: Path) -> None:
+    """Loaded by its alias, it answers on the file's own columns: so it can score a table where no service runs."""
+    client(trained)
+    pipeline = mlflow.sklearn.load_model(f"models:/{NAME}@candidate")
+    texts = dict.fromkeys(SETTINGS.data.text, str)
+    answer = predict(pipeline, pd.read_csv(trained / SETTINGS.data.path, dtype=texts).head(50))
+    assert len(answer) == 50
+    assert np.isfinite(answer).all()
+
+
+def test_the_card_says_how_the_model_does(trained: Path) -> None:
+    """Metrics that the quality gate accepted, and how far the runtime that serves is from scikit-learn."""
+    card = bundles.read(trained / "bundle").card
+    assert evaluate.judge(TASK, card.metrics, None, SETTINGS.quality).passed
+    assert (card.runtime == "onnx") == (card.reason == "")
+    assert card.runtime == "sklearn" or card.parity["largest_difference"] <= card.parity["tolerance"]
+
+
+@pytest.fixture(name="train")
+def _train(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """`python -m training.train` in `small`, without waiting for the imports again."""
+    monkeypatch.chdir(small)
+
+    def call(**settings: str) -> tuple[int, str]:
+        with monkeypatch.context() as patch:
+            for name, value in settings.items():
+                patch.setenv(name, value)
+            code = main([])
+        return code, capsys.readouterr().out
+
+    return call
+
+
+Train = Callable[..., tuple[int, str]]
+
+
+def test_same_seed_same_data_same_bundle(twins: tuple[Path, Path]) -> None:
+    """Metrics to the last digit and the bundle's hash come again, whatever the seed of Python's hashes."""
+    first, second = (bundles.read(each / "bundle").card for each in twins)
+    assert first.metrics == second.metrics
+    assert first.bundle_sha256 == second.bundle_sha256
+    assert first.run_id != second.run_id
+
+
+def test_a_model_below_the_floor_goes_no_further(project: Path, train: Train) -> None:
+    """Exit code 1, one line that says by how much; no version, no bundle."""
+    code, output = train(MLOPS_QUALITY__FLOOR=FLOOR)
+    assert code == 1
+    assert re.search(rf"Quality gate: fail\. {SETTINGS.quality.metric} is \S+, \S+ beyond the \w+ of {FLOOR}", output)
+    assert client(project).search_registered_models() == []
+    assert not (project / "bundle").exists()
+
+
+def test_a_model_worse_than_the_champion_goes_no_further(
+    project: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that always says the same: the floor lets it pass, the comparison does not, and nothing changes."""
+    assert train(MLOPS_QUALITY__FLOOR=ANYTHING)[0] == 0
+    client(project).set_registered_model_alias(NAME, "champion", "1")
+    before = bundles.read(project / "bundle").card
+    poor = DummyRegressor() if TASK == "regression" else DummyClassifier()
+    monkeypatch.setattr("model.estimator.build", lambda *_: poor)
+    code, output = train(MLOPS_QUALITY__FLOOR=ANYTHING)
+    assert code == 1
+    assert "worse than the champion's" in output
+    assert aliases(project) == {"candidate": "1", "champion": "1"}
+    assert bundles.read(project / "bundle").card == before
+
+
+def test_the_champion_is_judged_on_the_same_rows(project: Path, train: Train) -> None:
+    """New data: the champion answers for the rows that are held out today, with its own code."""
+    free = {"MLOPS_QUALITY__FLOOR": ANYTHING, "MLOPS_QUALITY__TOLERANCE": "1e12"}
+    assert train(**free)[0] == 0
+    store = client(project)
+    store.set_registered_model_alias(NAME, "champion", "1")
+    metric, nobody = SETTINGS.quality.metric, 123.0  # an old figure that nobody may use
+    store.log_metric(store.get_model_version(NAME, "1").run_id, metric, nobody)
+    path = project / SETTINGS.data.path
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-30]))
+    (project / "src" / "model" / "data.py").write_text("changed since")
+    code, output = train(**free)
+    assert code == 0
+    assert "Note:" not in output
+    assert re.search(r"; champion \S+\)", output)
+    assert "champion 123)" not in output
+
+
+def test_a_champion_that_cannot_be_asked_is_compared_by_its_figures(
+    project: Path, train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its fields are no features any more: its own metrics stand in for it, and that is said."""
+    free = {"MLOPS_QUALITY__FLOOR": ANYTHING, "MLOPS_QUALITY__TOLERANCE": "1e12"}
+    assert train(**free)[0] == 0
+    client(project).set_registered_model_alias(NAME, "champion", "1")
+    path = project / SETTINGS.data.path
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    kept, dropped = SETTINGS.data.features[:-1], SETTINGS.data.features[-1]
+    monkeypatch.setattr("pipeline.columns.derive", lambda record: {kept[0]: record[kept[0]]})
+    lists = {kind: [n for n in getattr(SETTINGS.data, kind) if n in kept] for kind in ("numeric", "text")}
+    code, output = train(**free, **{f"MLOPS_DATA__{kind.upper()}": json.dumps(names) for kind, names in lists.items()})
+    assert code == 0, output
+    assert f"Note: the champion was not asked again on today's held-out rows: it needs {dropped}" in output
+
+
+@pytest.mark.skipif(TASK == "regression", reason="there are no classes")
+def test_a_champion_of_other_classes_is_not_asked(project: Path, train: Train) -> None:
+    """Labels that were renamed: its own metrics stand in for it, and that is said."""
+    free = {"MLOPS_QUALITY__FLOOR": ANYTHING, "MLOPS_QUALITY__TOLERANCE": "1e12"}
+    assert train(**free)[0] == 0
+    client(project).set_registered_model_alias(NAME, "champion", "1")
+    path = project / SETTINGS.data.path
+    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame[SETTINGS.data.target] = "new " + frame[SETTINGS.data.target]
+    frame.to_csv(path, index=False)
+    positive = SETTINGS.data.positive
+    code, output = train(**free, **({"MLOPS_DATA__POSITIVE": f"new {positive}"} if positive else {}))
+    assert code == 0, output
+    assert "was not asked again on today's held-out rows: it knows other classes (" in output
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"MLOPS_TRAINING__HOLDOUT": "2"}, "pipeline.toml: training.holdout"),
+        ({"MLOPS_DATA__TARGET": "No such column"}, "line 1: no column 'No such column' (pipeline.toml, data.target)"),
+    ],
+    ids=["settings", "column"],
+)
+def test_what_is_wrong_is_said_in_one_line(train: Train, settings: dict[str, str], expected: str) -> None:
+    """Exit code 3 and no traceback: the last line names the file."""
+    code, output = train(**settings)
+    assert code == 3
+    assert expected in output.strip().splitlines()[-1]
+
+
+def test_a_difference_without_bounds_is_a_reason(project: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON has no infinity: the card can be read, and its reason says it."""
+    monkeypatch.setattr("training.onnx.export.largest_difference", lambda *_: float("inf"))
+    code, _ = train(MLOPS_QUALITY__FLOOR=ANYTHING)
+    card = bundles.read(project / "bundle").card
+    assert (code, card.runtime, "largest_difference" in card.parity) == (0, "sklearn", False)
+    assert "differs from scikit-learn by inf" in card.reason
+
+
+def test_a_derive_that_fails_is_said_in_one_line(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's own code: its file and the error, no traceback through ours."""
+    monkeypatch.setattr("pipeline.columns.derive", lambda record: record["Naics"])
+    code, output = train()
+    assert code == 3
+    assert "src/model/data.py" in output.strip().splitlines()[-1]
+
+
+def test_a_store_that_cannot_be_reached_is_said_in_one_line(train: Train) -> None:
+    """Exit code 3: where it is, without the password, and what MLflow said."""
+    code, output = train(MLFLOW_TRACKING_URI="http://somebody:secret@127.0.0.1:9", MLFLOW_HTTP_REQUEST_MAX_RETRIES="0")
+    assert code == 3
+    assert "MLflow at http://127.0.0.1:9: " in output.strip().splitlines()[-1]
+    assert "secret" not in output
+
+
+KILLER = """
+import os, signal, sys, time
+import mlflow.store.model_registry.sqlalchemy_store, mlflow.store.tracking.sqlalchemy_store  # once, not in each child
+from training.train import main
+
+def attempt(seconds):
+    child = os.fork()
+    if child == 0:
+        os._exit(main([]))
+    started = time.monotonic()
+    while seconds is None or time.monotonic() - started < seconds:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            assert status == 0, status
+            return time.monotonic() - started
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return seconds
+
+whole = attempt(None)
+for share in (0.7, 0.9, 0.96):
+    attempt(whole * share)
+    print("killed", flush=True)
+    sys.stdin.readline()
+attempt(None)
+"""
+
+
+def test_killed_at_any_moment_nothing_is_half_done(small: Path) -> None:
+    """SIGKILL while training: the aliases and the bundle are those of before or of after, and the next run works."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLER],
+        cwd=small,
+        env=environment(small, MLOPS_QUALITY__FLOOR=ANYTHING),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        kills = 0
+        for line in process.stdout:
+            if line == "killed\n":
+                kills += 1
+                bundles.read(small / "bundle")
+                assert client(small).get_model_version_by_alias(NAME, "candidate").status == "READY"
+                process.stdin.write("go on\n")
+    assert (kills, process.returncode) == (3, 0)
+    assert aliases(small) == {"candidate": bundles.read(small / "bundle").card.version}
+
+
+def test_the_champion_is_laid_out_whole(project: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it takes to serve the champion beside a candidate: its own code, settings and bundle."""
+    folder = project / ".mlops"
+    registry.connect(NAME)
+    assert lay_out(NAME, folder) is None
+    assert train(MLOPS_QUALITY__FLOOR=ANYTHING)[0] == 0
+    client(project).set_registered_model_alias(NAME, "champion", "1")
+    (project / "serving" / "app.py").write_text("changed since")
+    assert lay_out(NAME, folder) == "1"
+    note = json.loads((folder / "champion.json").read_text())
+    assert (note["name"], note["version"]) == (NAME, "1")
+    laid_out = Path(note["directory"])
+    assert "create_app" in (laid_out / "serving" / "app.py").read_text()
+    assert (laid_out / "pipeline.toml").exists()
+    assert bundles.read(laid_out / "bundle").card.version == "1"
+    client(project).delete_registered_model_alias(NAME, "champion")
+    assert lay_out(NAME, folder) is None
+    assert list(folder.iterdir()) == []

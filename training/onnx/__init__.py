@@ -1,0 +1,1 @@
+"""From a fitted pipeline to an ONNX graph that answers as it does."""

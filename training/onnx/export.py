@@ -1,0 +1,200 @@
+"""The fitted estimator as ONNX, proven row by row against scikit-learn; where that fails, by skops, saying why."""
+
+import warnings
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import skops.io
+from sklearn.base import BaseEstimator
+from sklearn.model_selection._search import BaseSearchCV
+
+from pipeline import matrix
+from pipeline.contract import Column
+from training.onnx.convert import convert
+from training.onnx.hard_rows import NEVER_SEEN, Rows, hard_rows, replaced
+
+TOLERANCE = 1e-6  # of a probability
+HUGE = 1e18  # of a number, whose products may be more than float32 holds
+CELLS = 2_000_000  # of hard rows at once
+RELATIVE_TOLERANCE = 1e-5  # in regression, to the value or the spread of all values; float32 sums hold no more
+
+Array = np.ndarray[Any, Any]
+
+
+Answer = Callable[[Rows], Array]
+
+
+class Exported(NamedTuple):
+    runtime: Literal["onnx", "sklearn"]
+    model: bytes
+    reason: str  # why not ONNX
+    difference: float  # the largest between ONNX and scikit-learn on the rows compared; NaN where it did not convert
+    gapless: Sequence[str] = ()  # number columns in which ONNX treats a missing number otherwise
+
+
+def export(
+    estimator: BaseEstimator,
+    columns: Sequence[Column],
+    rows: Mapping[str, Array],
+    expected: Array,
+    name: str,
+    gaps: Collection[str] | None = None,
+) -> Exported:
+    """The model that serves, and how it was chosen.
+
+    rows: held-out arrays of shape (rows, 1) by column; expected: scikit-learn's own answer on them, probabilities of
+    shape (rows, classes) or values of shape (rows,). gaps: the number columns in which a value may be missing; None:
+    all.
+    """
+    while isinstance(estimator, BaseSearchCV):
+        estimator = estimator.best_estimator_  # which answers for the search
+
+    def own_answer(some: Rows) -> Array:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):  # at the ends of float32, numbers overflow
+            warnings.simplefilter("ignore")
+            return predict(estimator, _frame(some))
+
+    usual, allowed = spread(expected), tolerance(expected)
+    refusing = [each.name for each in columns if each.type == "text" and _refused(own_answer, rows, each.name)]
+    try:
+        model = convert(estimator, columns, _frame(rows).head(3), name, refusing)
+        answer = asker(model)
+        found = answer(dict(rows))
+        hardest = _largest_on(hard_rows(own_answer, rows, columns, gaps), own_answer, answer, usual)
+        _check_refusing(answer, rows, refusing)
+    except Exception as error:  # a converter may fail in any way; the reason is reported, and scikit-learn serves
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        return Exported(
+            "sklearn", skops.io.dumps(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan")
+        )
+    difference = largest_difference(found, expected)
+    for wrong, kind in ((difference, "held-out"), (hardest, "hard")):
+        if not wrong <= allowed:
+            reason = f"ONNX differs from scikit-learn by {wrong:.1e} on a {kind} row (tolerance {allowed:g})"
+            return Exported("sklearn", skops.io.dumps(estimator), reason, wrong)
+    never = [each.name for each in columns if each.type == "number" and gaps is not None and each.name not in gaps]
+
+    def agree(some: Rows) -> bool:
+        try:
+            return largest_difference(answer(some), own_answer(some), usual) <= allowed
+        except ValueError:  # which is how scikit-learn refuses
+            return False
+
+    return Exported("onnx", model, "", max(difference, hardest), _gapless(never, rows, agree))
+
+
+def _gapless(names: Sequence[str], rows: Mapping[str, Array], agree: Callable[[Rows], bool]) -> list[str]:
+    """The columns in which a missing number makes the two disagree; many are asked at once, as few do."""
+    if not names:
+        return []
+    dice = np.random.default_rng(0)
+    if agree(_joined([replaced(rows, name, np.nan, dice) for name in names])):
+        return []
+    half = len(names) // 2
+    return [*_gapless(names[:half], rows, agree), *_gapless(names[half:], rows, agree)] if half else list(names)
+
+
+def _check_refusing(answer: Answer, rows: Mapping[str, Array], refusing: Sequence[str]) -> None:
+    for name in refusing:
+        if not _refused(answer, rows, name, Exception):
+            raise ValueError(f"it would answer texts in {name!r} that scikit-learn refuses")
+
+
+def _refused(answer: Answer, rows: Mapping[str, Array], name: str, error: type[Exception] = ValueError) -> bool:
+    """Whether a text that nobody has seen is refused in a column."""
+    try:
+        answer(replaced(rows, name, NEVER_SEEN, np.random.default_rng(0)))
+    except error:
+        return True
+    return False
+
+
+def _largest_on(groups: Iterable[Rows], own_answer: Answer, answer: Answer, usual: float) -> float:
+    """The largest difference on groups of rows.
+
+    What scikit-learn refuses is left out, and numbers so large that ONNX, in float32, comes to none that is finite: the
+    service refuses such an answer.
+    """
+    differences = [0.0]
+    every = list(groups)
+    cells = max((sum(values.size for values in rows.values()) for rows in every), default=1)
+    size = max(1, CELLS // cells)
+    for start in range(0, len(every), size):
+        for rows, expected in _answered(every[start : start + size], own_answer):
+            found = answer(rows)
+            numbers = [values[:, 0] for values in rows.values() if values.dtype == np.float32]
+            huge = np.any([np.abs(values) >= HUGE for values in numbers], axis=0) if numbers else False
+            compared = _finite(expected) & (_finite(found) | ~np.asarray(huge))
+            if compared.any():
+                differences.append(largest_difference(found[compared], expected[compared], usual))
+    return max(differences)
+
+
+def _finite(answer: Array) -> Array:
+    return np.asarray(np.isfinite(answer).reshape(len(answer), -1).all(axis=1))
+
+
+def _joined(groups: Sequence[Rows]) -> Rows:
+    return {name: np.concatenate([rows[name] for rows in groups]) for name in groups[0]}
+
+
+def _answered(groups: Sequence[Rows], own_answer: Answer) -> list[tuple[Rows, Array]]:
+    """The groups with their answers, as many at once as scikit-learn takes: one of them may make it refuse all."""
+    joined = _joined(groups)
+    try:
+        return [(joined, own_answer(joined))]
+    except ValueError:
+        half = len(groups) // 2
+        return [*_answered(groups[:half], own_answer), *_answered(groups[half:], own_answer)] if half else []
+
+
+def asker(model: bytes) -> Answer:
+    """A function from arrays of shape (rows, 1) by column to the output of an ONNX model."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what goes wrong is raised as well
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    columns = matrix.decode(session.get_modelmeta().custom_metadata_map)
+
+    def answer(rows: Rows) -> Array:
+        feed = {matrix.INPUT: matrix.join(columns, rows)} if columns else dict(rows)
+        return np.asarray(session.run(None, feed)[0])
+
+    return answer
+
+
+def tolerance(expected: Array) -> float:
+    """How much an answer may differ from this one."""
+    return TOLERANCE if expected.ndim == 2 else RELATIVE_TOLERANCE
+
+
+def spread(expected: Array) -> float:
+    """The standard deviation of a regression's answers, which says what a small difference is; 1 for probabilities."""
+    return (float(np.std(expected)) or 1.0) if expected.ndim == 1 else 1.0
+
+
+def largest_difference(answer: Array, expected: Array, usual: float | None = None) -> float:
+    """The largest difference between two answers: of probabilities absolute, of values relative.
+
+    Relative to the value, or to `usual` where the value is smaller: by default the spread of the expected answers.
+    """
+    if expected.ndim == 1:
+        answer = answer.reshape(-1)
+    if answer.shape != expected.shape:
+        return float("inf")
+    usual = spread(expected) if usual is None else usual
+    scale = np.maximum(usual, np.abs(expected)) if expected.ndim == 1 else 1.0
+    return float(np.max(np.abs(answer - expected) / scale))
+
+
+def predict(estimator: BaseEstimator, frame: pd.DataFrame) -> Array:
+    """Probabilities of shape (rows, classes), or values of shape (rows,)."""
+    if hasattr(estimator, "classes_"):
+        return np.asarray(estimator.predict_proba(frame), dtype=float)
+    return np.asarray(estimator.predict(frame), dtype=float).reshape(-1)
+
+
+def _frame(rows: Mapping[str, Array]) -> pd.DataFrame:
+    return pd.DataFrame({name: values[:, 0] for name, values in rows.items()})
