@@ -9,7 +9,7 @@ from perf import verdict
 from perf.arms.arm import Arm, Cpus
 from perf.rule.rounds import Samples
 from perf.verdict import Accepted, Criterion, Judgement, Round
-from pipeline.settings import Perf
+from pipeline.schema import Perf
 
 
 class Setup(NamedTuple):

@@ -11,6 +11,7 @@ import msgspec
 
 from pipeline import command
 from pipeline.bundle import BundleError
+from pipeline.settings import load_settings
 from serving import limits, predictor, records
 from serving.protocols import instances
 from serving.replies import Problem
@@ -22,7 +23,7 @@ CHUNK = 1000  # rows at once
 def main() -> int:
     try:
         limit = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=CHUNK)
-        bundle, predict = predictor.load(bundle_folder(), limit.trusted)
+        bundle, predict = predictor.load(bundle_folder(), load_settings(ROOT).training.trusted)
         decode = records.decoder(bundle.contract, limit).body
         predictions = instances.formatter(bundle.contract.classes)
         lines = sys.stdin.buffer.read().splitlines()

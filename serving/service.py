@@ -14,6 +14,7 @@ import msgspec
 
 from pipeline.bundle import Bundle, BundleError
 from pipeline.columns import Record
+from pipeline.settings import load_settings
 from serving import batching, limits, predictor, records, release, replies
 from serving.faults import Faults
 from serving.limits import Limits
@@ -80,7 +81,7 @@ def load(bundle: Path | None = None) -> Service:
     """
     folder = bundle or bundle_folder()
     limit = limits.load(ROOT / "pipeline.toml")
-    loaded, predict = predictor.load(folder, limit.trusted)
+    loaded, predict = predictor.load(folder, load_settings(ROOT).training.trusted)
     decode = records.decoder(loaded.contract, limit)
     faults = Faults()
 

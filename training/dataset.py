@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.bundle import sha256
 from pipeline.contract import LARGEST
-from pipeline.settings import Data
+from pipeline.schema import Data
 
 
 class DataError(ValueError):

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from sklearn import metrics as m
 from sklearn.calibration import CalibrationDisplay
 
-from pipeline import settings
+from pipeline import schema
 from pipeline.quality import Quality
-from pipeline.settings import METRICS, Task
+from pipeline.schema import METRICS, Task
 
 Array = np.ndarray[Any, Any]
 
@@ -86,7 +86,7 @@ def regression_curves(truth: Array, predicted: Array) -> dict[str, Figure]:
 
 
 def judge(
-    task: Task, metrics: Mapping[str, float], champion: Mapping[str, float] | None, quality: settings.Quality
+    task: Task, metrics: Mapping[str, float], champion: Mapping[str, float] | None, quality: schema.Quality
 ) -> Quality:
     """The quality gate: the floor of pipeline.toml, and no worse than the champion by more than the tolerance."""
     name, value = quality.metric, metrics[quality.metric]

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from pipeline import stored
 from pipeline.columns import DeriveError
 from pipeline.encoder import round_target_encoders
-from pipeline.settings import Task
+from pipeline.schema import Task
 from pipeline.stored import StoredError
 from pipeline.transformer import Derive
 from training.dataset import Dataset

@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline import bundle as bundles
 from pipeline.bundle import Bundle
-from pipeline.settings import Task
+from pipeline.schema import Task
 from pipeline.transformer import records
 from training import registry
 from training.dataset import Dataset

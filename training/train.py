@@ -42,7 +42,8 @@ from pipeline.bundle import Card
 from pipeline.columns import DeriveError, arrays, derived
 from pipeline.contract import Column, Contract, Field
 from pipeline.quality import Quality
-from pipeline.settings import Data, Settings, SettingsError, load_settings
+from pipeline.schema import Data, Settings
+from pipeline.settings import SettingsError, load_settings
 from pipeline.transformer import records
 from training import evaluate, registry, rival
 from training.dataset import DataError, Dataset, read
@@ -88,7 +89,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
 
     with registry.run(name, git) as run_id:
         with step(f"fit on {(~dataset.held_out).sum():,} rows"):
-            pipeline = fit(settings.data.task, settings.training.seed, dataset, settings.serving.trusted)
+            pipeline = fit(settings.data.task, settings.training.seed, dataset, settings.training.trusted)
         with step(f"evaluate on {dataset.held_out.sum():,} held-out rows"):
             evaluation = _evaluate(settings, dataset, pipeline)
             _log(settings, dataset, pipeline, evaluation)
@@ -239,7 +240,12 @@ def _parameters(settings: Settings, estimator: BaseEstimator) -> dict[str, objec
     """What MLflow shows beside the metrics: the section of pipeline.toml, and the estimator's own plain values."""
     plain = {k: v for k, v in estimator.get_params().items() if isinstance(v, (bool, int, float, str))}
     named = {re.sub(r"[^\w.\-: /]", "_", key)[:250]: value for key, value in plain.items()}  # what MLflow takes
-    return {**settings.training.model_dump(), "features": len(settings.data.features), **named}
+    return {
+        "seed": settings.training.seed,
+        "holdout": settings.training.holdout,
+        "features": len(settings.data.features),
+        **named,
+    }
 
 
 def _contract(

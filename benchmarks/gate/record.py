@@ -33,7 +33,8 @@ from perf.findings import Findings
 from perf.interrupts import interruptible
 from perf.measure import check, one_round, restarts
 from perf.verdict import Round
-from pipeline.settings import Perf, load_settings
+from pipeline.schema import Perf
+from pipeline.settings import load_settings
 
 RECENT = 30  # rounds whose p95 is the usual one: a machine is faster at times
 

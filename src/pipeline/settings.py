@@ -1,34 +1,28 @@
-"""The numbers of pipeline.toml, checked, with environment variables on top."""
+"""The settings of a project: pipeline.toml, checked, with environment variables on top."""
 
+import difflib
 import os
+import re
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, get_args, get_origin
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+import msgspec
+from msgspec import Struct
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Task = Literal["classification", "regression"]
+from pipeline.schema import Perf, Settings
 
-# For each metric of the quality gate: is more better?
-METRICS: dict[Task, dict[str, bool]] = {
-    "classification": {"roc_auc": True, "average_precision": True, "log_loss": False, "brier": False},
-    "regression": {"r2": True, "mae": False, "rmse": False},
+PREFIX = "MLOPS_"
+# What people call the types that msgspec names.
+WORDS = {
+    "float | null": "a number or false",
+    "float": "a number",
+    "int": "a whole number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a section",
 }
 
 
@@ -36,172 +30,95 @@ class SettingsError(ValueError):
     """pipeline.toml or the environment says something that cannot be; the message names the key."""
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Project(Section):
-    name: str = Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=60)
-    description: str = ""
-
-
-class Data(Section):
-    path: Path
-    task: Task
-    target: str
-    positive: str = ""
-    numeric: list[str]
-    text: list[str]
-
-    @property
-    def features(self) -> list[str]:
-        return [*self.numeric, *self.text]
-
-    @model_validator(mode="after")
-    def names_are_distinct(self) -> "Data":
-        names = [*self.features, self.target]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} is named more than once among numeric, text and target")
-        if not self.features:
-            raise ValueError("numeric and text are both empty: the model needs at least one column")
-        return self
-
-
-class Training(Section):
-    seed: int
-    holdout: float = Field(gt=0, lt=1)
-
-
-class Quality(Section):
-    metric: str
-    floor: float
-    tolerance: float = Field(ge=0)
-
-
-class Retraining(Section):
-    promote: bool
-
-
-class Serving(Section):
-    unknown_fields: Literal["reject", "ignore"]
-    max_rows: PositiveInt
-    max_body_bytes: PositiveInt
-    body_seconds: PositiveFloat
-    head_seconds: PositiveFloat
-    access_log: Literal["off", "errors", "all"]
-    front: Literal["asgi", "wsgi"]
-    page: bool
-    trusted: list[str] = []
-
-
-class Load(Section):
-    users: PositiveInt
-    max_rate: PositiveFloat
-    workers: PositiveInt | Literal["auto"]
-
-
-class Profile(Section):
-    round_seconds: PositiveFloat
-    warmup_seconds: float = Field(ge=0)
-    looks: list[PositiveInt] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def looks_ascend(self) -> "Profile":
-        if self.looks != sorted(set(self.looks)):
-            raise ValueError("looks must be ascending numbers of rounds, such as [5, 8, 12]")
-        return self
-
-
-class Profiles(Section):
-    quick: Profile
-    standard: Profile
-    thorough: Profile
-
-
-def _off(value: Any) -> Any:
-    return None if value is False or value == "false" else value
-
-
-PositiveOrOff = Annotated[PositiveFloat | None, BeforeValidator(_off)]  # None: switched off, by false
-ShareOrOff = Annotated[Share | None, BeforeValidator(_off)]
-
-
-class Perf(Section):
-    profile: Literal["quick", "standard", "thorough"]
-    p95_ms: PositiveOrOff
-    max_regression: PositiveOrOff
-    max_error_rate: ShareOrOff
-    min_throughput: ShareOrOff
-    max_ready_seconds: PositiveOrOff
-    max_memory_mb: PositiveOrOff
-    max_image_mb: PositiveOrOff
-    min_requests: PositiveInt
-    capacity: bool
-    load: Load
-    profiles: Profiles
-
-    @property
-    def schedule(self) -> Profile:
-        """How long is measured, by the profile that is set."""
-        found: Profile = getattr(self.profiles, self.profile)
-        return found
-
-
-class Settings(BaseSettings):
-    """All of pipeline.toml; `MLOPS_<SECTION>__<KEY>` in the environment beats the file."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="MLOPS_",
-        env_nested_delimiter="__",
-        extra="forbid",
-        frozen=True,
-    )
-    project: Project
-    data: Data
-    training: Training
-    quality: Quality
-    retraining: Retraining
-    serving: Serving
-    perf: Perf
-
-    @model_validator(mode="after")
-    def metric_fits_the_task(self) -> "Settings":
-        known = METRICS[self.data.task]
-        if self.quality.metric not in known:
-            raise ValueError(f"quality.metric is {self.quality.metric!r}; for {self.data.task}: {', '.join(known)}")
-        return self
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], *_: PydanticBaseSettingsSource, **__: PydanticBaseSettingsSource
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return (EnvSettingsSource(settings_cls), TomlConfigSettingsSource(settings_cls))
-
-
-def load_settings(root: Path | None = None) -> Settings:
-    """The settings of the project in `root` (default: the working directory).
+def load_settings(root: Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings of the project in `root` (default: the working directory); `MLOPS_<SECTION>__<KEY>` beats the file.
 
     Raises SettingsError where the file is missing, is not TOML, or a key is unknown, missing or out of range.
     """
     path = (root or Path.cwd()) / "pipeline.toml"
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; run from the project's root")
-
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(toml_file=path)
-
     try:
-        return FromFile()  # type: ignore[call-arg]
-    except ValidationError as error:
-        raise SettingsError(f"{path}: " + "; ".join(_sentence(e) for e in error.errors())) from None
-    except ValueError as error:  # not TOML, or an environment variable that is not JSON where a list is due
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        for name, value in environment.items():
+            if name.startswith(PREFIX) and "__" in name:
+                _put(values, name.removeprefix(PREFIX).lower().split("__"), _parsed(name, value))
+        if isinstance(perf := values.get("perf"), dict):
+            values["perf"] = {key: _switched(key, value) for key, value in perf.items()}
+        return msgspec.convert(values, Settings, strict=False, dec_hook=_path)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path}: {_sentence(str(error), environment)}") from None
+    except ValueError as error:  # not TOML, not UTF-8, or a variable that is not JSON where a list is due
         raise SettingsError(f"{path}: {error}") from None
 
 
-def _sentence(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
-    message = error["msg"].removeprefix("Value error, ")
-    variable = f"MLOPS_{'__'.join(str(part) for part in error['loc'])}".upper()
-    given = f" (from {variable})" if variable in os.environ else ""
-    return f"{key}: {message}{given}" if key else message
+def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        inner = values.get(key)
+        values[key] = values = dict(inner) if isinstance(inner, dict) else {}
+    values[keys[-1]] = value
+
+
+def _parsed(name: str, text: str) -> Any:
+    """A list is JSON; everything else stays text, which the schema converts."""
+    try:
+        return msgspec.json.decode(text) if text.startswith("[") else text
+    except msgspec.DecodeError:
+        raise ValueError(f"{name} is {text!r}, which is no list in JSON") from None
+
+
+def _switched(key: str, value: Any) -> Any:
+    """None for a limit of [perf] that false switches off."""
+    off = value is False or value == "false"
+    return (
+        None
+        if off and any(each.name == key and _optional(each.type) for each in msgspec.structs.fields(Perf))
+        else value
+    )
+
+
+def _optional(kind: Any) -> bool:
+    return type(None) in get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
+
+
+def _path(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise ValueError(f"Expected `{kind.__name__}`")
+
+
+def _sentence(message: str, environment: Mapping[str, str]) -> str:
+    """What msgspec says in people's words: the key, what is wrong, and the variable that it came from."""
+    text, _, place = message.partition(" - at `$")
+    keys = [key for key in place.strip("`").split(".") if key]
+    if unknown := re.fullmatch(r"Object contains unknown field `(.+)`", text):
+        keys, text = [*keys, unknown[1]], "there is no such key"
+        if near := difflib.get_close_matches(unknown[1], _names(Settings), n=1):
+            text += f"; did you mean {near[0]}?"
+    elif missing := re.fullmatch(r"Object missing required field `(.+)`", text):
+        keys, text = [*keys, missing[1]], "is missing"
+    elif wrong := re.fullmatch(r"Invalid enum value (.+)", text):
+        text = f"{wrong[1]} is none of: {', '.join(_choices(Settings, keys))}"
+    elif "matching regex" in text:
+        text = "only lower-case letters, digits and single hyphens between them"
+    for type_, words in WORDS.items():
+        text = text.replace(f"`{type_}`", words)
+    variable = "__".join([PREFIX + keys[0], *keys[1:]]).upper() if keys else PREFIX
+    given = [name for name in environment if name == variable or name.startswith(f"{variable}__")]
+    return f"{'.'.join(keys)}: {text}{f' (from {given[0]})' if given else ''}".removeprefix(": ")
+
+
+def _choices(kind: Any, keys: list[str]) -> tuple[str, ...]:
+    """The values that the key at this place may have."""
+    for key in keys:
+        (kind,) = (each.type for each in msgspec.structs.fields(kind) if each.name == key)
+    return get_args(get_args(kind)[0])
+
+
+def _names(kind: type[Struct]) -> list[str]:
+    """All keys and sections of a struct, those of its own structs as well."""
+    return [
+        name
+        for each in msgspec.structs.fields(kind)
+        for name in (each.name, *(_names(each.type) if isinstance(each.type, type(Struct)) else ()))
+    ]

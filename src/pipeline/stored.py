@@ -23,7 +23,7 @@ def load(data: bytes, trusted: Sequence[str] = ()) -> Any:
     if foreign := sorted(each for each in types if not each.startswith(prefixes) and each not in HARMLESS):
         raise StoredError(
             f"it holds {', '.join(foreign[:5])}, and only types of these packages are loaded: "
-            f"{', '.join(packages)}; `trusted` under [serving] in pipeline.toml may name more"
+            f"{', '.join(packages)}; `trusted` under [training] in pipeline.toml may name more"
         )
     try:
         return skops.io.loads(data, trusted=types)

@@ -12,7 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import bundle as bundles
-from pipeline.settings import METRICS, load_settings
+from pipeline.schema import METRICS
+from pipeline.settings import load_settings
 from release import base
 from release.base import BaseError, lay_out
 from release.commit import CommitError

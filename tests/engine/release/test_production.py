@@ -15,7 +15,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from pipeline import bundle as bundles
-from pipeline.settings import METRICS, load_settings
+from pipeline.schema import METRICS
+from pipeline.settings import load_settings
 from release import production, promote, restore, rollback
 from release.production import Refused
 from release.repository import Found, ImageError

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.settings import Data
+from pipeline.schema import Data
 from training.dataset import DataError, Dataset, read
 
 HEADER = "id,amount,city,label\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as m
 
-from pipeline.settings import Quality
+from pipeline.schema import Quality
 from training import evaluate
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import sklearn
 
-from pipeline.settings import Task
+from pipeline.schema import Task
 from training.dataset import Dataset
 from training.fit import EstimatorError, answer, fit
 
@@ -145,7 +145,7 @@ def test_a_classifier_without_classes_is_explained(build: Callable[[str], object
 
 
 def test_a_package_may_be_trusted(build: Callable[[str], object]) -> None:
-    """By `trusted` under [serving] in pipeline.toml; a part of its name is not enough."""
+    """By `trusted` under [training] in pipeline.toml; a part of its name is not enough."""
     build(through("partial(copy.copy)"))
     fit("regression", 7, DATASETS["regression"], ["copy"])
     with pytest.raises(EstimatorError, match="it holds copy"):

@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from pipeline import bundle as bundles
-from pipeline.settings import METRICS, load_settings
+from pipeline.schema import METRICS
+from pipeline.settings import load_settings
 from release.champion import lay_out
 from tests.engine.conftest import ROOT, environment
 from training import evaluate, registry

@@ -1,0 +1,206 @@
+"""What pipeline.toml may say: every key, its default and its bounds.
+
+Training, the service and the load test share this schema. Each description is a row of docs/settings.md.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Task = Literal["classification", "regression"]
+
+# For each metric of the quality gate: is more better?
+METRICS: dict[Task, dict[str, bool]] = {
+    "classification": {"roc_auc": True, "average_precision": True, "log_loss": False, "brier": False},
+    "regression": {"r2": True, "mae": False, "rmse": False},
+}
+Number = Annotated[float, Meta(ge=-1e300, le=1e300)]  # finite: msgspec takes no infinite bound
+Positive = Annotated[float, Meta(gt=0, le=1e300)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e300)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(gt=0)]
+
+
+class Project(Struct, frozen=True, forbid_unknown_fields=True):
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$",
+            max_length=60,
+            description="Name of the model, of the image and of the reports: lower-case letters, digits, hyphens",
+        ),
+    ]
+    description: Annotated[str, Meta(description="One line, for the label of the image")] = ""
+
+
+class Data(Struct, frozen=True, forbid_unknown_fields=True):
+    path: Annotated[Path, Meta(description="The data file: CSV, UTF-8, with a header")]
+    task: Annotated[Task, Meta(description="What the model predicts: a class or a number")]
+    target: Annotated[str, Meta(description="The column that is predicted")]
+    numeric: Annotated[list[str], Meta(description="Columns of numbers that the service is sent")] = field(
+        default_factory=list
+    )
+    text: Annotated[list[str], Meta(description="Columns of texts that the service is sent")] = field(
+        default_factory=list
+    )
+    positive: Annotated[
+        str, Meta(description="The class that average_precision and brier look at. Default: the rarest")
+    ] = ""
+
+    @property
+    def features(self) -> list[str]:
+        return [*self.numeric, *self.text]
+
+    def __post_init__(self) -> None:
+        names = [*self.features, self.target]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is named more than once among numeric, text and target")
+        if not self.features:
+            raise ValueError("numeric and text are both empty: the model needs at least one column")
+
+
+class Training(Struct, frozen=True, forbid_unknown_fields=True):
+    seed: Annotated[int, Meta(description="The seed of the model")] = 7
+    holdout: Annotated[
+        float,
+        Meta(
+            gt=0,
+            lt=1,
+            description="Share of the rows that the model never sees. A hash of the row decides, so new rows move none",
+        ),
+    ] = 0.2
+    trusted: Annotated[
+        list[str],
+        Meta(
+            description="Packages whose types a fitted model may hold. Always allowed: scikit-learn, NumPy, SciPy, "
+            "pandas, LightGBM, XGBoost, CatBoost, imbalanced-learn and src/model"
+        ),
+    ] = field(default_factory=list)
+
+
+class Quality(Struct, frozen=True, forbid_unknown_fields=True):
+    metric: Annotated[
+        str,
+        Meta(
+            description="What is judged. Classification: roc_auc, average_precision, log_loss, brier. "
+            "Regression: r2, mae, rmse"
+        ),
+    ]
+    floor: Annotated[
+        Number, Meta(description="The worst value that passes: a floor, or a ceiling where less is better")
+    ]
+    tolerance: Annotated[NotNegative, Meta(description="How much worse than the champion still passes")] = 0.0
+
+
+class Retraining(Struct, frozen=True, forbid_unknown_fields=True):
+    promote: Annotated[
+        bool, Meta(description="Promote a model of the weekly retraining that passes. false: a person starts Pipeline")
+    ] = True
+
+
+class Serving(Struct, frozen=True, forbid_unknown_fields=True):
+    unknown_fields: Annotated[
+        Literal["reject", "ignore"],
+        Meta(description="What to do with a field that the model does not have. /invocations always ignores it"),
+    ] = "reject"
+    max_rows: Annotated[Count, Meta(description="Rows in one request, at most")] = 1000
+    max_body_bytes: Annotated[
+        Count, Meta(description="Bytes in one request, at most. One worker holds 32 times as much, then answers 503")
+    ] = 1_000_000
+    body_seconds: Annotated[Positive, Meta(description="Seconds that the body of a request may take to arrive")] = 10.0
+    head_seconds: Annotated[
+        Positive, Meta(description="Seconds that the head of a request may take to arrive, on a new connection as well")
+    ] = 10.0
+    access_log: Annotated[
+        Literal["off", "errors", "all"],
+        Meta(description="Which requests are a line of JSON on stdout. errors: those that were refused or failed"),
+    ] = "errors"
+    front: Literal["asgi", "wsgi"] = "asgi"
+    page: Annotated[bool, Meta(description="Serve the page with a form at / and the documentation at /docs")] = True
+
+
+class Load(Struct, frozen=True, forbid_unknown_fields=True):
+    users: Annotated[Count, Meta(description="Senders that take turns")] = 2
+    max_rate: Annotated[
+        Positive,
+        Meta(description="Requests a second to each version, at most. Fewer where the slower cannot do twice that"),
+    ] = 200.0
+    workers: Count | Literal["auto"] = "auto"
+
+
+class Profile(Struct, frozen=True, forbid_unknown_fields=True):
+    looks: Annotated[
+        list[Count],
+        Meta(
+            min_length=1, description="Numbers of rounds after which the gate may decide. The last is the longest run"
+        ),
+    ]
+    round_seconds: Annotated[
+        Positive, Meta(description="Length of a round. Slow services get longer ones: 50 requests at least")
+    ] = 2.0
+    warmup_seconds: Annotated[NotNegative, Meta(description="Seconds of load after each start that do not count")] = 0.5
+
+    def __post_init__(self) -> None:
+        if self.looks != sorted(set(self.looks)):
+            raise ValueError("looks must be ascending numbers of rounds, such as [5, 8, 12]")
+
+
+class Profiles(Struct, frozen=True, forbid_unknown_fields=True):
+    quick: Profile = Profile(looks=[6, 10, 16])
+    standard: Profile = Profile(looks=[6, 10, 16, 24, 40])
+    thorough: Profile = Profile(looks=[40, 80, 120, 160])
+
+
+class Perf(Struct, frozen=True, forbid_unknown_fields=True):
+    """The limits of the load test. None: switched off, by false."""
+
+    p95_ms: Annotated[
+        Positive | None,
+        Meta(description="Milliseconds that p95 of POST /predict with one record may reach, from when it was due"),
+    ] = 100.0
+    max_regression: Annotated[
+        Positive | None, Meta(description="The slow-down of p95 against the champion that is caught: 0.10 is 10 %")
+    ] = 0.10
+    profile: Annotated[
+        Literal["quick", "standard", "thorough"], Meta(description="How long to measure before it cannot be told")
+    ] = "standard"
+    max_error_rate: Annotated[Share | None, Meta(description="Share of the requests that may fail")] = 0.001
+    min_throughput: Annotated[
+        Share | None, Meta(description="Share of the intended requests that have to be answered in time")
+    ] = 0.95
+    max_ready_seconds: Annotated[
+        Positive | None, Meta(description="Seconds from the start of the service to the first 200 of /readyz")
+    ] = 10.0
+    max_memory_mb: Annotated[Positive | None, Meta(description="Memory of all its processes")] = 2000.0
+    max_image_mb: Annotated[Positive | None, Meta(description="Size of the image with its base")] = 2000.0
+    min_requests: Annotated[Count, Meta(description="Requests to the candidate without which nothing is decided")] = (
+        1000
+    )
+    capacity: bool = True
+    load: Load = Load()
+    profiles: Profiles = Profiles()
+
+    @property
+    def schedule(self) -> Profile:
+        """How long is measured, by the profile that is set."""
+        chosen: Profile = getattr(self.profiles, self.profile)
+        return chosen
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True):
+    """All of pipeline.toml."""
+
+    project: Project
+    data: Data
+    quality: Quality
+    training: Training = Training()
+    retraining: Retraining = Retraining()
+    serving: Serving = Serving()
+    perf: Perf = Perf()
+
+    def __post_init__(self) -> None:
+        known = METRICS[self.data.task]
+        if self.quality.metric not in known:
+            raise ValueError(f"quality.metric is {self.quality.metric!r}; for {self.data.task}: {', '.join(known)}")
