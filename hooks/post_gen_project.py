@@ -16,7 +16,7 @@ LANDMARKS = (
     "serving/app.py",
     "src/model/estimator.py",
     "src/pipeline/settings.py",
-    "tests/test_data.py",
+    "tests/test_model.py",
     "training/train.py",
 )
 
