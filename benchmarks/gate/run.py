@@ -3,8 +3,8 @@
     make bench-gate                    judges the rounds that lie in benchmarks/gate/recorded.npz
     make bench-gate MINUTES=120        records anew for that long first, half of it beside a noisy neighbour
 
-Writes docs/gate.md, docs/gate.png and the table of README.md where the rounds are those that lie here; otherwise the
-first two, into .cache/gate/.
+Writes benchmarks/gate.md, benchmarks/gate.png and the sentence of README.md where the rounds are those that lie here;
+otherwise the first two, into .cache/gate/.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def record_anew(minutes: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate.run", description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=0.0, help="record anew for that long")
-    minutes, path, out = parser.parse_args().minutes, SHIPPED, ROOT / "docs"
+    minutes, path, out = parser.parse_args().minutes, SHIPPED, ROOT / "benchmarks"
     if minutes:
         record_anew(minutes)
         path, out = FOLDER / "recorded.npz", FOLDER
@@ -48,7 +48,7 @@ def main() -> None:
     written = text(rounds, machine, cases)
     (out / "gate.md").write_text(written, encoding="utf-8")
     if not minutes:
-        sections.write(README, COMMAND, summary(rounds, machine, cases))
+        sections.write(README, COMMAND, summary(cases))
     slow = find(cases, "quiet", DRAWN)
     panels = {title: drawn for title in CONDITIONS if (drawn := lines(cases, title))}
     if slow and panels:

@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.batches", description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=60)
-    parser.add_argument("--write", action="store_true", help="into docs/serving.md")
+    parser.add_argument("--write", action="store_true", help="into benchmarks/serving.md")
     arguments = parser.parse_args()
     lines = (ROOT / "bundle" / "requests.jsonl").read_text().splitlines()
     records = [json.loads(lines[n % len(lines)]) for n in range(arguments.rows)]

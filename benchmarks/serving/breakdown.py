@@ -147,7 +147,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serving.breakdown", description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="into docs/serving.md")
+    parser.add_argument("--write", action="store_true", help="into benchmarks/serving.md")
     arguments = parser.parse_args()
     profiler = python_for(Server([], ("py-spy",)))
     own = SERVERS[OURS]._replace(more={"WEB_CONCURRENCY": "1"})

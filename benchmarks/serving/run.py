@@ -5,7 +5,7 @@
 
 Needs wrk (https://github.com/wg/wrk; Debian and Ubuntu: apt install wrk). One server runs at a time, all of them in a
 new random order each round, so that each round sees the machine as it is then. Tables show medians over the rounds.
-`--write` puts them into docs/serving.md and README.md, as `make bench-serving` does.
+`--write` puts them into benchmarks/serving.md and README.md, as `make bench-serving` does.
 """
 
 import argparse
@@ -42,7 +42,7 @@ from benchmarks.serving.servers import SERVERS, SUMMARY, TARGETS, Server, body
 START_SECONDS = 90
 CONNECTIONS = (1, 8, 32)
 RATE = 200.0  # requests a second of the open loop: what the slowest here can still answer
-RESULTS, DOCUMENT, COMMAND = CACHE / "results.json", ROOT / "docs" / "serving.md", "make bench-serving"
+RESULTS, DOCUMENT, COMMAND = CACHE / "results.json", ROOT / "benchmarks" / "serving.md", "make bench-serving"
 SCRIPT = """
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/json"
@@ -233,7 +233,7 @@ def show(console: Console, title: str, lines: list[list[str]]) -> None:
 
 
 def report(module: str, title: str, lines: list[list[str]], write: bool) -> None:
-    """Shows a table, heads first, and writes it to the place in docs/serving.md that is this module's."""
+    """Shows a table, heads first, and writes it to the place in benchmarks/serving.md that is this module's."""
     show(Console(width=120), title, lines)
     if write:
         text = f"{title}, on {datetime.now(UTC).date()}.\n\n{sections.table(lines[0], lines[1:])}\n"
@@ -245,7 +245,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="names of servers, with semicolons; a name may be cut short")
-    parser.add_argument("--write", action="store_true", help="into docs/serving.md and README.md")
+    parser.add_argument("--write", action="store_true", help="into benchmarks/serving.md and README.md")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         raise SystemExit("wrk is not on PATH (Debian and Ubuntu: apt install wrk)")

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--image", default="")
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="into docs/serving.md")
+    parser.add_argument("--write", action="store_true", help="into benchmarks/serving.md")
     arguments = parser.parse_args()
     image = arguments.image or newest()
     records: list[Any] = [json.loads(line) for line in (ROOT / "bundle" / "requests.jsonl").read_text().splitlines()]

@@ -10,7 +10,7 @@ from perf.verdict import Figures
 
 # Share of the CPU that the host gave to others. Requests come in pairs, so both arms lose it alike: up to 37 %, which
 # is as far as was recorded, it is noise that the interval holds, and dropping rounds for it costs verdicts
-# (docs/gate.md).
+# (benchmarks/gate.md).
 MAX_STEAL = 0.5
 MAX_CLIENT_CPU = 0.85  # a load generator near its own limit measures itself
 MIN_ACHIEVED = 0.95  # of the requests that the schedule asked for

@@ -3,11 +3,16 @@
 import json
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 import yaml
+
+from hooks import settings_reference
+from perf.verdict import Criterion, Report
+from pipeline.schema import Perf
+from pipeline.settings import load_settings
 
 from .conftest import ROOT, TEMPLATE_FOLDER, Run, project_paths, tree
 
@@ -43,9 +48,10 @@ def test_every_question_is_explained(repository: Path) -> None:
 
 
 def test_every_command_exists(folder: Path, run: Run, make: list[str]) -> None:
-    """A `make` command in a document is a target that `make` lists."""
-    targets = set(re.findall(r"^  make (\S+)", run(*make, cwd=folder).stdout, re.MULTILINE))
-    documents = "".join(read(path) for path in folder.glob("*.md"))
+    """A `make` command in a document is a target."""
+    makefiles = "".join(read(path) for path in (folder / "Makefile", folder / "template.mk") if path.exists())
+    targets = set(re.findall(r"^([a-z][a-z-]*(?: [a-z][a-z-]*)*):", makefiles, re.MULTILINE))
+    documents = "".join(read(path) for path in (*folder.glob("*.md"), *folder.glob("docs/*.md")))
     named = set(re.findall(r"(?:`|= |\d )make ([a-z][a-z-]*)", documents))
     assert len(named) > 3
     assert named - targets == set()
@@ -64,9 +70,9 @@ def test_every_link_into_the_repository_leads_somewhere(folder: Path) -> None:
     """A file that was renamed takes its links along."""
     broken = [
         f"{document.name}: {target}"
-        for document in folder.glob("*.md")
+        for document in (*folder.glob("*.md"), *folder.glob("docs/*.md"))
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", read(document))
-        if not (folder / target).exists()
+        if not (document.parent / target).exists()
     ]
     assert broken == []
 
@@ -78,35 +84,52 @@ def test_the_tree_in_the_readme_is_the_tree(repository: Path) -> None:
     assert [path for path in drawn if not (repository / path).exists()] == []
 
 
-def test_every_part_of_the_settings_has_its_place_in_the_readme(default: Path) -> None:
-    """A reader finds each section of pipeline.toml by what it is for, and no section that is not there."""
-    settings = tomllib.loads(read(default / "pipeline.toml"))
-    sections = {
-        *settings,
-        *(f"{name}.{key}" for name in settings for key in settings[name] if isinstance(settings[name][key], dict)),
-    }
-    assert (
-        set(re.findall(r"`\[([a-z.]+)\]`", section(read(default / "README.md"), "Where to change things"))) == sections
-    )
+def test_every_key_is_in_the_reference() -> None:
+    """docs/settings.md is what the schema says, and pipeline.toml says no key that has the default already."""
+    assert read(ROOT / "docs" / "settings.md") == settings_reference.document(), "`make settings-reference` writes it"
 
 
 def test_the_gate_is_explained_by_keys_that_exist(default: Path) -> None:
-    """A limit that was renamed in pipeline.toml has its new name in the README."""
-    settings = tomllib.loads(read(default / "pipeline.toml"))
-    named = set(re.findall(r"`([a-z0-9_]+)`", section(read(default / "README.md"), "How the gate decides")))
+    """A limit that was renamed in the schema has its new name in docs/gate.md."""
+    perf = {each.name for each in msgspec.structs.fields(Perf)}
+    named = set(
+        re.findall(r"^\| `([a-z0-9_]+)` \|", section(read(default / "docs" / "gate.md"), "The limits"), re.MULTILINE)
+    )
     assert len(named) > 5
-    assert named <= {*settings["quality"], *settings["perf"]}
+    assert named <= perf
 
 
 def test_every_variable_is_read_by_the_code(default: Path) -> None:
-    """A variable in the README that nothing reads would be set in vain."""
-    named = set(re.findall(r"`([A-Z][A-Z_]+)", section(read(default / "README.md"), "Environment"))) - {
-        "MLOPS_",
-        "MLOPS_PERF__P",
-    }
+    """A variable in docs/operations.md that nothing reads would be set in vain."""
+    table = section(read(default / "docs" / "operations.md"), "Environment")
+    named = set(re.findall(r"^\| `([A-Z][A-Z_]+)|, `([A-Z][A-Z_]+)`", table, re.MULTILINE))
+    names = {name for pair in named for name in pair if name} - {"MLOPS_PERF__P"}
     code = "".join(read(path) for folder in CODE for path in (default / folder).rglob("*.py"))
-    assert {"HOST", "PORT", "MLOPS_FAULT_BURN_MS"} <= named
-    assert {name for name in named if name not in code} == set()
+    assert {"HOST", "PORT", "MLOPS_FAULT_BURN_MS"} <= names
+    assert {name for name in names if name not in code} == set()
+
+
+def test_pipeline_toml_is_short(default: Path) -> None:
+    """The keys that a user means to set, in a file that fits on a screen; each is one that the schema knows."""
+    lines = read(default / "pipeline.toml").splitlines()
+    keys = [line.partition(" =")[0] for line in lines if re.match(r"[a-z0-9_]+ =", line)]
+    assert len(lines) < 40
+    assert len(keys) <= 15
+    load_settings(default, {})
+
+
+def test_agents_are_told_what_is_so(default: Path, run: Run, make: list[str]) -> None:
+    """AGENTS.md is short. Its files exist, its fields of a verdict too, and its commands are targets."""
+    text = read(default / "AGENTS.md")
+    assert len(text.splitlines()) <= 50
+    for command in re.findall(r"^make [a-z]+", text, re.MULTILINE):
+        run(*make, "--dry-run", *command.split()[1:], cwd=default)
+    fields = {each.name for kind in (Report, Criterion) for each in msgspec.structs.fields(kind)}
+    table = section(text, "Reading a verdict").partition("`reports/quality.json`")[0]
+    assert set(re.findall(r"`([a-z_]+)`", table)) <= {*fields}
+    named = re.findall(r"`([a-z/.-]+(?:/|\.toml|\.py))`", text)
+    made = {"bundle/", "reports/", ".mlops/", "mlartifacts/"}
+    assert [path for path in named if path not in made and not (default / path).exists()] == []
 
 
 def test_the_template_can_be_taken_out_of_a_copy(checkout: Path, repository: Path) -> None:

@@ -1,6 +1,6 @@
 """A repository on "GitHub": a checkout whose workflows act runs, with a registry, caches, artifacts and a REST API.
 
-What act cannot have is replaced by the stand-ins of this folder: see docs/workflows.md.
+What act cannot have is replaced by the stand-ins of this folder: see benchmarks/workflows.md.
 """
 
 import json
