@@ -185,9 +185,9 @@ any difference, not whether it is one that `max_regression` does not allow.)
 """
 
 
-SUMMARY = """**How often the gate is wrong**: the same code failed in {quiet.hits} of {quiet.of} verdicts on a quiet machine
-and in {noisy.hits} of {noisy.of} beside a noisy neighbour: surely in less than {quiet_most:.1f} % and {noisy_most:.1f} %.
-A p95 that is {size:.0f} % slower is caught in {caught:.0f} % ({least:.0f} to {most:.0f}).
+SUMMARY = """**How often the gate is wrong**: the same code failed in {quiet.hits} of {quiet.of} verdicts on a quiet
+machine and in {noisy.hits} of {noisy.of} beside a noisy neighbour. So it surely fails in less than {quiet_most:.1f} and
+{noisy_most:.1f} %. A p95 that is {size:.0f} % slower is caught in {caught:.0f} % ({least:.0f} to {most:.0f}).
 [All figures](benchmarks/gate.md)
 """
 
