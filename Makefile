@@ -47,7 +47,7 @@ locust: $(VENV)/.perf ## open Locust's own web page against the running service
 
 # Containers where an engine can build and run them, two gunicorn processes where not; ARMS=process says so anyway.
 arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo container || echo process))
-built = $$($(bin)/python -c 'import json; print(json.load(open(".mlops/image.json"))["id"])')
+built = $$($(run) pipeline.notes)
 
 perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it (BASE=version, commit or image; PROFILE=quick; WORKERS=4)
 	@$(if $(filter container,$(arms)),$(run) release.image)

@@ -5,9 +5,7 @@
     python -m release.image --push ghcr.io/owner/project [--cache]     into a registry, referred to by digest
     python -m release.image --save image.tar [--beside ghcr.io/owner/project]     into a file, for `docker load`
 
-Writes .mlops/image.json: "image" (a reference that can be run), "id", "repository" (empty where it was not pushed) and
-"champion" (what the tag champion of the repository stands for, by digest; empty where there is none). Exit code 3:
-could not be built, the last line says why.
+Writes .mlops/image.json (pipeline.notes.Image). Exit code 3: could not be built, the last line says why.
 """
 
 import argparse
@@ -25,8 +23,9 @@ from typing import NamedTuple
 from rich.console import Console
 
 from pipeline import bundle as bundles
-from pipeline import command
+from pipeline import command, notes
 from pipeline.bundle import BundleError, Card
+from pipeline.notes import Image
 from pipeline.settings import SettingsError, load_settings
 from release.repository import Found, ImageError, champion, checked, docker, last_line, look_up
 
@@ -128,8 +127,7 @@ class Wanted(NamedTuple):
 
 def make(root: Path, wanted: Wanted) -> list[str]:
     """Builds the image of the project in `root`, notes it in .mlops/image.json, and returns what to say of it."""
-    note = root / ".mlops" / "image.json"
-    note.unlink(missing_ok=True)
+    (root / Image.path).unlink(missing_ok=True)
     card, description = read_card(root)
     python = (root / ".python-version").read_text().strip()
     repository, tag = checked(wanted.push) if wanted.push else card.name, wanted.tag or card.version
@@ -151,14 +149,14 @@ def make(root: Path, wanted: Wanted) -> list[str]:
         if not digest:
             raise ImageError(f"{image} was pushed, but buildx did not say under which digest; use a newer buildx")
         pushed = f"{repository}@{digest}"
-        made = {"image": pushed, "id": digest, "repository": repository, "champion": champion(repository)}
+        note = Image(pushed, digest, repository, champion(repository))
         said.append(f"Pushed {image}, {digest}.")
         if not able:
             said.append("Without SBOM and provenance: this builder cannot attach them (docker buildx create --use).")
     else:
         identifier, size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).stdout.split()
         found = look_up(checked(wanted.beside)) if wanted.beside else Found("")
-        made = {"image": image, "id": identifier, "repository": "", "champion": found.image}
+        note = Image(image, identifier, "", found.image)
         said.append(f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim.")
         if found.why:
             said.append(f"The champion of {wanted.beside} cannot be seen from here ({found.why}).")
@@ -166,8 +164,7 @@ def make(root: Path, wanted: Wanted) -> list[str]:
         if (done := docker("save", "--output", wanted.save, image)).returncode:
             raise ImageError(f"{image} cannot be saved in {wanted.save} ({last_line(done)})")
         said.append(f"Saved it in {wanted.save}.")
-    note.parent.mkdir(exist_ok=True)
-    note.write_text(json.dumps(made, indent=2) + "\n")
+    notes.write(root, note)
     return said
 
 

@@ -9,7 +9,7 @@ from sklearn import metrics as m
 from sklearn.calibration import CalibrationDisplay
 
 from pipeline import schema
-from pipeline.quality import Quality
+from pipeline.notes import Quality
 from pipeline.schema import METRICS, Task
 
 Array = np.ndarray[Any, Any]

@@ -35,13 +35,12 @@ from sklearn.pipeline import Pipeline
 
 import model
 from pipeline import bundle as bundles
-from pipeline import command
+from pipeline import command, notes
 from pipeline import contract as contracts
-from pipeline import quality as quality_json
 from pipeline.bundle import Card
 from pipeline.columns import DeriveError, arrays, derived
 from pipeline.contract import Column, Contract, Field
-from pipeline.quality import Quality
+from pipeline.notes import Quality
 from pipeline.schema import Data, Settings
 from pipeline.settings import SettingsError, load_settings
 from pipeline.transformer import records
@@ -79,8 +78,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
     `trial`: what it is a trial of, such as a pull request, which shall leave the alias candidate alone; or empty.
     """
     name, git = settings.project.name, registry.git_sha(root)
-    verdict = root / "reports" / "quality.json"
-    verdict.unlink(missing_ok=True)
+    (root / Quality.path).unlink(missing_ok=True)
     with step("read the data"):
         dataset = read(settings.data, settings.training.holdout)
     with step("connect to MLflow"):
@@ -97,7 +95,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
 
         quality = _judge(settings, dataset, evaluation, client, champion)
         mlflow.set_tag("quality", "pass" if quality.passed else "fail")
-        quality_json.write(verdict, quality)
+        notes.write(root, quality)
         if not quality.passed:
             console.print(f"[red]Quality gate: fail.[/red] {quality.sentence}. Not registered; bundle/ is as it was.")
             return False

@@ -14,7 +14,7 @@ import msgspec
 
 from perf import verdict
 from perf.report.markdown import MARKER, MAX_BYTES, markdown, quoted, sentence
-from pipeline import quality
+from pipeline.notes import Quality
 from release.github import api as rest
 from release.github.api import GitHub
 
@@ -59,7 +59,7 @@ def _body(github: GitHub, found: Mapping[str, Mapping[str, Any]], failed: Sequen
     # A verdict from before the last training is of an earlier attempt: this one did not get as far.
     if measured > trained and (report := read(github, found, "verdict", "verdict.json", verdict.decode)):
         return markdown(report).replace(MARKER, "")
-    refused = read(github, found, "quality", "quality.json", quality.decode)
+    refused = read(github, found, "quality", "quality.json", msgspec.json.Decoder(Quality).decode)
     if refused is not None and not refused.passed:
         return (
             f"### ❌ Quality gate: {sentence(refused.sentence)}\n\nNothing was built or measured.\n\n**Next:** "

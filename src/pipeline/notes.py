@@ -1,0 +1,72 @@
+"""What one stage leaves for the next: JSON files, each with one schema and one place.
+
+    python -m pipeline.notes
+
+That prints the id of the image that `make image` built last. Exit code 3: there is none.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, ClassVar, TypeVar
+
+import msgspec
+
+
+class NoteError(ValueError):
+    """A note is missing or damaged; the message names the file and the command that writes it."""
+
+
+class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    path: ClassVar[Path]  # from the project's root
+    command: ClassVar[str]  # that writes it
+
+
+class Quality(Note, frozen=True):
+    """What the quality gate decided about a model, and why, in a sentence without its full stop."""
+
+    path, command = Path("reports/quality.json"), "make train"
+    passed: bool
+    sentence: Annotated[str, msgspec.Meta(max_length=500)]
+
+
+class Image(Note, frozen=True):
+    """The image that serves bundle/."""
+
+    path, command = Path(".mlops/image.json"), "make image"
+    image: str  # a reference that can be run
+    id: str
+    repository: str  # empty: it was not pushed
+    champion: str  # the image behind the repository's tag champion, by digest; empty: there is none
+
+
+N = TypeVar("N", bound=Note)
+
+
+def write(root: Path, note: Note) -> None:
+    path = root / note.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(note), indent=2) + b"\n")
+
+
+def read(root: Path, kind: type[N]) -> N:
+    """The note of a kind in the project `root`. Raises NoteError."""
+    path = root / kind.path
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        raise NoteError(f"{path}: no such file; run `{kind.command}`") from None
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        raise NoteError(f"{path}: not what `{kind.command}` writes ({error}); run it again") from None
+
+
+def main() -> int:
+    try:
+        print(read(Path(), Image).id)
+    except NoteError as error:
+        print(f"Cannot name the image: {error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
