@@ -51,10 +51,9 @@ built = $$($(run) pipeline.notes)
 
 perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it (BASE=version, commit or image; PROFILE=quick; WORKERS=4)
 	@$(if $(filter container,$(arms)),$(run) release.image)
-	@$(run) $(if $(BASE),release.base "$$BASE",release.champion)
+	@$(run) release.baseline $(if $(BASE),"$$BASE")
 	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(if $(WORKERS),MLOPS_PERF__LOAD__WORKERS="$(WORKERS)") \
-	  $(run) perf $(if $(filter container,$(arms)),--candidate "$(built)") \
-	  $(if $(BASE),--base "$$BASE")
+	  $(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
 
 perf-accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed, in a file to be reviewed (REASON="why")
 	@$(run) perf.accept --reason "$$REASON"

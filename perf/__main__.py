@@ -1,11 +1,11 @@
 """Load-tests a candidate, against a baseline where there is one, and judges it.
 
-    python -m perf [--candidate SPEC] [--baseline SPEC|none | --base NAME] [--requests FILE]
+    python -m perf [--candidate SPEC] [--baseline SPEC|none] [--requests FILE]
                    [--output reports] [--seed N]
 
 A SPEC is a folder that holds serving/, src/ and bundle/, or an image, or service:PORT: a container that runs already.
-Without --candidate the project itself is measured; without --baseline what .mlops/champion.json names, if it is there,
-or with --base what `python -m release.base NAME` laid out. A slow-down that perf-accepted.json names does not fail.
+Without --candidate the project itself is measured; without --baseline what `python -m release.baseline` laid out last,
+the champion or what BASE named. A slow-down that perf-accepted.json names does not fail.
 MLOPS_FAULT_* in the environment reach the candidate only: with them the gate can be tried.
 
 Exit code 0: pass, 1: fail, 2: inconclusive, 3: could not run, or was interrupted.
@@ -34,7 +34,7 @@ from rich.console import Console
 from perf import accepted
 from perf.arms.arm import ArmError, available_cpus, split_cpus
 from perf.arms.specs import arms
-from perf.baseline import BASE, NOTE, Sides, choose
+from perf.baseline import Sides, choose
 from perf.conclude import clear, conclude, write
 from perf.findings import Findings, Setup
 from perf.interrupts import interruptible
@@ -43,13 +43,13 @@ from perf.measure import measure
 from perf.report.display import Display, Screen
 from perf.verdict import Report
 from pipeline import command
+from pipeline.notes import Baseline
 from pipeline.settings import SettingsError, load_settings
 
 
 class Arguments(NamedTuple):
     candidate: str
     baseline: str
-    base: str
     requests: Path | None
     output: Path
     seed: int
@@ -65,15 +65,8 @@ def parse(argv: list[str] | None) -> Arguments:
     parser.add_argument(
         "--candidate", default=".", metavar="SPEC", help="a folder (default: this one), an image, or service:PORT"
     )
-    baseline = parser.add_mutually_exclusive_group()
-    baseline.add_argument(
-        "--baseline",
-        default="",
-        metavar="SPEC|none",
-        help=f"likewise; default: the champion that {NOTE} names",
-    )
-    baseline.add_argument(
-        "--base", default="", metavar="NAME", help=f"the version, commit or image that {BASE} is about"
+    parser.add_argument(
+        "--baseline", default="", metavar="SPEC|none", help=f"likewise; default: what {Baseline.path} names"
     )
     parser.add_argument(
         "--requests", type=Path, metavar="FILE", help="a requests.jsonl; default: that of the candidate's bundle/"
@@ -99,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         sides = (
             Sides(arguments.candidate, arguments.baseline)
             if arguments.baseline
-            else choose(arguments.candidate, Path(), arguments.base)
+            else choose(arguments.candidate, Path())
         )
         acceptance = accepted.read(Path())
         bodies = load_requests(arguments.requests or requests_of(sides.candidate))
@@ -120,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
         cpus,
         arguments.seed,
         arguments.output,
-        arguments.base,
+        sides.base,
         acceptance,
     )
     found.notes += [sides.note] if sides.note else []

@@ -1,19 +1,20 @@
-"""Which baseline suits a candidate where no spec was named: the champion, or what BASE names, in the candidate's form.
+"""Which form of the baseline runs beside a candidate, where the command line names none: its image or its folder.
 
-A container against a process is no comparison: what a container's network costs made the p95 of equal code 15 % slower.
+`python -m release.baseline` has laid the baseline out, and says in .mlops/baseline.json what there is of it. Here the
+form that the candidate has is chosen. A container against a process is no comparison: what a container's network costs
+made the p95 of equal code 15 % slower.
 """
 
 import json
-import shlex
 from pathlib import Path
 from typing import NamedTuple
 
 from perf.arms.arm import ArmError
 from perf.arms.containers import docker, missing
 from perf.arms.specs import kind_of
+from pipeline import notes
+from pipeline.notes import Baseline
 
-NOTE = Path(".mlops/champion.json")
-BASE = Path(".mlops/base.json")
 LABEL = "mlops.bundle-sha256"  # that an image of ours has
 
 
@@ -22,62 +23,31 @@ class Sides(NamedTuple):
     baseline: str  # "none": there is no champion
     note: str = ""
     image: str = ""  # that holds what the candidate's folder does
+    base: str = ""  # what BASE named in place of the champion
 
 
-class Named(NamedTuple):
-    """What a note in .mlops/ says."""
-
-    whose: str  # for the reader
-    image: str  # empty: there is none
-    folder: str  # empty: there is none
-    note: str = ""
-
-
-def choose(candidate: str, root: Path, base: str = "") -> Sides:
-    """The candidate against the champion, or against `base`, as it was laid out in `root`. Raises ArmError."""
+def choose(candidate: str, root: Path) -> Sides:
+    """The candidate against what was laid out in `root`, if anything was. Raises ArmError or NoteError."""
     kind = kind_of(candidate)
-    named = _base(root, base) if base else _champion(root)
-    if named is None:
+    if not (root / Baseline.path).is_file():
         return Sides(candidate, "none")
-    if kind == "process" and named.folder:
-        return Sides(candidate, named.folder, named.note)
+    laid_out = notes.read(root, Baseline)
+    base, image, folder = laid_out.base, laid_out.image, str(root / laid_out.folder) if laid_out.folder else ""
+    whose, note = ("the champion", "") if not base else (base, f"Compared with {laid_out.what}, not the champion.")
+    if kind == "process" and folder:
+        return Sides(candidate, folder, note, base=base)
     if kind == "process":
-        raise ArmError(f"{named.whose} is an image and {candidate} a folder; with ARMS=container both are images.")
-    why = missing(named.image) if named.image else "it was promoted without one" if not base else "none was built"
+        raise ArmError(f"{whose} is an image and {candidate} a folder; with ARMS=container both are images.")
+    why = missing(image) if image else "none was built" if base else "it was promoted without one"
     if not why:
-        return Sides(candidate, named.image, named.note)
-    if kind == "container" and named.folder and _bundle_of(candidate) == _bundle_in(root):
-        note = f"There is no image of {named.whose} ({why}), so both arms are processes, from folders."
-        return Sides(str(root), named.folder, " ".join(filter(None, (named.note, note))), image=candidate)
+        return Sides(candidate, image, note, base=base)
+    if kind == "container" and folder and _bundle_of(candidate) == _bundle_in(root):
+        note += f" There is no image of {whose} ({why}), so both arms are processes, from folders."
+        return Sides(str(root), folder, note.strip(), candidate, base)
     raise ArmError(
-        f"There is no image of {named.whose} ({why}) to compare {candidate} with. Name a baseline, or "
+        f"There is no image of {whose} ({why}) to compare {candidate} with. Name a baseline, or "
         "--baseline none to judge without."
     )
-
-
-def _champion(root: Path) -> Named | None:
-    """The champion that `python -m release.champion` laid out; None where there is none. Raises ArmError."""
-    path = root / NOTE
-    if not path.is_file():
-        return None
-    try:
-        named = json.loads(path.read_text())
-        return Named("the champion", str(named["image"]), str(root / named["directory"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ArmError(f"{path}: not what `python -m release.champion` writes; run it again.") from None
-
-
-def _base(root: Path, base: str) -> Named:
-    """What `python -m release.base` laid out last, which has to be `base`. Raises ArmError."""
-    path = root / BASE
-    try:
-        named = json.loads(path.read_text())
-        laid_out, image, directory, what = (str(named[key]) for key in ("base", "image", "directory", "what"))
-    except (OSError, ValueError, KeyError, TypeError):
-        laid_out = ""
-    if laid_out != base:
-        raise ArmError(f"{path} is not about {base}; make perf BASE={shlex.quote(base)} writes it.")
-    return Named(base, image, str(root / directory) if directory else "", f"Compared with {what}, not the champion.")
 
 
 def _bundle_of(image: str) -> str:

@@ -18,6 +18,7 @@ from pipeline.contract import Contract
 CARD = "card.json"
 CONTRACT = "contract.json"
 REQUESTS = "requests.jsonl"
+SERVED = ("serving", "src", "bundle", "pipeline.toml")  # of a project: what it takes to serve a version
 MODELS: dict[str, str] = {"onnx": "model.onnx", "sklearn": "model.skops"}
 
 

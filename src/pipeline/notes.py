@@ -39,6 +39,16 @@ class Image(Note, frozen=True):
     champion: str  # the image behind the repository's tag champion, by digest; empty: there is none
 
 
+class Baseline(Note, frozen=True):
+    """What the candidate is compared with, as it was laid out."""
+
+    path, command = Path(".mlops/baseline.json"), "python -m release.baseline"
+    base: str  # what BASE named; empty: the champion
+    what: str  # that is, for the reader, such as "version 3"
+    image: str  # empty: there is none
+    folder: str  # with its serving/, src/ and bundle/, from the project's root; empty: there is none
+
+
 N = TypeVar("N", bound=Note)
 
 

@@ -1,4 +1,4 @@
-"""training.train and release.champion: the real thing on a real SQLite store."""
+"""training.train and release.baseline: the real thing on a real SQLite store."""
 
 import json
 import random
@@ -17,11 +17,13 @@ from mlflow import MlflowClient
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from pipeline import bundle as bundles
+from pipeline import notes
+from pipeline.notes import Baseline
 from pipeline.schema import METRICS
 from pipeline.settings import load_settings
-from release.champion import lay_out
+from release.baseline import lay_out
 from tests.engine.conftest import ROOT, environment
-from training import evaluate, registry
+from training import evaluate
 from training.onnx.export import predict
 from training.train import main
 
@@ -302,19 +304,16 @@ def test_killed_at_any_moment_nothing_is_half_done(small: Path) -> None:
 
 def test_the_champion_is_laid_out_whole(project: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that it takes to serve the champion beside a candidate: its own code, settings and bundle."""
-    folder = project / ".mlops"
-    registry.connect(NAME)
-    assert lay_out(NAME, folder) is None
+    assert lay_out(NAME, "", project) is None
     assert train(MLOPS_QUALITY__FLOOR=ANYTHING)[0] == 0
     client(project).set_registered_model_alias(NAME, "champion", "1")
     (project / "serving" / "app.py").write_text("changed since")
-    assert lay_out(NAME, folder) == "1"
-    note = json.loads((folder / "champion.json").read_text())
-    assert (note["name"], note["version"]) == (NAME, "1")
-    laid_out = Path(note["directory"])
+    note = lay_out(NAME, "", project)
+    assert note == notes.read(project, Baseline) == Baseline("", "version 1", "", ".mlops/baseline")
+    laid_out = project / note.folder
     assert "create_app" in (laid_out / "serving" / "app.py").read_text()
     assert (laid_out / "pipeline.toml").exists()
     assert bundles.read(laid_out / "bundle").card.version == "1"
     client(project).delete_registered_model_alias(NAME, "champion")
-    assert lay_out(NAME, folder) is None
-    assert list(folder.iterdir()) == []
+    assert lay_out(NAME, "", project) is None
+    assert list((project / ".mlops").iterdir()) == []

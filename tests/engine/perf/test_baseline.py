@@ -1,6 +1,5 @@
-"""Which baseline a candidate gets where none is named."""
+"""Which baseline a candidate gets where none is named on the command line."""
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -9,14 +8,14 @@ import pytest
 from perf.arms.arm import ArmError, Cpus
 from perf.arms.specs import arms
 from perf.baseline import Sides, choose
+from pipeline import notes
+from pipeline.notes import Baseline, NoteError
 
 UNPINNED = Cpus(None, None, 1)
 
 
 def champion(root: Path, image: str) -> None:
-    (root / ".mlops").mkdir()
-    note = {"name": "n", "version": "3", "image": image, "directory": ".mlops/champion"}
-    (root / ".mlops" / "champion.json").write_text(json.dumps(note))
+    notes.write(root, Baseline("", "version 3", image, ".mlops/baseline"))
 
 
 def test_without_a_champion_there_is_no_baseline(tmp_path: Path) -> None:
@@ -28,7 +27,7 @@ def test_without_a_champion_there_is_no_baseline(tmp_path: Path) -> None:
 def test_a_folder_meets_the_champions_folder(standin: Path, tmp_path: Path, image: str) -> None:
     """Whether the champion has an image or not."""
     champion(tmp_path, image)
-    assert choose(str(standin), tmp_path) == Sides(str(standin), str(tmp_path / ".mlops" / "champion"))
+    assert choose(str(standin), tmp_path) == Sides(str(standin), str(tmp_path / ".mlops" / "baseline"))
 
 
 @pytest.mark.docker
@@ -49,8 +48,8 @@ def test_a_service_does_not_meet_a_folder(tmp_path: Path) -> None:
 def test_a_note_that_is_damaged_says_so(standin: Path, tmp_path: Path) -> None:
     """A champion that is there but cannot be read is not taken for none."""
     champion(tmp_path, "")
-    (tmp_path / ".mlops" / "champion.json").write_text("{")
-    with pytest.raises(ArmError, match=r"python -m release\.champion"):
+    (tmp_path / Baseline.path).write_text("{")
+    with pytest.raises(NoteError, match=r"python -m release\.baseline"):
         choose(str(standin), tmp_path)
 
 
@@ -90,7 +89,7 @@ def test_a_champion_without_an_image_meets_the_projects_folder(
         found = choose(labelled, tmp_path)
     finally:
         subprocess.run(["docker", "rmi", "--force", labelled], capture_output=True, check=True)
-    assert (found.candidate, found.baseline) == (str(tmp_path), str(tmp_path / ".mlops" / "champion"))
+    assert (found.candidate, found.baseline) == (str(tmp_path), str(tmp_path / ".mlops" / "baseline"))
     assert found.image == labelled  # so that its promotion still has an image
     assert why in found.note
     with pytest.raises(ArmError, match=f"no image of the champion .*{why}"):
@@ -103,11 +102,9 @@ def test_a_folder_keeps_the_name_of_its_image(standin: Path, tmp_path: Path) -> 
     assert candidate.identity()["image"] == "an/image:1"
 
 
-def base(root: Path, image: str = "", directory: str = ".mlops/base") -> None:
-    """A note of what BASE=main named, beside a champion that is another one."""
-    champion(root, "ghcr.io/o/r:champion")
-    note = {"base": "main", "what": "main, commit 0123456", "image": image, "directory": directory}
-    (root / ".mlops" / "base.json").write_text(json.dumps(note))
+def base(root: Path, image: str = "", folder: str = ".mlops/baseline") -> None:
+    """A note of what BASE=main named."""
+    notes.write(root, Baseline("main", "main, commit 0123456", image, folder))
 
 
 @pytest.fixture(name="engine_with")
@@ -129,9 +126,9 @@ NOTED = "Compared with main, commit 0123456, not the champion."
 def test_a_base_takes_the_champions_place(standin: Path, tmp_path: Path, engine_with: str) -> None:
     """In the form that the candidate has, and the report says what it is."""
     base(tmp_path, engine_with)
-    assert choose(str(standin), tmp_path, "main") == Sides(str(standin), str(tmp_path / ".mlops" / "base"), NOTED)
-    assert choose("service:8001", tmp_path, "main") == Sides("service:8001", engine_with, NOTED)
-    assert choose(str(standin), tmp_path).baseline == str(tmp_path / ".mlops" / "champion")
+    folder = str(tmp_path / ".mlops" / "baseline")
+    assert choose(str(standin), tmp_path) == Sides(str(standin), folder, NOTED, base="main")
+    assert choose("service:8001", tmp_path) == Sides("service:8001", engine_with, NOTED, base="main")
 
 
 def test_a_base_without_an_image_is_compared_from_folders(tmp_path: Path, engine_with: str) -> None:
@@ -139,10 +136,10 @@ def test_a_base_without_an_image_is_compared_from_folders(tmp_path: Path, engine
     base(tmp_path)
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "card.json").write_text('{"bundle_sha256": "b1"}')
-    found = choose(engine_with, tmp_path, "main")
+    found = choose(engine_with, tmp_path)
     assert (found.candidate, found.baseline, found.image) == (
         str(tmp_path),
-        str(tmp_path / ".mlops" / "base"),
+        str(tmp_path / ".mlops" / "baseline"),
         engine_with,
     )
     assert (
@@ -151,11 +148,8 @@ def test_a_base_without_an_image_is_compared_from_folders(tmp_path: Path, engine
 
 
 def test_an_image_as_base_wants_an_image(standin: Path, tmp_path: Path, engine_with: str) -> None:
-    """There is no folder of it, so a candidate that is one cannot be compared; nor if the image went meanwhile."""
-    base(tmp_path, engine_with, directory="")
+    """There is no folder of it, so a candidate that is one cannot be compared."""
+    base(tmp_path, engine_with, folder="")
     with pytest.raises(ArmError, match=r"main is an image and .* a folder; with ARMS=container"):
-        choose(str(standin), tmp_path, "main")
-    assert choose("an/image:1", tmp_path, "main").baseline == engine_with
-    (tmp_path / ".mlops" / "base.json").unlink()
-    with pytest.raises(ArmError, match="make perf BASE='HEAD~1 x' writes it"):
-        choose(str(standin), tmp_path, "HEAD~1 x")
+        choose(str(standin), tmp_path)
+    assert choose("an/image:1", tmp_path).baseline == engine_with

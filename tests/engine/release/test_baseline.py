@@ -1,6 +1,5 @@
 """What BASE names: versions in MLflow on SQLite, commits of a real repository that are trained for real, and images."""
 
-import json
 import random
 import re
 import shutil
@@ -12,11 +11,13 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import bundle as bundles
+from pipeline import notes
+from pipeline.bundle import SERVED
+from pipeline.notes import Baseline
 from pipeline.schema import METRICS
 from pipeline.settings import load_settings
-from release import base
-from release.base import BaseError, lay_out
-from release.commit import CommitError
+from release import baseline
+from release.baseline import BaselineError, lay_out
 from tests.engine.conftest import ROOT, copy_project, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
@@ -71,9 +72,8 @@ def _here(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return shared
 
 
-def noted(project: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads((project / ".mlops" / "base.json").read_text())
-    return found
+def noted(project: Path) -> Baseline:
+    return notes.read(project, Baseline)
 
 
 @pytest.mark.parametrize("name", ["1", "first", "the hash"])
@@ -84,18 +84,11 @@ def test_what_is_registered_comes_from_mlflow(here: Path, name: str) -> None:
     sha = git(here, "rev-parse", "first")
     lay_out(NAME, sha[:10] if name == "the hash" else name, here)
     note = noted(here)
-    assert (note["version"], note["image"]) == ("1", "ghcr.io/o/r@sha256:1")
-    assert (
-        note["what"]
-        == {
-            "1": "version 1",
-            "first": f"first, commit {sha[:7]}, version 1",
-            "the hash": f"{sha[:10]}, version 1",
-        }[name]
-    )
-    card = bundles.read(Path(note["directory"]) / "bundle").card
+    words = {"1": "version 1", "first": f"first, commit {sha[:7]}, version 1", "the hash": f"{sha[:10]}, version 1"}
+    assert (note.what, note.image) == (words[name], "ghcr.io/o/r@sha256:1")
+    card = bundles.read(here / note.folder / "bundle").card
     assert (card.version, card.git_sha) == ("1", sha)
-    assert "# second" not in (Path(note["directory"]) / "serving" / "app.py").read_text()
+    assert "# second" not in (here / note.folder / "serving" / "app.py").read_text()
 
 
 def test_a_commit_is_trained_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,18 +97,18 @@ def test_a_commit_is_trained_once(here: Path, capsys: pytest.CaptureFixture[str]
     lay_out(NAME, "second", here)
     said = capsys.readouterr().out
     assert re.search(rf"from commit {sha[:7]}: training it with its own code .*\nTrained in \d+ s: ", said)
-    folder = Path(noted(here)["directory"])
+    folder = here / noted(here).folder
     card = bundles.read(folder / "bundle").card
     assert (card.name, card.version, card.git_sha) == (NAME, "", sha)
     assert "# second" in (folder / "serving" / "app.py").read_text()
-    assert sorted(path.name for path in folder.iterdir()) == ["bundle", "pipeline.toml", "serving", "src"]
-    assert {path.name for path in (here / ".mlops").iterdir()} == {"base.json", folder.name}
+    assert sorted(path.name for path in folder.iterdir()) == sorted(SERVED)
+    assert {path.name for path in (here / ".mlops").iterdir()} == {"baseline.json", folder.name}
     mlflow.set_tracking_uri(f"sqlite:///{here / 'mlflow.db'}")
     assert len(MlflowClient().search_model_versions(f"name='{NAME}'")) == 1
     written = (folder / "bundle" / "card.json").stat().st_mtime_ns
     lay_out(NAME, sha[:8], here)
     assert "was trained here before" in capsys.readouterr().out
-    assert noted(here)["what"] == f"{sha[:8]}, trained here with its own code"
+    assert noted(here).what == f"{sha[:8]}, trained here with its own code"
     assert (folder / "bundle" / "card.json").stat().st_mtime_ns == written
 
 
@@ -126,7 +119,7 @@ def test_a_commit_is_trained_once(here: Path, capsys: pytest.CaptureFixture[str]
 def test_a_commit_that_cannot_be_trained_says_why(here: Path, branch: str, why: str) -> None:
     """With the last line of its output, and nothing is left of it."""
     sha = git(here, "rev-parse", branch)
-    with pytest.raises(CommitError) as raised:
+    with pytest.raises(BaselineError) as raised:
         lay_out(NAME, branch, here)
     assert str(raised.value) == f"{branch}, commit {sha[:7]} is nothing to compare with: {why}"
     assert list((here / ".mlops").iterdir()) == []
@@ -134,7 +127,7 @@ def test_a_commit_that_cannot_be_trained_says_why(here: Path, branch: str, why: 
 
 def test_other_packages_are_said(here: Path) -> None:
     """A commit that was pinned to others than those that it runs with here."""
-    (here / ".mlops" / f"base-{git(here, 'rev-parse', 'second')[:12]}").mkdir(parents=True)  # trained before
+    (here / ".mlops" / f"baseline-{git(here, 'rev-parse', 'second')[:12]}").mkdir(parents=True)  # trained before
     path = here / "requirements" / "train.txt"
     before = path.read_text()
     path.write_text(before + "# newer\n")
@@ -142,7 +135,7 @@ def test_other_packages_are_said(here: Path) -> None:
         lay_out(NAME, "second", here)
     finally:
         path.write_text(before)
-    assert noted(here)["what"].endswith("under today's packages, which differ from its own")
+    assert noted(here).what.endswith("under today's packages, which differ from its own")
 
 
 @pytest.mark.parametrize("name", ["77", "nowhere", "--help", "HEAD~99"])
@@ -152,13 +145,13 @@ def test_a_name_of_nothing_says_what_was_tried(
     """One line, exit code 3, and no note of an earlier base."""
     lay_out(NAME, "1", here)
     capsys.readouterr()
-    assert base.main(["--", name]) == 3
+    assert baseline.main(["--", name]) == 3
     said = capsys.readouterr().err
     assert said == (
         f"Cannot lay out a baseline: {name} is no version in MLflow and no branch, tag or commit of Git, and an image "
         "would have a : or a / in its name\n"
     )
-    assert not (here / ".mlops" / "base.json").exists()
+    assert not (here / Baseline.path).exists()
 
 
 def test_an_image_has_to_be_there(here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,11 +162,6 @@ def test_an_image_has_to_be_there(here: Path, tmp_path: Path, monkeypatch: pytes
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
     lay_out(NAME, "ghcr.io/o/r:3", here)
-    assert noted(here) == {
-        "base": "ghcr.io/o/r:3",
-        "what": "the image ghcr.io/o/r:3",
-        "image": "ghcr.io/o/r:3",
-        "directory": "",
-    }
-    with pytest.raises(BaseError, match=r"no version in MLflow .* no such image: .*manifest unknown"):
+    assert noted(here) == Baseline("ghcr.io/o/r:3", "the image ghcr.io/o/r:3", "ghcr.io/o/r:3", "")
+    with pytest.raises(BaselineError, match=r"no version in MLflow .* no such image: .*manifest unknown"):
         lay_out(NAME, "ghcr.io/o/r:4", here)
