@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup train serve locust image perf perf-accept perf-history promote rollback restore comment issue template-update pipeline demo test lint format lock up down
+.PHONY: help setup train serve locust image perf perf-accept history promote rollback restore comment issue template-update pipeline demo test lint format lock up down
 
 help: ## list the targets
 	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
@@ -58,7 +58,7 @@ perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate b
 perf-accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed, in a file to be reviewed (REASON="why")
 	@$(run) perf.accept --reason "$$REASON"
 
-perf-history: $(VENV)/.train ## draw p95 over all versions that were ever promoted, and where it shifted
+history: $(VENV)/.train ## draw p95 and the quality metric over all versions that were ever promoted
 	@$(run) release.history
 
 option = $(if $($(1)),--$(2) "$($(1))")

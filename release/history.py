@@ -1,49 +1,168 @@
-"""Draws p95 over all versions that were ever promoted, and says where it shifted.
+"""Draws p95 and the quality metric over all versions that were ever promoted.
 
-    make perf-history
-    python -m release.history [--output reports]
+    make history
+    python -m release.history
 
-Writes history.html and history.png. Exit code 0: written; 3: could not be done, and the last line says why.
+Milliseconds of two machines say nothing about two versions. The change that a load test measured does, because both
+versions ran on one machine at the same time. So the changes are multiplied along the chain of versions.
+
+Writes reports/history.png and prints a table. Exit code 0: drawn; 3: could not be done, and the last line says why.
 """
 
-import argparse
+import math
 import sys
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter
+from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
+from perf.report.wording import amount, percent
 from pipeline import command
-from pipeline.settings import SettingsError, load_settings
-from release import chain, trend
-from release.history_page import page, picture
+from pipeline.settings import METRICS, SettingsError, load_settings
 from training import registry
 
+PICTURE = Path("reports/history.png")
+SOFT, GRID, LINE = "#59636e", "#d1d9e0", "#0969da"
+STYLE = {
+    **{"axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlesize": 11, "axes.ymargin": 0.15},
+    **{"axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT, "axes.edgecolor": GRID, "grid.color": GRID},
+    **{"axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y"},
+}
 
-def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m release.history", description=__doc__.split("\n")[0])
-    parser.add_argument("--output", type=Path, default=Path("reports"))
-    output = parser.parse_args(argv).output
+
+class Promoted(NamedTuple):
+    """A version that was promoted. Empty or None: MLflow does not say."""
+
+    version: str
+    day: str
+    p95: float | None = None  # ms
+    machine: str = ""
+    change: float | None = None  # of p95 against `baseline`, as a share
+    baseline: str = ""
+    metric: float | None = None
+    rolled_back: bool = False
+
+
+def read(client: MlflowClient, name: str, metric: str) -> list[Promoted]:
+    """The versions of a model that were ever promoted, in that order. Raises MlflowException."""
+    versions = [each for each in client.search_model_versions(f"name='{name}'") if each.tags.get("promoted_at")]
+    history = []
+    for each in sorted(versions, key=lambda each: (each.tags["promoted_at"], int(each.version))):
+        tags = each.tags
+        try:
+            score = client.get_run(each.run_id).data.metrics.get(metric)
+        except MlflowException:  # somebody has deleted the run
+            score = None
+        p95, change = _number(tags.get("p95_ms"), above=0), _number(tags.get("p95_change"), above=-1)
+        measured = (p95, tags.get("runner_cpu", ""), change, tags.get("p95_baseline", ""), score)
+        history.append(Promoted(str(each.version), tags["promoted_at"][:10], *measured, "rolled_back" in tags))
+    return history
+
+
+def _number(text: str | None, above: float) -> float | None:
+    """A tag as a number; None where it holds none, since anybody may edit tags."""
     try:
-        name = load_settings().project.name
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value > above else None
+
+
+def chain(history: Iterable[Promoted]) -> dict[str, tuple[str, float]]:
+    """For each version, its baseline ("": the chain starts here) and its p95 over that of the start of the chain."""
+    links: dict[str, tuple[str, float]] = {}
+    for each in history:
+        before = links.get(each.baseline) if each.change is not None else None
+        links[each.version] = (each.baseline, before[1] * (1 + (each.change or 0))) if before else ("", 1.0)
+    return links
+
+
+def path(links: Mapping[str, tuple[str, float]], version: str) -> list[str]:
+    """From the start of its chain to a version, without what was rolled back on the way."""
+    steps = [version]
+    while before := links[steps[-1]][0]:
+        steps.append(before)
+    return steps[::-1]
+
+
+def headline(links: Mapping[str, tuple[str, float]], way: Sequence[str]) -> str:
+    if len(way) == 1:
+        return f"p95 of version {way[0]} was not compared with that of an earlier version"
+    change, count = percent(links[way[-1]][1] - 1), len(way) - 1
+    return f"p95 {change} from version {way[0]} to version {way[-1]}, over {count} promotion{'s' if count > 1 else ''}"
+
+
+def draw(history: Sequence[Promoted], way: Sequence[str], metric: str, more_is_better: bool) -> Figure:
+    """The chain, p95 and the metric, one above the other. `way`: the path to the champion."""
+    links, place = chain(history), {each.version: number for number, each in enumerate(history)}
+    hollow = {number for number, each in enumerate(history) if each.rolled_back and each.version not in way}
+    chained = [(place[before], place[version]) for version, (before, _) in links.items() if before]
+    timed = pairwise(number for number, each in enumerate(history) if each.p95 is not None)
+    alike = [ends for ends in timed if history[ends[0]].machine == history[ends[1]].machine]
+    scored = pairwise(number for number, each in enumerate(history) if each.metric is not None)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 9), layout="constrained")
+        levels, latency, quality = figure.subplots(3, sharex=True)
+        levels.axhline(100, color=SOFT, linewidth=0.8)
+        _panel(levels, [100 * level for _, level in links.values()], chained, hollow)
+        low, high = levels.get_ylim()  # but 90 to 110 at least, so that noise looks like noise
+        levels.set(title=headline(links, way), ylim=(min(low, 90), max(high, 110)), ylabel=f"% of version {way[0]}")
+        _panel(latency, [each.p95 for each in history], alike, hollow)
+        latency.set(title="p95 of POST /predict; lines join what one machine measured", ylim=(0, None), ylabel="ms")
+        _panel(quality, [each.metric for each in history], scored, hollow)
+        quality.set_title(f"{metric} on held-out rows; {'more' if more_is_better else 'less'} is better")
+        quality.set(ylabel=metric, xlabel="version, in the order of promotion (hollow: rolled back)")
+        quality.xaxis.set_major_locator(FixedLocator(range(len(history)), 15))
+        quality.xaxis.set_major_formatter(FuncFormatter(lambda at, _: history[round(at)].version))
+        figure.align_ylabels()
+    return figure
+
+
+def _panel(axes: Axes, values: Sequence[float | None], edges: Iterable[tuple[int, int]], hollow: set[int]) -> None:
+    """A dot for each version that has a value, and lines between some; dotted where they lead to a hollow dot."""
+    for start, end in edges:
+        axes.plot((start, end), (values[start], values[end]), ":" if end in hollow else "-", color=LINE)
+    for number, value in enumerate(values):
+        if value is not None:
+            axes.plot(number, value, "o", color=LINE, markerfacecolor="white" if number in hollow else LINE)
+
+
+def table(history: Sequence[Promoted], metric: str) -> Table:
+    rows = Table("version", "promoted", "p95", "change", "against", metric, "")
+    for each in history[-20:]:  # the picture has all
+        score, back = "" if each.metric is None else f"{each.metric:.4g}", "rolled back" if each.rolled_back else ""
+        p95 = amount(each.p95, "ms"), percent(each.change), each.baseline
+        rows.add_row(*map(escape, (each.version, each.day, *p95, score, back)))
+    return rows
+
+
+def main() -> int:
+    try:
+        settings = load_settings()
+        name, metric = settings.project.name, settings.quality.metric
         client = registry.connect(name)
-        history = chain.read(client.search_model_versions(f"name='{name}'"))
-        if not history:
-            print(
-                f"Cannot draw a history: no version of {name} was ever promoted; run `make pipeline`", file=sys.stderr
-            )
+        if not (history := read(client, name, metric)):
+            print(f"Cannot draw a history: no version of {name} was promoted yet; run `make pipeline`", file=sys.stderr)
             return 3
-        champion = registry.find(client, name, registry.CHAMPION)
-        found = trend.look(name, history, str(champion.version) if champion else "")
-        output.mkdir(parents=True, exist_ok=True)
-        html, png = output / "history.html", output / "history.png"
-        html.write_text(page(found), encoding="utf-8")
-        picture(found, png)
+        champion, links = registry.find(client, name, registry.CHAMPION), chain(history)
+        way = path(links, str(champion.version) if champion and str(champion.version) in links else history[-1].version)
+        PICTURE.parent.mkdir(exist_ok=True)
+        draw(history, way, metric, METRICS[settings.data.task][metric]).savefig(PICTURE, dpi=150)
     except (SettingsError, MlflowException, OSError) as error:
         print(f"Cannot draw a history: {registry.complaint(error)}", file=sys.stderr)
         return 3
-    print(" ".join(trend.drifts(found)) or trend.headline(found) + ".")
-    print(" ".join(trend.shifts(found)))
-    print(f"Written: {html}, {png}")
+    Console(highlight=False).print(table(history, metric))
+    print(f"{headline(links, way)}.\nWritten: {PICTURE}")
     return 0
 
 

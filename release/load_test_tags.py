@@ -5,7 +5,6 @@ import time
 from mlflow.entities import Metric
 
 from perf.report.markdown import Report
-from perf.rule.estimate import estimate, log_ratio, look_at
 from perf.verdict import Criterion
 
 METRICS = {  # a row of the report: the metric that its figure of the candidate becomes, in the row's own unit
@@ -32,14 +31,14 @@ def metrics(verdict: Report) -> list[Metric]:
 
 
 def tags(verdict: Report) -> dict[str, str]:
-    """p95, the machine, and p95's change against the baseline as a share, with its interval and standard error.
+    """p95, the machine, and p95's change against the baseline as a share, with its interval.
 
     Raises ReportError where no p95 was measured.
     """
     found = {"p95_ms": f"{verdict.p95_ms:.3f}", "runner_cpu": verdict.runner.cpu}
     row, baseline = _change(verdict), verdict.baseline
     if row is not None and baseline is not None:
-        numbers = {"p95_change": row.change, "p95_change_error": _error(verdict)}
+        numbers = {"p95_change": row.change}
         if row.interval is not None:
             numbers |= zip(("p95_change_low", "p95_change_high"), row.interval, strict=True)
         found |= {name: f"{value:.5f}" for name, value in numbers.items() if value is not None}
@@ -55,10 +54,3 @@ def _change(verdict: Report) -> Criterion | None:
         return None
     rows = (row for row in verdict.criteria if row.name == "p95 latency")
     return next((row for row in rows if row.change is not None), None)
-
-
-def _error(verdict: Report) -> float | None:
-    """The standard error of the log of the change, over the rounds that count."""
-    ratios = [log_ratio(r.candidate.p95, r.baseline.p95) for r in verdict.rounds if r.baseline and not r.dropped]
-    found = estimate(ratios, look_at(len(ratios), [len(ratios)]))
-    return found.error if found else None
