@@ -29,7 +29,7 @@ from pipeline import command
 from pipeline.bundle import BundleError, Card
 from pipeline.settings import SettingsError, load_settings
 from release import repository
-from release.github import api as github
+from release.github import api as rest
 from release.repository import ImageError
 from training import registry
 
@@ -72,16 +72,29 @@ def _fetch(folder: Path) -> Iterator[str]:
         yield "No MLflow store came from the cache."
         return
     try:
-        data = github.newest_artifact(github.connect(os.environ), ARTIFACT, "main", MAX_ARTIFACT)
-    except github.GitHubError as error:
+        data = _newest(rest.connect(os.environ))
+    except rest.GitHubError as error:
         yield f"No MLflow store came from the cache, and GitHub does not say whether it keeps one ({error})."
         return
     if data is None:
         yield "No MLflow store came from the cache, and none is kept of a promotion."
         return
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        archive.extractall(folder)  # of a run on main in this very repository, as newest_artifact promises
+        archive.extractall(folder)  # of a run on main in this very repository, as _newest promises
     yield "No MLflow store came from the cache: took that of the last promotion."
+
+
+def _newest(github: rest.GitHub) -> bytes | None:
+    """The zip of the newest store of a run on main of this very repository; None where there is none."""
+    found = [
+        each
+        for each in rest.pages(github, f"{github.path}/actions/artifacts", "artifacts", name=ARTIFACT)
+        if not each["expired"]
+        and each["workflow_run"]["head_branch"] == "main"
+        # A fork may have a branch of that name as well, and what its workflows make is no store of ours.
+        and each["workflow_run"]["head_repository_id"] == each["workflow_run"]["repository_id"]
+    ]
+    return rest.download(github, max(found, key=lambda each: int(each["id"])), MAX_ARTIFACT) if found else None
 
 
 @contextmanager

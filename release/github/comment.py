@@ -9,7 +9,6 @@ Exit code 0: done, or nothing to do, and it says which; 3: could not be done.
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from perf.report.markdown import MARKER
 from pipeline import command
 from release.github import api as rest
-from release.github.api import GitHub, GitHubError
+from release.github.api import GitHub
 from release.github.explain import Run, explain
 
 BOT = "github-actions[bot]"
@@ -37,67 +36,41 @@ def pull_request(github: GitHub, event: Mapping[str, Any]) -> int | None:
     return None
 
 
-def ours(github: GitHub, number: int) -> dict[str, Any] | None:
-    """The newest comment of ours on a pull request. Anybody can write our marker, but not in our name."""
-    found = None
+def put(github: GitHub, number: int, run: Run, text: str) -> str:
+    """Writes the comment, or changes the newest one of ours; returns what was done."""
+    body, last = {"body": f"{text}\n\n{MARKER}<!-- run {run.id}.{run.attempt} -->"}, None
     for comment in rest.pages(github, f"{github.path}/issues/{number}/comments"):
         author = comment["user"] or {}  # null where the account is gone
-        if author.get("login") == BOT and author.get("type") == "Bot" and RAN.search(comment["body"] or ""):
-            found = comment
-    return found
-
-
-def put(github: GitHub, number: int, run: Run, text: str) -> str:
-    """Writes the comment, or changes the one that is there; returns what was done."""
-    there = ours(github, number)
-    body = {"body": f"{text}\n\n{MARKER}<!-- run {run.id}.{run.attempt} -->"}
-    if there is None:
+        ran = RAN.search(comment["body"] or "")
+        # Anybody can write our marker, but not in our name.
+        if ran and author.get("login") == BOT and author.get("type") == "Bot":
+            last = int(comment["id"]), (int(ran[1]), int(ran[2]))
+    if last is None:
         rest.call(github, "POST", f"{github.path}/issues/{number}/comments", json=body)
         return f"Commented on #{number}."
-    before = RAN.search(there["body"])
-    if before and (int(before[1]), int(before[2])) > (run.id, run.attempt):
+    if last[1] > (run.id, run.attempt):
         return f"Nothing to do: a newer run has commented on #{number} already."
-    rest.call(github, "PATCH", f"{github.path}/issues/comments/{int(there['id'])}", json=body)
+    rest.call(github, "PATCH", f"{github.path}/issues/comments/{last[0]}", json=body)
     return f"Changed the comment on #{number}."
 
 
-def tell(github: GitHub, event: Mapping[str, Any], server: str) -> str:
+def tell(github: GitHub, event: Mapping[str, Any]) -> str:
     """Comments on the pull request of a `workflow_run` event; returns what was done. Raises GitHubError."""
     run = event["workflow_run"]
-    if run["event"] != "pull_request":
-        return f"Nothing to do: the run was started by {run['event']}."
-    if run["conclusion"] in ("cancelled", "skipped"):
-        return f"Nothing to do: the run was {run['conclusion']}."
+    if run["event"] != "pull_request" or run["conclusion"] in ("cancelled", "skipped"):
+        return f"Nothing to do: the run was started by {run['event']}, and ended as {run['conclusion']}."
     if run["head_repository"] is None:
         return "Nothing to do: the fork that it ran for is gone."
-    number = pull_request(github, event)
-    if number is None:
+    if (number := pull_request(github, event)) is None:
         return "Nothing to do: no open pull request is at the commit that ran."
-    known = Run(
-        id=int(run["id"]),
-        attempt=int(run["run_attempt"]),
-        sha=run["head_sha"],
-        url=f"{server}/{github.repository}/actions/runs/{int(run['id'])}",
-        fork=run["head_repository"]["id"] != event["repository"]["id"],
-    )
+    fork = run["head_repository"]["id"] != event["repository"]["id"]
+    known = Run(int(run["id"]), int(run["run_attempt"]), run["head_sha"], fork)
     return put(github, number, known, explain(github, known))
 
 
-def main() -> int:
-    try:
-        event = json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
-        print(tell(rest.connect(os.environ), event, os.environ.get("GITHUB_SERVER_URL") or "https://github.com"))
-    except GitHubError as error:
-        print(f"Cannot comment: {error}", file=sys.stderr)
-        return 3
-    except (KeyError, TypeError, ValueError, OSError) as error:
-        print(
-            f"Cannot comment: the event or GitHub's answer is not as it should be ({type(error).__name__}: {error})",
-            file=sys.stderr,
-        )
-        return 3
-    return 0
+def event() -> Any:
+    return json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":
-    command.end(main)
+    command.end(lambda: rest.report("comment", lambda: tell(rest.connect(os.environ), event())))

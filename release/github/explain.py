@@ -20,7 +20,6 @@ from release.github.api import GitHub
 
 T = TypeVar("T")
 FAILED = ("failure", "timed_out", "startup_failure")
-SHOWN_JOBS = 20
 LARGEST = MAX_BYTES - 500  # bytes of a text; the rest is for the marks by which it is found again
 # Python unpacks these piece by piece, as much as is asked for; of others, 400 bytes become 300 MB at once.
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -33,8 +32,10 @@ class Run(NamedTuple):
     id: int
     attempt: int
     sha: str
-    url: str  # of its page
     fork: bool = False
+
+    def url(self, github: GitHub) -> str:
+        return f"{github.web}/actions/runs/{self.id}"
 
 
 class Unreadable(Exception):
@@ -43,18 +44,22 @@ class Unreadable(Exception):
 
 def explain(github: GitHub, run: Run) -> str:
     """Markdown of at most 60,000 bytes. Raises GitHubError where GitHub does not answer."""
-    failed = [job for job in jobs(github, run) if job["conclusion"] in FAILED][:SHOWN_JOBS]
-    links = ", ".join(_link(run, job) for job in failed)
-    footer = [f"Failed jobs: {links}." if links else "", _measured(run)]
+    url, jobs = run.url(github), rest.pages(github, f"{github.path}/actions/runs/{run.id}/jobs", "jobs")
+    failed = {int(job["id"]): quoted(str(job["name"]), 80) for job in jobs if job["conclusion"] in FAILED}
+    shown = list(failed.items())[:20]
+    links = ", ".join(f"{name} ([log]({url}/job/{number}))" for number, name in shown)
+    whose = " A pull request from a fork is measured by its own code." if run.fork else ""
+    about = f"<sub>Commit {quoted(run.sha[:7])}, [run {run.id}]({url}).{whose}</sub>"
+    footer = [f"Failed jobs: {links}.", about] if links else [about]
     try:
-        body = _body(github, rest.artifacts(github, run.id), failed)
+        body = _body(github, rest.artifacts(github, run.id), [name for _, name in shown])
     except Unreadable as error:
         body = f"### ⛔ The report of this run cannot be shown: {error}.\n\n**Next:** look at its log."
-    text = "\n\n".join(part for part in (body.rstrip(), *footer) if part)
-    return text if len(text.encode()) < LARGEST else "\n\n".join([body.split("\n", 1)[0], *filter(None, footer)])
+    text = "\n\n".join([body.rstrip(), *footer])
+    return text if len(text.encode()) < LARGEST else "\n\n".join([body.split("\n", 1)[0], *footer])
 
 
-def _body(github: GitHub, found: Mapping[str, Mapping[str, Any]], failed: Sequence[Mapping[str, Any]]) -> str:
+def _body(github: GitHub, found: Mapping[str, Mapping[str, Any]], failed: Sequence[str]) -> str:
     trained, measured = (int(found[name]["id"]) if name in found else 0 for name in ("quality", "verdict"))
     # A verdict from before the last training is of an earlier attempt: this one did not get as far.
     if measured > trained and (report := read(github, found, "verdict", "verdict.json", verdict.decode)):
@@ -66,8 +71,7 @@ def _body(github: GitHub, found: Mapping[str, Mapping[str, Any]], failed: Sequen
             "`make train` reproduces it. The limits are in pipeline.toml under [quality]."
         )
     if failed:
-        names = ", ".join(_name(job) for job in failed)
-        return f"### ❌ Failed: {names}\n\n**Next:** the log of the job that failed says why."
+        return f"### ❌ Failed: {', '.join(failed)}\n\n**Next:** the log of the job that failed says why."
     return "### ⚠️ This run has no verdict\n\n**Next:** look at its log."
 
 
@@ -81,7 +85,11 @@ def read(
         raise Unreadable(f"the artifact {name} is larger than {verdict.MAX_BYTES:,} bytes")
     data = rest.download(github, found[name], verdict.MAX_BYTES)
     try:
-        content = _unpacked(data, member)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if archive.getinfo(member).compress_type not in PACKED:
+                raise zipfile.BadZipFile
+            with archive.open(member) as file:
+                content = file.read(verdict.MAX_BYTES + 1)  # whatever size the entry claims
     except KeyError:
         raise Unreadable(f"the artifact {name} holds no {member}") from None
     except BROKEN_ZIP:
@@ -92,30 +100,3 @@ def read(
         return decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # whose words may quote it
         raise Unreadable(f"{member} is not what the gate writes") from None
-
-
-def _unpacked(data: bytes, member: str) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entry = archive.getinfo(member)
-        if entry.compress_type not in PACKED:
-            raise zipfile.BadZipFile(f"{member} is packed in a way that GitHub's own actions do not use")
-        with archive.open(entry) as file:
-            return file.read(verdict.MAX_BYTES + 1)  # whatever size the entry claims
-
-
-def jobs(github: GitHub, run: Run) -> list[dict[str, Any]]:
-    """The jobs of the latest attempt of a run."""
-    return list(rest.pages(github, f"{github.path}/actions/runs/{run.id}/jobs", "jobs"))
-
-
-def _name(job: Mapping[str, Any]) -> str:
-    return quoted(str(job["name"]), 80)
-
-
-def _link(run: Run, job: Mapping[str, Any]) -> str:
-    return f"{_name(job)} ([log]({run.url}/job/{int(job['id'])}))"
-
-
-def _measured(run: Run) -> str:
-    whose = " A pull request from a fork is measured by its own code." if run.fork else ""
-    return f"<sub>Commit {quoted(run.sha[:7])}, [run {run.id}]({run.url}).{whose}</sub>"

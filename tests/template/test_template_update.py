@@ -1,31 +1,25 @@
-"""release.github.template_update: real cruft and git; only GitHub's `gh` is a script that notes what it is asked."""
+"""release.github.template_update: real cruft and git; only GitHub's API is a server that notes what it is asked."""
 
 import base64
 import json
-import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from release.github.template_update import LISTED, Noted, body
+from release.github.template_update import LISTED, Origin, body
+from tests.engine.release.github_server import TOKEN, GitHub, serving
 
 from .conftest import Run, commit_all
 from .test_cruft import LATER, create
 
-TOKEN = "a-token-that-nobody-may-see"  # noqa: S105
-GH = """#!/bin/sh
-echo "$@" >>"$ASKED"
-case "$*" in *--input*) cat >"$ASKED.json"; echo '{"number": 7}';; *) echo "$OPENED";; esac
-"""
 # A hook of the later release, which says in the project whether it was handed the token.
-CURIOUS = "\nimport os\n\nPath('seen.txt').write_text(str('GH_TOKEN' in os.environ))\n"
+CURIOUS = "\nimport os\n\nPath('seen.txt').write_text(str('GITHUB_TOKEN' in os.environ))\n"
 Updating = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -57,29 +51,22 @@ def _project(generated: Path, run: Run, tmp_path: Path) -> Path:
     return project
 
 
-@pytest.fixture(name="update")
-def _update(project: Path, environment: dict[str, str], run: Run, tmp_path: Path) -> Updating:
-    """Runs the module on main; `opened`: the number of a pull request that is open already."""
-    program = tmp_path / "bin" / "gh"
-    program.parent.mkdir()
-    program.write_text(GH)
-    program.chmod(0o755)
+@pytest.fixture(name="github")
+def _github() -> Iterator[GitHub]:
+    with serving() as server:
+        yield server
 
-    def update(opened: int = 0, **more: str) -> "subprocess.CompletedProcess[str]":
+
+@pytest.fixture(name="update")
+def _update(project: Path, github: GitHub, environment: dict[str, str], run: Run) -> Updating:
+    """Runs the module on main."""
+
+    def update(**more: str) -> "subprocess.CompletedProcess[str]":
         run("git", "checkout", "--quiet", "main", cwd=project)
-        variables = {
-            "PYTHONPATH": str(project / "src"),
-            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
-            "ASKED": str(tmp_path / "asked"),
-            "OPENED": json.dumps([{"number": opened}] if opened else []),
-            "GITHUB_REPOSITORY": "acme/loans",
-            "GITHUB_REF_NAME": "main",
-            "GH_TOKEN": TOKEN,
-        }
         done = subprocess.run(
             [sys.executable, "-m", "release.github.template_update"],
             cwd=project,
-            env=environment | variables | more,
+            env=environment | {"PYTHONPATH": str(project / "src")} | github.environment | more,
             check=False,
             capture_output=True,
             text=True,
@@ -90,13 +77,9 @@ def _update(project: Path, environment: dict[str, str], run: Run, tmp_path: Path
     return update
 
 
-def sent(tmp_path: Path) -> dict[str, Any]:
-    """What `gh` was given to send."""
-    found: dict[str, Any] = json.loads((tmp_path / "asked.json").read_text())
-    return found
-
-
-def test_an_update_becomes_a_pull_request(project: Path, update: Updating, run: Run, tmp_path: Path) -> None:
+def test_an_update_becomes_a_pull_request(
+    project: Path, github: GitHub, update: Updating, run: Run, tmp_path: Path
+) -> None:
     """On a branch of its own, with what the template changed; main is as it was, and no hook got the token."""
     before = run("git", "rev-parse", "main", cwd=project).stdout
     done = update()
@@ -105,30 +88,31 @@ def test_an_update_becomes_a_pull_request(project: Path, update: Updating, run: 
     assert run("git", "show", "template-update:Makefile", cwd=origin).stdout.endswith(LATER)
     assert run("git", "show", "template-update:seen.txt", cwd=origin).stdout == "False"
     assert run("git", "rev-parse", "main", "template-update^", cwd=origin).stdout == before * 2
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert asked == [
-        "api repos/acme/loans/pulls?state=open&head=acme:template-update --method GET",
-        "api repos/acme/loans/pulls --method POST --input -",
-    ]
-    assert (sent(tmp_path)["head"], sent(tmp_path)["base"]) == ("template-update", "main")
-    assert "Nothing conflicts" in sent(tmp_path)["body"]
+    ((method, path, sent),) = github.written
+    assert (method, path, sent["head"], sent["base"]) == ("POST", "/repos/acme/loans/pulls", "template-update", "main")
+    assert "Nothing conflicts" in sent["body"]
 
 
 def test_conflicts_are_listed_and_an_open_pull_request_is_changed(
-    project: Path, update: Updating, run: Run, tmp_path: Path
+    project: Path, github: GitHub, update: Updating, run: Run, tmp_path: Path
 ) -> None:
     """The reader learns which of their files the update did not fit."""
     text = (project / "Makefile").read_text()
     (project / "Makefile").write_text("".join(text.splitlines(keepends=True)[:-8]) + "# mine\n")
     commit_all(project, run)
-    done = update(opened=12)
+    github.pull(11, "")
+    github.pull(12, "", branch="template-update")
+    done = update()
     assert (done.returncode, done.stdout) == (0, "Brought #12 up to date; conflicts: 1.\n"), done.stderr
-    assert (tmp_path / "asked").read_text().splitlines()[1].startswith("api repos/acme/loans/pulls/12 --method PATCH")
-    assert sent(tmp_path)["body"].endswith("\n- `Makefile`")
+    ((method, path, sent),) = github.written
+    assert (method, path) == ("PATCH", "/repos/acme/loans/pulls/12")
+    assert sent["body"].endswith("\n- `Makefile`")
     assert "<<<<<<< ours" in run("git", "show", "template-update:Makefile", cwd=tmp_path / "origin").stdout
 
 
-def test_what_git_cannot_merge_lies_beside_the_file(project: Path, update: Updating, run: Run, tmp_path: Path) -> None:
+def test_what_git_cannot_merge_lies_beside_the_file(
+    project: Path, github: GitHub, update: Updating, run: Run, tmp_path: Path
+) -> None:
     """Without the file as it was generated, as in a project whose history begins later, there are no two sides."""
     text = (project / "Makefile").read_text()
     (project / "Makefile").write_text("".join(text.splitlines(keepends=True)[:-8]) + "# mine\n")
@@ -137,27 +121,30 @@ def test_what_git_cannot_merge_lies_beside_the_file(project: Path, update: Updat
     run("git", "remote", "add", "origin", tmp_path / "origin", cwd=project)
     done = update()
     assert (done.returncode, done.stdout) == (0, "Opened #7; conflicts: 1.\n"), done.stderr
-    assert sent(tmp_path)["body"].endswith("\n- `Makefile.rej`")
+    assert github.written[0][2]["body"].endswith("\n- `Makefile.rej`")
     assert "echo later" in run("git", "show", "template-update:Makefile.rej", cwd=tmp_path / "origin").stdout
 
 
-def test_the_same_update_is_the_same_commit(project: Path, update: Updating, run: Run, tmp_path: Path) -> None:
+def test_the_same_update_is_the_same_commit(
+    project: Path, github: GitHub, update: Updating, run: Run, tmp_path: Path
+) -> None:
     """A week without changes starts no workflow; where main moved, the branch follows; once it is merged, nothing."""
     origin = tmp_path / "origin"
     update()
+    github.pull(7, "", branch="template-update")
     first = run("git", "rev-parse", "template-update", cwd=origin).stdout
-    assert update(opened=7).stdout == "Brought #7 up to date; conflicts: 0.\n"
+    assert update().stdout == "Brought #7 up to date; conflicts: 0.\n"
     assert run("git", "rev-parse", "template-update", cwd=origin).stdout == first
     run("git", "checkout", "--quiet", "main", cwd=project)
     run("git", "commit", "--quiet", "--allow-empty", "--message=On main", cwd=project)
     moved = run("git", "rev-parse", "main", cwd=project).stdout
-    assert update(opened=7).returncode == 0
+    assert update().returncode == 0
     assert run("git", "rev-parse", "template-update^", cwd=origin).stdout == moved
     run("git", "checkout", "--quiet", "main", cwd=project)
     run("git", "merge", "--quiet", "template-update", cwd=project)
-    (tmp_path / "asked").unlink()
+    github.requests.clear()
     assert update().stdout == "Nothing to do: the project is up to date with its template.\n"
-    assert not (tmp_path / "asked").exists()
+    assert github.requests == []
 
 
 def test_the_work_of_others_on_the_branch_is_kept(project: Path, update: Updating, run: Run, tmp_path: Path) -> None:
@@ -177,15 +164,15 @@ def test_what_is_missing_is_said_in_one_line(project: Path, update: Updating, ru
     """The token, what a workflow sets, cruft's note of where the project comes from, or the template itself."""
     note = json.loads((project / ".cruft.json").read_text())
     for content, variables, sentence in (
-        (note, {"GH_TOKEN": ""}, "the secret TEMPLATE_TOKEN of the environment template-update is missing"),
+        (note, {"GITHUB_TOKEN": ""}, "the secret TEMPLATE_TOKEN of the environment template-update is missing"),
         (note, {"GITHUB_REPOSITORY": ""}, "GITHUB_REPOSITORY must be in the environment"),
         (
             note | {"template": "/nowhere"},
             {"GITHUB_ACTIONS": "true"},
             " -m cruft` failed: InvalidCookiecutterRepository: Unable to initialize",
         ),
-        ([], {}, ".cruft.json is not what cruft writes"),
-        (None, {}, "there is no .cruft.json"),
+        ([], {}, ".cruft.json, in which cruft notes where a project comes from, is missing or damaged"),
+        (None, {}, "`cruft link` makes one"),
     ):
         (project / ".cruft.json").unlink()
         if content is not None:
@@ -197,7 +184,7 @@ def test_what_is_missing_is_said_in_one_line(project: Path, update: Updating, ru
         assert sentence in done.stderr
 
 
-def test_a_refusal_of_the_server_is_told(update: Updating, tmp_path: Path) -> None:
+def test_a_refusal_of_the_server_is_told(github: GitHub, update: Updating, tmp_path: Path) -> None:
     """GitHub refuses a change of .github/workflows where the token lacks the permission, and says so in one line."""
     hook = tmp_path / "origin" / "hooks" / "update"
     hook.write_text("#!/bin/sh\nexit 1\n")
@@ -205,10 +192,10 @@ def test_a_refusal_of_the_server_is_told(update: Updating, tmp_path: Path) -> No
     done = update()
     assert (done.returncode, done.stderr.count("\n")) == (3, 1)
     assert "`git push --quiet` failed: ! [remote rejected]" in done.stderr
-    assert not (tmp_path / "asked").exists()
+    assert github.requests == []
 
 
-def test_the_token_goes_to_the_server_alone(project: Path, update: Updating, run: Run) -> None:
+def test_the_token_goes_to_the_server_alone(project: Path, github: GitHub, update: Updating, run: Run) -> None:
     """In a header, as GitHub wants it, and to no other server."""
     seen: list[str | None] = []
 
@@ -233,7 +220,7 @@ def test_the_token_goes_to_the_server_alone(project: Path, update: Updating, run
 
 def test_a_long_list_is_cut() -> None:
     """GitHub refuses a text of more than 65,536 characters; and it links to the changes where GitHub shows them."""
-    before = Noted("https://github.com/acme/template.git", "template", "a" * 40)
+    before = Origin("https://github.com/acme/template.git", "template", "a" * 40)
     text = body(before, before._replace(commit="b" * 40), [f"{'x' * 200}/{n}" for n in range(LISTED + 3)])
     assert text.endswith("\n- and 3 more")
     assert len(text) < 65_536

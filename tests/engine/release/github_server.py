@@ -81,6 +81,10 @@ class GitHub:
         inside = path.removeprefix(f"/repos/{self.repository}")
         if method == "GET" and inside == "/pulls":
             return [pull for pull in self.pulls if pull["head"]["label"] == query["head"]]
+        if method == "POST" and inside == "/pulls":
+            return {"number": 7} | body
+        if method == "PATCH" and (found := re.fullmatch(r"/pulls/(\d+)", inside)):
+            return {"number": int(found[1])} | body
         if method == "GET" and re.fullmatch(r"/actions/runs/\d+/jobs", inside):
             return {"jobs": self.jobs}
         if method == "GET" and re.fullmatch(r"/actions/(runs/\d+/)?artifacts", inside):

@@ -42,7 +42,7 @@ def _github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
 
 @pytest.fixture(name="tell")
 def _tell(github: GitHub, tmp_path: Path) -> Any:
-    """Runs perf.comment on the event of a run; returns its exit code and what it printed."""
+    """Runs release.github.comment on the event of a run; returns its exit code and what it printed."""
 
     def tell(owner: str = "acme", **changes: Any) -> tuple[int, str]:
         about = {"id": 900, "run_attempt": 1, "event": "pull_request", "conclusion": "failure", "head_sha": SHA}
@@ -342,7 +342,7 @@ def test_what_is_missing_is_said_in_one_line(github: GitHub, tell: Any, monkeypa
     """Outside of a workflow, or in one that runs on another event."""
     code, printed = tell(id=None)
     assert (code, printed.count("\n")) == (3, 1)
-    assert printed.startswith("Cannot comment: the event or GitHub's answer is not as it should be (TypeError: ")
+    assert printed.startswith("Cannot comment: what came from GitHub is not as it should be (TypeError: ")
     monkeypatch.delenv("GITHUB_TOKEN")
     message = "Cannot comment: GITHUB_TOKEN must be in the environment, as in a workflow of GitHub Actions\n"
     assert tell() == (3, message)

@@ -27,7 +27,7 @@ def _github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
 
 @pytest.fixture(name="keep")
 def _keep(github: GitHub) -> Any:
-    """Runs perf.issue for a result; returns its exit code and what it printed."""
+    """Runs release.github.issue for a result; returns its exit code and what it printed."""
 
     def keep(result: str, **environment: str) -> tuple[int, str]:
         done = run(ROOT, "release.github.issue", "--title", "Retraining failed", "--result", result, **environment)
@@ -94,7 +94,7 @@ def test_a_failure_without_a_verdict_has_an_issue_as_well(github: GitHub, keep: 
     [
         ([403], {}, "GET /repos/acme/loans/issues: 403 Something is wrong"),
         ([], {"GITHUB_TOKEN": ""}, "GITHUB_TOKEN must be in the environment"),
-        ([], {"GITHUB_RUN_ID": ""}, "GITHUB_RUN_ID or GitHub's answer is not as it should be (ValueError: "),
+        ([], {"GITHUB_RUN_ID": ""}, "what came from GitHub is not as it should be (ValueError: "),
     ],
 )
 def test_a_refusal_is_said_in_one_line(
