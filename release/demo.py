@@ -27,12 +27,13 @@ from rich.table import Table
 from perf.report.wording import amount
 from perf.verdict import Report, ReportError, read_verdict
 from pipeline import command
+from pipeline.bundle import SERVED
 from pipeline.settings import SettingsError, load_settings
 
 # What `make pipeline` needs of a project, besides the data.
 PARTS = (
-    *("Makefile", "pipeline.toml", "pyproject.toml", ".python-version", "Dockerfile", ".dockerignore"),
-    *("requirements", "src", "training", "serving", "perf", "release"),
+    *("Makefile", "pyproject.toml", ".python-version", "Dockerfile", ".dockerignore", "requirements"),
+    *("training", "perf", "release", *(part for part in SERVED if part != "bundle")),
 )
 LEAST_BURN_MS = 3
 

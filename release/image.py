@@ -22,12 +22,14 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from perf.arms.arm import ArmError
+from perf.arms.containers import docker
 from pipeline import bundle as bundles
 from pipeline import command, notes
 from pipeline.bundle import BundleError, Card
 from pipeline.notes import Image
 from pipeline.settings import SettingsError, load_settings
-from release.repository import Found, ImageError, champion, checked, docker, last_line, look_up
+from release.repository import Found, ImageError, champion, checked, last_line, look_up
 
 REQUIREMENTS = {"onnx": "serve", "sklearn": "serve-sklearn"}
 SHOWN_LINES = 30  # of the output of a build that failed
@@ -89,10 +91,15 @@ def check_docker() -> None:
     """Raises ImageError where Docker, its engine or buildx is missing."""
     if shutil.which("docker") is None:
         raise ImageError("there is no `docker` on PATH; install Docker, or do without an image: `make serve`")
-    if (engine := docker("version", "--format", "{{.Server.Version}}")).returncode:
-        raise ImageError(f"Docker's engine does not answer ({last_line(engine)}); start it")
-    if docker("buildx", "version").returncode:
-        raise ImageError("Docker has no buildx; install its plugin (docker-buildx, or docker-buildx-plugin)")
+    try:
+        docker("version")
+    except ArmError as error:
+        raise ImageError(f"Docker's engine does not answer ({last_line(error)}); start it") from None
+    try:
+        docker("buildx", "version")
+    except ArmError:
+        plugin = "docker-buildx, or docker-buildx-plugin"
+        raise ImageError(f"Docker has no buildx; install its plugin ({plugin})") from None
 
 
 def build(image: str, options: list[str], root: Path) -> None:
@@ -154,15 +161,14 @@ def make(root: Path, wanted: Wanted) -> list[str]:
         if not able:
             said.append("Without SBOM and provenance: this builder cannot attach them (docker buildx create --use).")
     else:
-        identifier, size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).stdout.split()
+        identifier, size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).split()
         found = look_up(checked(wanted.beside)) if wanted.beside else Found("")
         note = Image(image, identifier, "", found.image)
         said.append(f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim.")
         if found.why:
             said.append(f"The champion of {wanted.beside} cannot be seen from here ({found.why}).")
     if wanted.save:
-        if (done := docker("save", "--output", wanted.save, image)).returncode:
-            raise ImageError(f"{image} cannot be saved in {wanted.save} ({last_line(done)})")
+        docker("save", "--output", wanted.save, image, timeout=600)
         said.append(f"Saved it in {wanted.save}.")
     notes.write(root, note)
     return said
@@ -170,7 +176,7 @@ def make(root: Path, wanted: Wanted) -> list[str]:
 
 def _driver() -> str:
     """How the current builder of buildx works, such as docker or docker-container."""
-    found = re.search(r"^Driver:\s*(\S+)", docker("buildx", "inspect").stdout, re.MULTILINE)
+    found = re.search(r"^Driver:\s*(\S+)", docker("buildx", "inspect"), re.MULTILINE)
     return found[1] if found else ""
 
 
@@ -187,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     wanted = Wanted(**vars(parser.parse_args(argv)))
     try:
         said = make(Path.cwd(), wanted)
-    except (BundleError, SettingsError, ImageError, OSError) as error:
+    except (BundleError, SettingsError, ArmError, OSError) as error:
         console.print(f"Cannot build the image: {error}", style="red", markup=False)
         return 3
     for line in said:

@@ -1,10 +1,16 @@
-"""What production runs: the alias champion of MLflow and the tag champion of the registry, which move together.
+"""What production runs, which is known in two places that move together.
 
-Both stand for one image by its digest, and that image has shown, running, that it serves the version it should.
+    MLflow      alias champion  →  version, with its figures, code and bundle    read by training, perf and rollback
+    registry    tag champion    →  image, by digest, that serves the version     read by the workflows and who deploys
+
+promote and rollback boot the image and ask who it is (`verify`). Then they move the alias and the tag (`move`); where
+the registry refuses the tag, the alias goes back. Where both differ all the same, the registry wins, because production
+pulls from it: release.restore, at the start of each workflow, sets the alias to the tag's version, and rebuilds the
+version from the image where MLflow has lost it. Without a registry the alias alone counts; an MLflow server loses
+nothing, so there release.restore does nothing.
 """
 
 import contextlib
-import getpass
 import os
 import tempfile
 from collections.abc import Mapping
@@ -15,6 +21,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from perf.accept import who
 from perf.arms.arm import ArmError, Cpus
 from perf.arms.specs import arm
 from release import repository
@@ -78,9 +85,9 @@ def move(client: MlflowClient, version: ModelVersion, image: str, tags: Mapping[
         raise
 
 
-def who() -> str:
+def actor() -> str:
     """Who asked for it: GitHub's actor, or the user here."""
-    return os.environ.get("GITHUB_ACTOR") or getpass.getuser()
+    return os.environ.get("GITHUB_ACTOR") or who()
 
 
 def when() -> str:

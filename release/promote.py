@@ -22,7 +22,6 @@ from pipeline.settings import SettingsError, load_settings
 from release import load_test_tags as figures
 from release import production, repository
 from release.production import Refused
-from release.repository import ImageError
 from training import registry
 
 
@@ -93,7 +92,7 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str, replac
         **figures.tags(verdict),
         "image": image,
         "promoted_at": production.when(),
-        "promoted_by": production.who(),
+        "promoted_by": production.actor(),
     }
     if champion is not None and not again:
         tags["replaced"] = str(champion.version)
@@ -124,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     except Refused as refusal:
         print(f"Not promoted: {refusal}", file=sys.stderr)
         return 1
-    except (SettingsError, ReportError, MlflowException, ImageError, ArmError) as error:
+    except (SettingsError, ReportError, MlflowException, ArmError) as error:
         print(f"Cannot promote: {registry.complaint(error)}", file=sys.stderr)
         return 3
     further = f"Its image is {arguments.image}" if arguments.image else "Next: make serve"

@@ -2,8 +2,10 @@
 
 import json
 import re
-import subprocess
 from typing import NamedTuple
+
+from perf.arms.arm import ArmError
+from perf.arms.containers import docker
 
 CHAMPION = "champion"
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)+")
@@ -12,7 +14,7 @@ SEPARATORS = re.compile(r"[._-]+")
 UNSEEN = re.compile(r"name unknown|name_unknown|denied|unauthorized|forbidden|\b40[13]\b", re.IGNORECASE)
 
 
-class ImageError(RuntimeError):
+class ImageError(ArmError):
     """The image cannot be built, looked up or moved; the message says why and what to do."""
 
 
@@ -54,17 +56,18 @@ def look_up(repository: str) -> Found:
     Raises ImageError where the registry does not answer.
     """
     reference = f"{repository}:{CHAMPION}"
-    done = docker("buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", reference)
-    if done.returncode == 0:
-        manifest = json.loads(done.stdout)
-        images = manifest.get("manifests", [])
-        # Older versions of buildx set a tag on an index of their own around the one image that they were given.
-        return Found(f"{repository}@{images[0]['digest'] if len(images) == 1 else manifest['digest']}")
-    if f"{reference}: not found" in done.stderr:
-        return Found("")
-    if UNSEEN.search(last_line(done)):
-        return Found("", last_line(done))
-    raise ImageError(f"{reference} cannot be looked up ({last_line(done)})")
+    try:
+        manifest = json.loads(docker("buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", reference))
+    except ArmError as error:
+        why = last_line(error)
+        if f"{reference}: not found" in error.log:
+            return Found("")
+        if UNSEEN.search(why):
+            return Found("", why)
+        raise ImageError(f"{reference} cannot be looked up ({why})") from None
+    images = manifest.get("manifests", [])
+    # Older versions of buildx set a tag on an index of their own around the one image that they were given.
+    return Found(f"{repository}@{images[0]['digest'] if len(images) == 1 else manifest['digest']}")
 
 
 def point(image: str, version: str) -> None:
@@ -75,16 +78,13 @@ def point(image: str, version: str) -> None:
     repository = image.partition("@")[0]
     # One after the other: asked for a manifest by one tag while it is put under another, a registry answered with 500.
     for tag in (f"{CHAMPION}-{version}", CHAMPION):
-        done = docker("buildx", "imagetools", "create", f"--tag={repository}:{tag}", image)
-        if done.returncode:
-            raise ImageError(f"the tag {tag} cannot be set on {image} ({last_line(done)})")
+        try:
+            docker("buildx", "imagetools", "create", f"--tag={repository}:{tag}", image)
+        except ArmError as error:
+            raise ImageError(f"the tag {tag} cannot be set on {image} ({last_line(error)})") from None
     if (found := champion(repository)) != image:
         raise ImageError(f"{repository}:{CHAMPION} is {found or 'gone'} although it was just set on {image}")
 
 
-def docker(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(["docker", *arguments], check=False, capture_output=True, text=True, errors="replace")
-
-
-def last_line(done: "subprocess.CompletedProcess[str]") -> str:
-    return (done.stderr.strip().splitlines() or ["no message"])[-1]
+def last_line(error: ArmError) -> str:
+    return (error.log.strip().splitlines() or [str(error)])[-1]

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import mlflow
@@ -24,16 +24,16 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from perf.arms.arm import ArmError
+from perf.arms.containers import docker
 from pipeline import bundle as bundles
 from pipeline import command
-from pipeline.bundle import BundleError, Card
+from pipeline.bundle import SERVED, BundleError, Card
 from pipeline.settings import SettingsError, load_settings
 from release import repository
 from release.github import api as rest
-from release.repository import ImageError
 from training import registry
 
-PARTS = ("serving", "src", "bundle", "pipeline.toml")  # of a version's snapshot, and of /app in its image
 ARTIFACT = "mlflow-promoted"
 MAX_ARTIFACT = 2_000_000_000  # bytes
 
@@ -99,24 +99,19 @@ def _newest(github: rest.GitHub) -> bytes | None:
 
 @contextmanager
 def _laid_out(image: str) -> Iterator[Path]:
-    """A folder with the code and the bundle of an image. Raises ImageError or BundleError."""
-    if (done := repository.docker("pull", "--quiet", image)).returncode:
-        raise ImageError(f"{image} cannot be pulled ({repository.last_line(done)})")
-    made = repository.docker("create", image)
-    if made.returncode:
-        raise ImageError(f"{image} cannot be read ({repository.last_line(made)})")
-    container = made.stdout.strip()
+    """A folder with the code and the bundle of an image. Raises ArmError or BundleError."""
+    docker("pull", "--quiet", image, timeout=600)
+    container = docker("create", image).strip()
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            for part in PARTS:
-                done = repository.docker("cp", f"{container}:/app/{part}", scratch)
-                if done.returncode:
-                    raise ImageError(f"{image} is no image of ours ({repository.last_line(done)})")
+            for part in SERVED:
+                docker("cp", f"{container}:/app/{part}", scratch)
             for cache in Path(scratch).rglob("__pycache__"):
                 shutil.rmtree(cache)
             yield Path(scratch)
     finally:
-        repository.docker("rm", container)
+        with suppress(ArmError):
+            docker("rm", container)
 
 
 def _whole(version: ModelVersion) -> bool:
@@ -125,7 +120,7 @@ def _whole(version: ModelVersion) -> bool:
         files = mlflow.artifacts.list_artifacts(run_id=version.run_id, artifact_path=registry.SNAPSHOT)
     except (MlflowException, OSError):
         return False
-    return len(files) >= len(PARTS)
+    return len(files) >= len(SERVED)
 
 
 def _version_of(client: MlflowClient, card: Card) -> ModelVersion | None:
@@ -168,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
         found = repository.look_up(repository.checked(arguments.repository))
         for sentence in restore(load_settings().project.name, found, Path("mlflow.db")):
             print(sentence, flush=True)
-    except (SettingsError, MlflowException, ImageError, BundleError, OSError) as error:
+    except (SettingsError, MlflowException, ArmError, BundleError, OSError) as error:
         print(f"Cannot restore MLflow's store: {registry.complaint(error)}", file=sys.stderr)
         return 3
     return 0

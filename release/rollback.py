@@ -18,7 +18,6 @@ from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 from release import production
 from release.production import Refused
-from release.repository import ImageError
 from training import registry
 
 PREVIOUS = "previous"
@@ -49,7 +48,7 @@ def roll_back(client: MlflowClient, name: str, to: str, reason: str) -> tuple[st
     earlier = target(client, champion, to)
     image = earlier.tags.get("image", "")
     production.verify(image if production.in_registry(image) else "", earlier)
-    left, now, at, by = str(champion.version), str(earlier.version), production.when(), production.who()
+    left, now, at, by = str(champion.version), str(earlier.version), production.when(), production.actor()
     production.move(client, earlier, image, {"rolled_back_from": left, "rolled_back_at": at, "rolled_back_by": by})
     client.set_model_version_tag(name, now, "rolled_back_reason", reason)
     client.set_model_version_tag(name, left, "rolled_back", f"to version {now}, {at}, by {by}: {reason}")
@@ -67,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
     except Refused as refusal:
         print(f"Not rolled back: {refusal}", file=sys.stderr)
         return 1
-    except (SettingsError, MlflowException, ImageError, ArmError) as error:
+    except (SettingsError, MlflowException, ArmError) as error:
         print(f"Cannot roll back: {registry.complaint(error)}", file=sys.stderr)
         return 3
     print(f"Rolled back: {name}@{registry.CHAMPION} is version {now} again, and version {left} no more.")

@@ -271,9 +271,11 @@ def _requests(frame: pd.DataFrame) -> bytes:
 def _log_snapshot(root: Path) -> None:
     """Logs all that it takes to serve this version again: its bundle and the code beside it."""
     with tempfile.TemporaryDirectory() as folder:
-        for part in ("serving", "src", "bundle"):
-            shutil.copytree(root / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(root / "pipeline.toml", folder)
+        for part in bundles.SERVED:
+            if (root / part).is_dir():
+                shutil.copytree(root / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(root / part, folder)
         mlflow.log_artifacts(folder, registry.SNAPSHOT)
 
 

@@ -158,8 +158,8 @@ class AttachedArm(ContainerArm):
                 docker("update", "--cpuset-cpus", everything, container)
 
 
-def docker(*arguments: str) -> str:
-    """Runs Docker and returns what it wrote. Raises ArmError with Docker's own last lines."""
+def docker(*arguments: str, timeout: int = 120) -> str:
+    """Runs Docker for at most `timeout` seconds; returns what it wrote. Raises ArmError with Docker's last lines."""
     try:
         done = subprocess.run(
             ["docker", *arguments],
@@ -167,13 +167,13 @@ def docker(*arguments: str) -> str:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=120,
+            timeout=timeout,
             start_new_session=True,  # what Ctrl-C ends half-way may leave a container that nobody knows of
         )
     except FileNotFoundError:
         raise ArmError("There is no `docker` on PATH, which an image needs; a folder needs none.") from None
     except subprocess.TimeoutExpired:
-        raise ArmError(f"`docker {arguments[0]}` took more than two minutes.") from None
+        raise ArmError(f"`docker {arguments[0]}` took more than {timeout} s.") from None
     if done.returncode:
         words = " ".join(line for line in done.stderr.splitlines() if "--help" not in line).split() or ["no message"]
         raise ArmError(f"`docker {arguments[0]}` failed: {' '.join(words)[-300:]}", done.stderr[-2000:])

@@ -14,6 +14,7 @@ from pathlib import Path
 from perf.arms import usage
 from perf.arms.arm import POLL, STOP_TIMEOUT, Arm, Kind, reserved_port, tail
 from perf.interrupts import held
+from pipeline.bundle import SERVED
 
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1
@@ -100,7 +101,7 @@ class ProcessArm(Arm):
     def identity(self) -> dict[str, str]:
         digest = hashlib.sha256()
         folder = Path(self.source)
-        for path in sorted(p for part in ("serving", "src") for p in (folder / part).rglob("*.py")):
+        for path in sorted(p for part in SERVED for p in (folder / part).rglob("*.py")):
             digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
         return {"code_sha256": digest.hexdigest(), "image": self.image}
 

@@ -4,6 +4,7 @@ Where Docker answers, it is a script that says what the real one was seen to say
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,9 @@ import msgspec
 import pytest
 
 from pipeline import bundle as bundles
-from pipeline.bundle import Card
+from pipeline.bundle import SERVED, Card
 from release.image import arguments_of_build, labels, main
+from tests.engine.conftest import ROOT
 
 DIGEST = "sha256:" + "9f148854" * 8
 ENGINE = """case "$*" in version*) exit;; "buildx version") exit;; "buildx inspect") echo "Driver: docker"; exit;; """
@@ -58,6 +60,13 @@ def test_the_libraries_follow_the_runtime(card: Card, runtime: str, requirements
     assert f"--build-arg=REQUIREMENTS={requirements}" in asked
     assert "--build-arg=PYTHON_VERSION=3.14" in asked
     assert ("--load" in asked, "--push" in asked) == (True, False)
+
+
+def test_the_image_holds_what_it_takes_to_serve_a_version() -> None:
+    """The Dockerfile cannot read the list, and a champion is rebuilt from its image by that list."""
+    service = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    copied = re.findall(r"^COPY --chmod=\d+ (\S+) /app/", service, re.MULTILINE)
+    assert sorted(copied) == sorted(SERVED)
 
 
 def test_no_bundle(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -220,7 +220,7 @@ def _laid_out(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """An "image": /app of a champion, as `docker cp` gives it. Its bundle is that of version 2."""
     app = tmp_path / "app"
     app.mkdir()
-    for part in restore.PARTS:
+    for part in bundles.SERVED:
         (shutil.copytree if (two / part).is_dir() else shutil.copy)(two / part, app / part)
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir(exist_ok=True)
