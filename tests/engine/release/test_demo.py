@@ -1,6 +1,7 @@
 """What the demo does around `make pipeline`: its scratch copy, its environment, and how it reads an end."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from perf.verdict import Report, write_verdict
 from pipeline.settings import load_settings
-from release.demo import RUNS, environment_of, fault, lay_out, run_pipeline, scratch, table_of
+from release.demo import RUNS, environment_of, fault, lay_out, main, run_pipeline, table_of
 from tests.engine.perf.conftest import ROOT
 from tests.engine.perf.examples import report_of, rounds_of
 
@@ -93,30 +94,35 @@ def test_an_end_is_read_from_the_verdict(tmp_path: Path, recipe: str, outcome: s
     write_verdict(tmp_path / "passed.json", PASSED)
     write_verdict(tmp_path / "failed.json", FAILED)
     (tmp_path / "Makefile").write_text(f"pipeline:\n\t@mkdir reports; {recipe}\n")
-    end = run_pipeline(tmp_path, os.environ)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "old").touch()
+    end = run_pipeline(tmp_path, os.environ, tmp_path / "kept")
     assert (end.outcome if isinstance(end, Report) else "") == outcome
     assert words in (end if isinstance(end, str) else "")
+    assert [path.name for path in tmp_path.glob("kept/*")] == (["verdict.json"] if "verdict" in recipe else [])
 
 
 @pytest.mark.parametrize(("p95", "burn"), [(1.2, "3"), (3.0, "3"), (42.4, "42")])
 def test_the_slowed_run_is_slow_for_any_model(p95: float, burn: str) -> None:
     """A fault of 3 ms would drown in a model that takes 40 ms, and the demo would show a gate that sees nothing."""
-    ends = {run.name: report_of(rounds_of([p95] * 5)) for run in RUNS[:2]}
-    assert [fault(run, ends) for run in RUNS] == [{}, {}, {"MLOPS_FAULT_BURN_MS": burn}]
+    assert fault([report_of(rounds_of([p95] * 5)) for _ in RUNS[:2]]) == {"MLOPS_FAULT_BURN_MS": burn}
 
 
-def test_the_scratch_folder_goes_in_any_case(tmp_path: Path) -> None:
-    """Left over from a run that was killed, or in the middle of one that fails: it does not stay."""
-    (tmp_path / "demo" / "old").mkdir(parents=True)
-    with pytest.raises(KeyboardInterrupt), scratch(tmp_path / "demo") as folder:
-        assert not folder.exists()
-        folder.mkdir()
-        raise KeyboardInterrupt
-    assert not (tmp_path / "demo").exists()
+def test_the_scratch_folder_goes_in_any_case(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Left over from a run that was killed, or of one that cannot begin: it does not stay."""
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    (project / ".mlops" / "demo" / "old").mkdir(parents=True)
+    monkeypatch.setenv("MLOPS_DATA__PATH", "data/none.csv")
+    assert main() == 3
+    assert "data/none.csv" in capsys.readouterr().err
+    assert list((project / ".mlops").iterdir()) == []
 
 
 def test_the_table_has_a_row_for_each_run() -> None:
     """Also for the runs that never came about."""
-    table = table_of({RUNS[0].name: PASSED, RUNS[1].name: "make pipeline ended with 2"})
+    table = table_of([PASSED, "make pipeline ended with 2"])
     assert list(table.columns[2].cells) == ["pass", "none", "not run"]
     assert list(table.columns[3].cells) == ["3.00 ms", "", ""]
