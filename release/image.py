@@ -29,7 +29,7 @@ from pipeline import command, notes
 from pipeline.bundle import BundleError, Card
 from pipeline.notes import Image
 from pipeline.settings import SettingsError, load_settings
-from release.repository import Found, ImageError, champion, checked, last_line, look_up
+from release.repository import ImageError, Lookup, canonical, champion, last_line, look_up
 
 REQUIREMENTS = {"onnx": "serve", "sklearn": "serve-sklearn"}
 SHOWN_LINES = 30  # of the output of a build that failed
@@ -137,7 +137,7 @@ def make(root: Path, wanted: Wanted) -> list[str]:
     (root / Image.path).unlink(missing_ok=True)
     card, description = read_card(root)
     python = (root / ".python-version").read_text().strip()
-    repository, tag = checked(wanted.push) if wanted.push else card.name, wanted.tag or card.version
+    repository, tag = canonical(wanted.push) if wanted.push else card.name, wanted.tag or card.version
     if not TAG.fullmatch(tag):
         raise ImageError(f"--tag {tag}: a tag has letters, digits, dots, dashes and underscores, at most 128")
     check_docker()
@@ -151,27 +151,27 @@ def make(root: Path, wanted: Wanted) -> list[str]:
         options += [f"--label={key}={value}" for key, value in labels(card, description, os.environ).items()]
         build(image, [*options, f"--metadata-file={metadata}"], root)
         digest = json.loads(metadata.read_text()).get("containerimage.digest", "") if push else ""
-    said = []
+    lines = []
     if push:
         if not digest:
             raise ImageError(f"{image} was pushed, but buildx did not say under which digest; use a newer buildx")
         pushed = f"{repository}@{digest}"
         note = Image(pushed, digest, repository, champion(repository))
-        said.append(f"Pushed {image}, {digest}.")
+        lines.append(f"Pushed {image}, {digest}.")
         if not able:
-            said.append("Without SBOM and provenance: this builder cannot attach them (docker buildx create --use).")
+            lines.append("Without SBOM and provenance: this builder cannot attach them (docker buildx create --use).")
     else:
         identifier, size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).split()
-        found = look_up(checked(wanted.beside)) if wanted.beside else Found("")
-        note = Image(image, identifier, "", found.image)
-        said.append(f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim.")
-        if found.why:
-            said.append(f"The champion of {wanted.beside} cannot be seen from here ({found.why}).")
+        beside = look_up(canonical(wanted.beside)) if wanted.beside else Lookup("")
+        note = Image(image, identifier, "", beside.image)
+        lines.append(f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim.")
+        if beside.why:
+            lines.append(f"The champion of {wanted.beside} cannot be seen from here ({beside.why}).")
     if wanted.save:
         docker("save", "--output", wanted.save, image, timeout=600)
-        said.append(f"Saved it in {wanted.save}.")
+        lines.append(f"Saved it in {wanted.save}.")
     notes.write(root, note)
-    return said
+    return lines
 
 
 def _driver() -> str:
@@ -192,11 +192,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--cache", action="store_true", help="with --push: keep the layers there between builds")
     wanted = Wanted(**vars(parser.parse_args(argv)))
     try:
-        said = make(Path.cwd(), wanted)
+        lines = make(Path.cwd(), wanted)
     except (BundleError, SettingsError, ArmError, OSError) as error:
         console.print(f"Cannot build the image: {error}", style="red", markup=False)
         return 3
-    for line in said:
+    for line in lines:
         console.print(line, markup=False)
     return 0
 

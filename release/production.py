@@ -56,9 +56,9 @@ def verify(image: str, version: ModelVersion) -> None:
     expected = {"name": version.name, "version": str(version.version)}
     if "bundle_sha256" in version.tags:
         expected["bundle_sha256"] = version.tags["bundle_sha256"]
-    found = {key: str(card.get(key, "")) for key in expected}
-    if found != expected:
-        raise Refused(f"{spec} serves {_listed(found)}, not {_listed(expected)}")
+    answer = {key: str(card.get(key, "")) for key in expected}
+    if answer != expected:
+        raise Refused(f"{spec} serves {_listed(answer)}, not {_listed(expected)}")
 
 
 def move(client: MlflowClient, version: ModelVersion, image: str, tags: Mapping[str, str]) -> None:

@@ -18,12 +18,12 @@ class ImageError(ArmError):
     """The image cannot be built, looked up or moved; the message says why and what to do."""
 
 
-class Found(NamedTuple):
+class Lookup(NamedTuple):
     image: str  # by digest; empty: there is none
     why: str = ""  # the registry would not say; empty: it did
 
 
-def checked(given: str) -> str:
+def canonical(given: str) -> str:
     """A repository's name as registries want it: in lower case, with separators of GitHub's that they refuse replaced.
 
     Raises ImageError where it is no repository, or names a tag.
@@ -44,13 +44,13 @@ def champion(repository: str) -> str:
 
     Raises ImageError where the registry cannot be asked: a champion that is there must not be overlooked.
     """
-    found = look_up(repository)
-    if found.why:
-        raise ImageError(f"{repository}:{CHAMPION} cannot be looked up ({found.why})")
-    return found.image
+    there = look_up(repository)
+    if there.why:
+        raise ImageError(f"{repository}:{CHAMPION} cannot be looked up ({there.why})")
+    return there.image
 
 
-def look_up(repository: str) -> Found:
+def look_up(repository: str) -> Lookup:
     """Likewise, for those who may not be allowed to see it: then `why` says what the registry answered.
 
     Raises ImageError where the registry does not answer.
@@ -61,13 +61,13 @@ def look_up(repository: str) -> Found:
     except ArmError as error:
         why = last_line(error)
         if f"{reference}: not found" in error.log:
-            return Found("")
+            return Lookup("")
         if UNSEEN.search(why):
-            return Found("", why)
+            return Lookup("", why)
         raise ImageError(f"{reference} cannot be looked up ({why})") from None
     images = manifest.get("manifests", [])
     # Older versions of buildx set a tag on an index of their own around the one image that they were given.
-    return Found(f"{repository}@{images[0]['digest'] if len(images) == 1 else manifest['digest']}")
+    return Lookup(f"{repository}@{images[0]['digest'] if len(images) == 1 else manifest['digest']}")
 
 
 def point(image: str, version: str) -> None:
@@ -82,8 +82,8 @@ def point(image: str, version: str) -> None:
             docker("buildx", "imagetools", "create", f"--tag={repository}:{tag}", image)
         except ArmError as error:
             raise ImageError(f"the tag {tag} cannot be set on {image} ({last_line(error)})") from None
-    if (found := champion(repository)) != image:
-        raise ImageError(f"{repository}:{CHAMPION} is {found or 'gone'} although it was just set on {image}")
+    if (now := champion(repository)) != image:
+        raise ImageError(f"{repository}:{CHAMPION} is {now or 'gone'} although it was just set on {image}")
 
 
 def last_line(error: ArmError) -> str:

@@ -38,32 +38,32 @@ ARTIFACT = "mlflow-promoted"
 MAX_ARTIFACT = 2_000_000_000  # bytes
 
 
-def restore(name: str, found: repository.Found, store: Path) -> Iterator[str]:
+def restore(name: str, champion: repository.Lookup, store: Path) -> Iterator[str]:
     """Does what is needed, and says it: a sentence each."""
     if not store.is_file():
         yield from _fetch(store.parent)
-    if found.why:
-        yield f"The registry does not say whether there is a champion ({found.why})."
-    if not found.image:
-        yield "There is no champion yet." if not found.why else "Taken as: there is none."
+    if champion.why:
+        yield f"The registry does not say whether there is a champion ({champion.why})."
+    if not champion.image:
+        yield "There is no champion yet." if not champion.why else "Taken as: there is none."
         return
     client = registry.connect(name)
     version = registry.find(client, name, registry.CHAMPION)
-    if version is not None and version.tags.get("image") == found.image and _whole(version):
+    if version is not None and version.tags.get("image") == champion.image and _whole(version):
         yield f"MLflow and the registry agree: the champion is version {version.version}."
         return
-    with _laid_out(found.image) as folder:
+    with _contents(champion.image) as folder:
         card = bundles.read(folder / "bundle").card
         if card.name != name:
             yield f"The registry's champion is of the model {card.name}, and this is {name}: it stays out of MLflow."
             return
-        known = _version_of(client, card)
-        if known is not None and _whole(known):
+        same = _version_of(client, card)
+        if same is not None and _whole(same):
             client.set_registered_model_alias(name, registry.CHAMPION, card.version)
             yield f"MLflow's alias champion now names version {card.version}, as the registry does."
             return
-        yield f"MLflow does not know the champion, version {card.version}: rebuilt from {found.image}."
-        yield from _rebuild(client, card, folder, found.image)
+        yield f"MLflow does not know the champion, version {card.version}: rebuilt from {champion.image}."
+        yield from _rebuild(client, card, folder, champion.image)
 
 
 def _fetch(folder: Path) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _fetch(folder: Path) -> Iterator[str]:
 
 def _newest(github: rest.GitHub) -> bytes | None:
     """The zip of the newest store of a run on main of this very repository; None where there is none."""
-    found = [
+    stores = [
         each
         for each in rest.pages(github, f"{github.path}/actions/artifacts", "artifacts", name=ARTIFACT)
         if not each["expired"]
@@ -94,11 +94,11 @@ def _newest(github: rest.GitHub) -> bytes | None:
         # A fork may have a branch of that name as well, and what its workflows make is no store of ours.
         and each["workflow_run"]["head_repository_id"] == each["workflow_run"]["repository_id"]
     ]
-    return rest.download(github, max(found, key=lambda each: int(each["id"])), MAX_ARTIFACT) if found else None
+    return rest.download(github, max(stores, key=lambda each: int(each["id"])), MAX_ARTIFACT) if stores else None
 
 
 @contextmanager
-def _laid_out(image: str) -> Iterator[Path]:
+def _contents(image: str) -> Iterator[Path]:
     """A folder with the code and the bundle of an image. Raises ArmError or BundleError."""
     docker("pull", "--quiet", image, timeout=600)
     container = docker("create", image).strip()
@@ -160,8 +160,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"MLflow is at {registry.without_password(uri)}: nothing to restore.")
         return 0
     try:
-        found = repository.look_up(repository.checked(arguments.repository))
-        for sentence in restore(load_settings().project.name, found, Path("mlflow.db")):
+        champion = repository.look_up(repository.canonical(arguments.repository))
+        for sentence in restore(load_settings().project.name, champion, Path("mlflow.db")):
             print(sentence, flush=True)
     except (SettingsError, MlflowException, ArmError, BundleError, OSError) as error:
         print(f"Cannot restore MLflow's store: {registry.complaint(error)}", file=sys.stderr)

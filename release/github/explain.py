@@ -59,15 +59,15 @@ def explain(github: GitHub, run: Run) -> str:
     return text if len(text.encode()) < LARGEST else "\n\n".join([body.split("\n", 1)[0], *footer])
 
 
-def _body(github: GitHub, found: Mapping[str, Mapping[str, Any]], failed: Sequence[str]) -> str:
-    trained, measured = (int(found[name]["id"]) if name in found else 0 for name in ("quality", "verdict"))
+def _body(github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], failed: Sequence[str]) -> str:
+    trained, measured = (int(artifacts[name]["id"]) if name in artifacts else 0 for name in ("quality", "verdict"))
     # A verdict from before the last training is of an earlier attempt: this one did not get as far.
-    if measured > trained and (report := read(github, found, "verdict", "verdict.json", verdict.decode)):
+    if measured > trained and (report := read(github, artifacts, "verdict", "verdict.json", verdict.decode)):
         return markdown(report).replace(MARKER, "")
-    refused = read(github, found, "quality", "quality.json", msgspec.json.Decoder(Quality).decode)
-    if refused is not None and not refused.passed:
+    quality = read(github, artifacts, "quality", "quality.json", msgspec.json.Decoder(Quality).decode)
+    if quality is not None and not quality.passed:
         return (
-            f"### ❌ Quality gate: {sentence(refused.sentence)}\n\nNothing was built or measured.\n\n**Next:** "
+            f"### ❌ Quality gate: {sentence(quality.sentence)}\n\nNothing was built or measured.\n\n**Next:** "
             "`make train` reproduces it. The limits are in pipeline.toml under [quality]."
         )
     if failed:
@@ -76,14 +76,14 @@ def _body(github: GitHub, found: Mapping[str, Mapping[str, Any]], failed: Sequen
 
 
 def read(
-    github: GitHub, found: Mapping[str, Mapping[str, Any]], name: str, member: str, decode: Callable[[bytes], T]
+    github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], name: str, member: str, decode: Callable[[bytes], T]
 ) -> T | None:
     """What one file in an artifact says; None where there is no such artifact. Raises Unreadable or GitHubError."""
-    if name not in found:
+    if name not in artifacts:
         return None
-    if int(found[name]["size_in_bytes"]) > verdict.MAX_BYTES:
+    if int(artifacts[name]["size_in_bytes"]) > verdict.MAX_BYTES:
         raise Unreadable(f"the artifact {name} is larger than {verdict.MAX_BYTES:,} bytes")
-    data = rest.download(github, found[name], verdict.MAX_BYTES)
+    data = rest.download(github, artifacts[name], verdict.MAX_BYTES)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if archive.getinfo(member).compress_type not in PACKED:

@@ -19,7 +19,7 @@ from pipeline.schema import METRICS
 from pipeline.settings import load_settings
 from release import production, promote, restore, rollback
 from release.production import Refused
-from release.repository import Found, ImageError
+from release.repository import ImageError, Lookup
 from tests.engine.conftest import ROOT, copy_project, run
 from training import registry
 
@@ -211,7 +211,7 @@ def test_a_rollback_that_is_not_allowed_moves_nothing(
     assert champion(client) == "2"
 
 
-def restored(found: Found, here: Path) -> str:
+def restored(found: Lookup, here: Path) -> str:
     return "\n".join(restore.restore(NAME, found, here / "mlflow.db"))
 
 
@@ -240,7 +240,7 @@ def test_a_lost_store_is_rebuilt_from_the_champions_image(
     new = tmp_path / "new"
     new.mkdir()
     monkeypatch.chdir(new)
-    said = restored(Found(IMAGES[5]), new)
+    said = restored(Lookup(IMAGES[5]), new)
     assert "No MLflow store came from the cache" in said
     assert f"MLflow does not know the champion, version 5: rebuilt from {IMAGES[5]}" in said
     client = registry.connect(NAME)
@@ -249,7 +249,7 @@ def test_a_lost_store_is_rebuilt_from_the_champions_image(
     assert client.get_run(version.run_id).data.metrics == pytest.approx(card.metrics)
     assert [str(v.version) for v in client.search_model_versions(f"name='{NAME}'")] == ["5"]
     production.verify("", version)
-    assert "agree: the champion is version 5" in restored(Found(IMAGES[5]), new)
+    assert "agree: the champion is version 5" in restored(Lookup(IMAGES[5]), new)
     assert str(registry.create_version(client, NAME, version.source, version.run_id, {}).version) == "6"
 
 
@@ -258,7 +258,7 @@ def test_versions_of_another_past_are_not_mistaken_for_the_champion(
 ) -> None:
     """A store that counted anew has a version of that number, but of another model; that it goes is said."""
     client.set_model_version_tag(NAME, "2", "bundle_sha256", "another")
-    said = restored(Found(IMAGES[2]), here)
+    said = restored(Lookup(IMAGES[2]), here)
     assert "The versions of" in said
     assert "up to 2, are of another past, and were taken out." in said
     assert [str(v.version) for v in client.search_model_versions(f"name='{NAME}'")] == ["2"]
@@ -268,7 +268,7 @@ def test_versions_of_another_past_are_not_mistaken_for_the_champion(
 def test_the_alias_follows_the_registry(here: Path, client: MlflowClient, laid_out: Path) -> None:
     """A store that missed a promotion, because it was saved before it, is put right; nothing is registered twice."""
     crown(client, 1)
-    assert "alias champion now names version 2" in restored(Found(IMAGES[2]), here)
+    assert "alias champion now names version 2" in restored(Lookup(IMAGES[2]), here)
     assert champion(client) == "2"
     assert len(client.search_model_versions(f"name='{NAME}'")) == 2
 
@@ -276,11 +276,11 @@ def test_the_alias_follows_the_registry(here: Path, client: MlflowClient, laid_o
 @pytest.mark.parametrize(
     ("found", "expected"),
     [
-        (Found(""), "There is no champion yet."),
-        (Found("", "ERROR: denied"), "The registry does not say whether there is a champion (ERROR: denied)."),
+        (Lookup(""), "There is no champion yet."),
+        (Lookup("", "ERROR: denied"), "The registry does not say whether there is a champion (ERROR: denied)."),
     ],
 )
-def test_a_first_run_restores_nothing(here: Path, client: MlflowClient, found: Found, expected: str) -> None:
+def test_a_first_run_restores_nothing(here: Path, client: MlflowClient, found: Lookup, expected: str) -> None:
     """And says why."""
     assert expected in restored(found, here)
     assert champion(client) == ""
@@ -290,6 +290,6 @@ def test_a_champion_of_another_model_stays_out(
     laid_out: Path, here: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A project that was renamed begins anew in MLflow; the old image is still the baseline of the load test."""
-    assert "stays out of MLflow" in "\n".join(restore.restore("renamed", Found(IMAGES[1]), here / "mlflow.db"))
+    assert "stays out of MLflow" in "\n".join(restore.restore("renamed", Lookup(IMAGES[1]), here / "mlflow.db"))
     with pytest.raises(MlflowException):
         client.get_registered_model("renamed")

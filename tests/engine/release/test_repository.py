@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from release.repository import Found, ImageError, champion, checked, look_up, point
+from release.repository import ImageError, Lookup, canonical, champion, look_up, point
 
 DIGEST = "sha256:" + "9f148854" * 8
 INDEX = "sha256:" + "9bdc1211" * 8
@@ -25,7 +25,7 @@ INDEX = "sha256:" + "9bdc1211" * 8
 )
 def test_a_name_of_github_becomes_one_of_a_registry(given: str, repository: str) -> None:
     """GitHub's names may have capitals, and separators where a registry takes none."""
-    assert checked(given) == repository
+    assert canonical(given) == repository
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_a_name_of_github_becomes_one_of_a_registry(given: str, repository: str)
 def test_what_is_no_repository_is_refused(given: str) -> None:
     """A tag or a digest would be one too many."""
     with pytest.raises(ImageError, match="without a tag"):
-        checked(given)
+        canonical(given)
 
 
 def test_the_champion_is_found_by_digest(docker: Callable[[str], None]) -> None:
@@ -63,7 +63,7 @@ def test_no_champion_is_not_a_registry_that_fails(docker: Callable[[str], None])
 def test_a_registry_that_shows_nothing_is_told_apart(docker: Callable[[str], None], answer: str) -> None:
     """GitHub's says so of a package that nobody has pushed yet; who has just pushed must not be told that."""
     docker(f"echo 'ERROR: {answer}' >&2; exit 1")
-    assert look_up("ghcr.io/acme/loans") == Found("", f"ERROR: {answer}")
+    assert look_up("ghcr.io/acme/loans") == Lookup("", f"ERROR: {answer}")
     with pytest.raises(ImageError, match="cannot be looked up"):
         champion("ghcr.io/acme/loans")
 
