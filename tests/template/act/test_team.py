@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from release.github.issue import marker
 from tests.engine.release.github_server import BOT
 from tests.template.act.place import Place
 
@@ -46,7 +45,7 @@ def _server(act: None, repository: Path) -> Iterator[str]:
 
 def test_retraining_promotes_on_a_teams_server(here: Place, server: str) -> None:
     """No store is carried along, the version is the server's champion, and the issue of a failure is closed."""
-    issue = {"number": 3, "user": BOT, "state": "open", "body": marker("Retraining failed")}
+    issue = {"number": 3, "user": BOT, "state": "open", "body": "<!-- perf-gate:issue Retraining failed -->"}
     here.github.issues.append(issue)
     ended = here.run("workflow_dispatch", "retrain.yml", f"--var=MLFLOW_TRACKING_URI={server}", payload=MAIN)
     assert ended.status == 0, ended.printed
