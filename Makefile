@@ -1,4 +1,4 @@
-# One way to do a thing: people, commit hooks and workflows call these targets. `make` alone lists them.
+# One way to do a thing: people, commit hooks and workflows call these targets. `make` alone lists those for people.
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -10,10 +10,11 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup train serve locust image perf perf-accept history promote rollback restore comment issue template-update pipeline demo test lint format lock up down
+.PHONY: help setup train serve perf accept promote pipeline demo rollback history image up down locust test lint format lock \
+  restore comment issue template-update
 
-help: ## list the targets
-	@sed -nE 's/^([a-z][a-z-]*):.*## (.*)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
+help:
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 # --- The environment: requirements/*.txt, pinned with hashes, into one folder. A stamp for each set that is in it.
 
@@ -27,13 +28,13 @@ $(VENV)/.%: requirements/%.txt $(bin)/uv
 	  VENV=$(VENV) sh requirements/uv.sh pip install --quiet --python $(bin)/python --require-hashes -r $< && cp $< $@; }
 	@touch $@
 
-setup: $(VENV)/.dev ## install everything for development, and the commit hook in a Git checkout
+setup: $(VENV)/.dev ## install everything for development, and the commit hook
 	@if git rev-parse --git-dir >/dev/null 2>&1; then $(bin)/pre-commit install; else echo "Not a Git checkout: no commit hook installed."; fi
 	@echo "Ready: $(VENV)"
 
 # --- The stages
 
-train: $(VENV)/.train ## train, evaluate, register the candidate, write bundle/
+train: $(VENV)/.train ## train, register the candidate, write bundle/
 	@$(run) training.train $(if $(TRIAL),--trial "$(TRIAL)")
 
 bundle/card.json:
@@ -42,74 +43,74 @@ bundle/card.json:
 serve: bundle/card.json $(VENV)/.serve-sklearn ## serve bundle/ on http://127.0.0.1:8000
 	@$(bin)/gunicorn --config serving/gunicorn.conf.py
 
-locust: $(VENV)/.perf ## open Locust's own web page against the running service
+locust: $(VENV)/.perf ## open Locust's own page for the running service (HOST_URL=http://…)
 	@$(bin)/locust --locustfile perf/locustfile.py --web-host 127.0.0.1 --host $${HOST_URL:-http://127.0.0.1:8000}
 
 # Containers where an engine can build and run them, two gunicorn processes where not; ARMS=process says so anyway.
 arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo container || echo process))
 built = $$($(run) pipeline.notes)
 
-perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion, and judge it (BASE=version, commit or image; PROFILE=quick; WORKERS=4)
+perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion (BASE=version, commit or image; PROFILE=quick)
 	@$(if $(filter container,$(arms)),$(run) release.image)
 	@$(run) release.baseline $(if $(BASE),"$$BASE")
-	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(if $(WORKERS),MLOPS_PERF__LOAD__WORKERS="$(WORKERS)") \
-	  $(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
+	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
 
-perf-accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed, in a file to be reviewed (REASON="why")
+accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed (REASON="why")
 	@$(run) perf.accept --reason "$$REASON"
 
-history: $(VENV)/.train ## draw p95 and the quality metric over all versions that were ever promoted
+history: $(VENV)/.train ## draw p95 and the quality of every version that was ever promoted
 	@$(run) release.history
 
 option = $(if $($(1)),--$(2) "$($(1))")
-image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path: push it, SAVE=file: save it)
+image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path; SAVE=file)
 	@$(run) release.image $(call option,PUSH,push) $(call option,SAVE,save) $(call option,BESIDE,beside) \
 	  $(call option,TRIAL,tag) $(if $(CACHE),--cache)
 
 promote: $(VENV)/.train ## make the candidate the champion, if it passed
 	@$(run) release.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)") $(if $(RETRAINED),--retrained)
 
-rollback: $(VENV)/.train ## go back to an earlier champion (TO=version, or the previous one; REASON="why")
+rollback: $(VENV)/.train ## go back to the champion before this one (REASON="why"; TO=version)
 	@$(run) release.rollback --to "$${TO:-previous}" --reason "$$REASON"
 
-pipeline: train perf promote ## all of it: train, register, serve, load-test, judge, promote
+pipeline: train perf promote ## all of it: train, perf, promote
 
-demo: $(VENV)/.train $(VENV)/.perf ## see the gate at work: pass, pass against the champion, fail when slowed
+demo: $(VENV)/.train $(VENV)/.perf ## see the gate at work: pass, pass, and fail for a slowed candidate
 	@$(run) release.demo
 
 compose = SERVICE_IMAGE="$(built)" MLFLOW_USER="$$(id -u):$$(id -g)" PWD="$(CURDIR)" docker compose
 
-up: image ## start the service (port 8000) and MLflow's pages (port 5001) in containers
+up: image ## start the service and MLflow's pages in containers; make down stops them
 	@$(compose) up --detach --wait
 	@echo "Service: http://127.0.0.1:8000   MLflow: http://127.0.0.1:5001"
 
-down: ## stop them
+down:
 	@docker compose down
 
 # --- For the workflows
 
-restore: $(VENV)/.train ## (workflows) bring the MLflow store of the cache in line with the registry's champion
+restore: $(VENV)/.train
 	@$(run) release.restore --repository "$(REPOSITORY)"
 
-comment: $(VENV)/.perf ## (workflows) write what a run found to its pull request
+comment: $(VENV)/.perf
 	@$(run) release.github.comment
 
-issue: $(VENV)/.perf ## (workflows) open, change or close the issue TITLE, as RESULT is failure or success
+issue: $(VENV)/.perf
 	@$(run) release.github.issue --title "$$TITLE" --result "$$RESULT"
 
-template-update: $(VENV)/.update ## (workflows) open a pull request with what the template has changed
+template-update: $(VENV)/.update
 	@$(run) release.github.template_update
 
 # --- Quality of the code
 
 test: $(VENV)/.dev $(template_environment) ## run the tests
-	@$(run) pytest
+	@$(run) pytest tests/test_*.py
+	$(template_tests)
 
 lint: $(VENV)/.dev ## run every linter, as the commit hook does
 	@$(run) pre_commit run --all-files
 
-format: $(VENV)/.dev ## let ruff format the code
+format: $(VENV)/.dev
 	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
 
-lock: $(bin)/uv ## pin the requirements again (UPGRADE=1: the newest that fit)
+lock: $(bin)/uv ## pin requirements/*.in again (UPGRADE=1: the newest that fit)
 	@VENV=$(abspath $(VENV)) sh requirements/lock.sh

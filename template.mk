@@ -1,9 +1,12 @@
 # Only in the template's own repository; a generated project has no such file. The Makefile includes it.
 OUT ?= .cache/bake
 template_environment := $(VENV)/.template
+# Apart from the project's own tests, because the engine's run on a project of theirs. Under act they are not there.
+more_tests = $(wildcard tests/engine tests/template)
+template_tests = $(if $(more_tests),@$(run) pytest -m "not slow" $(more_tests))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes bench-serving bench-gate bench-workflow act-runner test-act
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-gate bench-workflow test-all act-runner test-act
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -41,6 +44,12 @@ bench-serving: bundle/card.json $(VENV)/.train ## the service beside its peers, 
 
 bench-gate: bundle/card.json $(VENV)/.train $(VENV)/.perf ## how often the gate is wrong, and what it catches (MINUTES=240: record anew)
 	@$(run) benchmarks.gate.run $(if $(MINUTES),--minutes $(MINUTES))
+
+settings-reference: $(VENV)/.dev ## write docs/settings.md anew
+	@$(run) hooks.settings_reference
+
+test-all: test ## all tests, those that are statistical or slow as well
+	@$(run) pytest -m slow $(more_tests)
 
 # --- The workflows, run for real without GitHub
 

@@ -28,7 +28,8 @@ from rich.table import Table
 
 from perf.report.wording import amount, percent
 from pipeline import command
-from pipeline.settings import METRICS, SettingsError, load_settings
+from pipeline.schema import METRICS
+from pipeline.settings import SettingsError, load_settings
 from training import registry
 
 PICTURE = Path("reports/history.png")
