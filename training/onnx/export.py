@@ -9,11 +9,9 @@ import onnxruntime
 import pandas as pd
 import skops.io
 from sklearn.base import BaseEstimator
-from sklearn.model_selection._search import BaseSearchCV
 
 from pipeline import matrix
 from pipeline.contract import Column
-from training.onnx.convert import convert
 from training.onnx.hard_rows import NEVER_SEEN, Rows, hard_rows, replaced
 
 TOLERANCE = 1e-6  # of a probability
@@ -49,8 +47,8 @@ def export(
     shape (rows, classes) or values of shape (rows,). gaps: the number columns in which a value may be missing; None:
     all.
     """
-    while isinstance(estimator, BaseSearchCV):
-        estimator = estimator.best_estimator_  # which answers for the search
+    while hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_  # which answers for a search
 
     def own_answer(some: Rows) -> Array:
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # at the ends of float32, numbers overflow
@@ -60,6 +58,9 @@ def export(
     usual, allowed = spread(expected), tolerance(expected)
     refusing = [each.name for each in columns if each.type == "text" and _refused(own_answer, rows, each.name)]
     try:
+        # Here, because it stands on private modules of scikit-learn and skl2onnx: one that moved is a reason as well.
+        from training.onnx.convert import convert  # noqa: PLC0415
+
         model = convert(estimator, columns, _frame(rows).head(3), name, refusing)
         answer = asker(model)
         found = answer(dict(rows))

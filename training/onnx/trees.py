@@ -5,6 +5,8 @@ side of one threshold was seen to change a probability by 0.028, and the float32
 lose its sixth digit.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from sklearn.base import BaseEstimator
@@ -20,7 +22,6 @@ from sklearn.ensemble import (
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
-from sklearn.tree._tree import Tree
 
 FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 
@@ -118,7 +119,7 @@ def _exact(estimator: BaseEstimator) -> dict[str, np.ndarray] | None:
     return found | ({"base_values": base} if base.size else {})
 
 
-def _nodes(trees: list[Tree]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nodes(trees: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     leaf = np.concatenate([tree.children_left == -1 for tree in trees])
     thresholds = np.concatenate([tree.threshold for tree in trees])
     return leaf, thresholds, np.concatenate([tree.value.reshape(tree.node_count) for tree in trees])

@@ -233,6 +233,54 @@ def test_a_difference_without_bounds_is_a_reason(project: Path, train: Train, mo
     assert "differs from scikit-learn by inf" in card.reason
 
 
+WITHOUT = """
+import sys
+import sklearn.ensemble, sklearn.linear_model  # for themselves they have all their modules
+sys.modules[sys.argv[1]] = None
+from training.train import main
+sys.exit(main([]))
+"""
+PLAIN = """
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.pipeline import make_pipeline
+
+
+def build(task, seed):
+    columns = make_column_transformer(("passthrough", make_column_selector(dtype_include="number")))
+    return make_pipeline(columns, DummyRegressor() if task == "regression" else DummyClassifier())
+"""
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "sklearn.ensemble._hist_gradient_boosting.predictor",
+        "sklearn.linear_model._base",
+        "skl2onnx.operator_converters.imputer_op",
+    ],
+)
+def test_a_private_module_that_moved_is_a_reason(small: Path, module: str) -> None:
+    """A new release of a library may rename what is its own: training goes on, scikit-learn serves, the card says why.
+
+    Nor does training import such a module at its start.
+    """
+    (small / "src" / "model" / "estimator.py").write_text(PLAIN)
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT, module],
+        cwd=small,
+        env=environment(small, MLOPS_QUALITY__FLOOR=ANYTHING),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    card = bundles.read(small / "bundle").card
+    assert card.runtime == "sklearn"
+    assert module in card.reason
+    assert f"scikit-learn will serve this model: {card.reason}" in done.stdout
+
+
 def test_a_derive_that_fails_is_said_in_one_line(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """The user's own code: its file and the error, no traceback through ours."""
     monkeypatch.setattr("pipeline.columns.derive", lambda record: record["Naics"])
