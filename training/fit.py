@@ -18,8 +18,8 @@ from pipeline.encoder import round_target_encoders
 from pipeline.schema import Task
 from pipeline.stored import StoredError
 from pipeline.transformer import Derive
+from training.answers import predict
 from training.dataset import Dataset
-from training.onnx import export
 
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.
@@ -67,7 +67,7 @@ def fit(task: Task, seed: int, dataset: Dataset, trusted: Sequence[str] = ()) ->
 def answer(pipeline: Pipeline, dataset: Dataset) -> np.ndarray:
     """What it says of the held-out rows: probabilities (rows, classes) or values (rows,). Raises EstimatorError."""
     with _blamed("predict"):
-        values = export.predict(pipeline, dataset.frame[dataset.held_out])
+        values = predict(pipeline, dataset.frame[dataset.held_out])
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
         raise EstimatorError(f"{ESTIMATOR}: the answer to {bad.sum()} of {len(bad)} held-out rows is not a number")

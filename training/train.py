@@ -44,7 +44,7 @@ from pipeline.notes import Quality
 from pipeline.schema import Data, Settings
 from pipeline.settings import SettingsError, load_settings
 from pipeline.transformer import records
-from training import evaluate, registry, rival
+from training import answers, evaluate, registry, rival
 from training.dataset import DataError, Dataset, read
 from training.fit import EstimatorError, answer, fit
 from training.onnx import export
@@ -210,7 +210,7 @@ def _card(
 ) -> Card:
     """The card but for what only the registry knows: version, run and commit."""
     hashes = {name: bundles.sha256(data) for name, data in files.items()}
-    parity = {"rows": len(evaluation.expected), "tolerance": export.tolerance(evaluation.expected)}
+    parity = {"rows": len(evaluation.expected), "tolerance": answers.tolerance(evaluation.expected)}
     if np.isfinite(exported.difference):  # JSON has no infinity; the reason says it
         parity["largest_difference"] = exported.difference
     libraries = {name: importlib.metadata.version(name) for name in ("scikit-learn", "onnxruntime", "numpy")}

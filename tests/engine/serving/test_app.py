@@ -21,7 +21,7 @@ from serving.app import create_app
 from serving.records import decoder
 from serving.replies import Problem
 from tests.engine.conftest import ROOT
-from training.onnx.export import largest_difference, predict, tolerance
+from training.answers import largest_difference, predict, tolerance
 
 SETTINGS = load_settings(ROOT)
 

@@ -27,6 +27,7 @@ from sklearn.preprocessing import (
 from pipeline import matrix
 from pipeline.columns import arrays
 from pipeline.contract import Column
+from training import answers
 from training.onnx import export
 from training.onnx.convert import convert
 
@@ -106,7 +107,7 @@ def test_the_matrix_is_all_that_a_model_is_fed(name: str) -> None:
     np.testing.assert_array_equal(packed, matrix.join(described, arrays(records, COLUMNS)))
     session = onnxruntime.InferenceSession(model.SerializeToString())
     (answer,) = session.run(None, {matrix.INPUT: packed})
-    assert export.largest_difference(answer, export.predict(estimator, frame)) <= export.TOLERANCE
+    assert answers.largest_difference(answer, answers.predict(estimator, frame)) <= answers.TOLERANCE
 
 
 def test_trees_on_numbers_and_codes_are_fed_the_matrix_itself() -> None:
@@ -152,7 +153,7 @@ def test_a_table_may_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> 
     model = convert(estimator, COLUMNS, FRAME.head(3), "sample")
     assert {each.name for each in onnx.load_from_string(model).graph.input} == {"a", "b", "s", "t"}
     rows = arrays(FRAME.to_dict("records"), COLUMNS)
-    assert export.largest_difference(export.asker(model)(rows), export.predict(estimator, FRAME)) <= export.TOLERANCE
+    assert answers.largest_difference(export.asker(model)(rows), answers.predict(estimator, FRAME)) <= answers.TOLERANCE
 
 
 def test_missing_numbers_are_not_a_number() -> None:

@@ -36,6 +36,7 @@ from sklearn.preprocessing import (
 
 from pipeline.columns import arrays, infer
 from pipeline.encoder import round_target_encoders
+from training import answers
 from training.onnx import export
 from training.onnx.hard_rows import hard_rows
 
@@ -132,7 +133,7 @@ def test_onnx_is_exact(
         held_out = data(dice, gaps)[frame.columns]
         columns = infer(frame.to_dict("records"))
         rows = arrays(held_out.to_dict("records"), columns)
-        made = export.export(estimator, columns, rows, export.predict(estimator, held_out), "parity")
+        made = export.export(estimator, columns, rows, answers.predict(estimator, held_out), "parity")
     assert made.runtime == "onnx", made.reason
 
 
@@ -168,7 +169,7 @@ def test_a_model_that_differs_on_hard_rows_alone_is_found(monkeypatch: pytest.Mo
     columns = infer(frame.to_dict("records"))
     rows = arrays(held_out.assign(small=held_out["small"] + np.float32(1e-3)).to_dict("records"), columns)
     monkeypatch.setattr("training.onnx.convert.floor_thresholds", raise_thresholds)
-    expected = export.predict(estimator, pd.DataFrame({name: values[:, 0] for name, values in rows.items()}))
+    expected = answers.predict(estimator, pd.DataFrame({name: values[:, 0] for name, values in rows.items()}))
     made = export.export(estimator, columns, rows, expected, "parity")
     assert made.runtime == "sklearn"
     assert "hard row" in made.reason
