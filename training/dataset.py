@@ -19,12 +19,25 @@ class DataError(ValueError):
     """The data file cannot be used; the message says what, where, and what to do."""
 
 
+class Part(NamedTuple):
+    frame: pd.DataFrame
+    target: pd.Series
+
+
 class Dataset(NamedTuple):
     frame: pd.DataFrame  # the features: float64 (missing: NaN) and str objects (missing: None)
     target: pd.Series  # str labels, or float64
     unused: list[str]  # the file's other columns, target included
-    held_out: np.ndarray  # bool, a row each
+    is_held_out: np.ndarray  # bool, a row each
     sha256: str  # of the file
+
+    @property
+    def training(self) -> Part:
+        return Part(self.frame[~self.is_held_out], self.target[~self.is_held_out])
+
+    @property
+    def held_out(self) -> Part:
+        return Part(self.frame[self.is_held_out], self.target[self.is_held_out])
 
 
 def read(data: Data, holdout: float) -> Dataset:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import sklearn
 import skops.io
 from sklearn.base import BaseEstimator, is_classifier, is_regressor
@@ -19,7 +20,7 @@ from pipeline.schema import Task
 from pipeline.stored import StoredError
 from pipeline.transformer import Derive
 from training.answers import predict
-from training.dataset import Dataset
+from training.dataset import Part
 
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.
@@ -32,8 +33,8 @@ class EstimatorError(ValueError):
     """`build` of src/model/estimator.py gave nothing that can be trained, or its estimator failed."""
 
 
-def fit(task: Task, seed: int, dataset: Dataset, trusted: Sequence[str] = ()) -> Pipeline:
-    """A pipeline that takes the file's own columns, fitted on the rows that are not held out. Raises EstimatorError.
+def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipeline:
+    """A pipeline that takes the file's own columns, fitted on this part of them. Raises EstimatorError.
 
     trusted: packages whose types it may hold besides those that `pipeline.stored` names.
     """
@@ -44,9 +45,8 @@ def fit(task: Task, seed: int, dataset: Dataset, trusted: Sequence[str] = ()) ->
     _check(estimator, task)
     round_target_encoders(estimator)
     pipeline = Pipeline([("derive", Derive()), ("model", estimator)])
-    rows = ~dataset.held_out
-    with _blamed("fit()"), threadpool_limits(None if rows.sum() >= MANY_ROWS else 1, "openmp"):
-        pipeline.fit(dataset.frame[rows], dataset.target[rows].to_numpy())
+    with _blamed("fit()"), threadpool_limits(None if len(part.frame) >= MANY_ROWS else 1, "openmp"):
+        pipeline.fit(part.frame, part.target.to_numpy())
     if task == "classification" and not hasattr(pipeline, "predict_proba"):
         raise EstimatorError(
             f"{ESTIMATOR}: {type(_last(estimator)).__name__} has no predict_proba as it is set up, and the service "
@@ -64,18 +64,23 @@ def fit(task: Task, seed: int, dataset: Dataset, trusted: Sequence[str] = ()) ->
     return pipeline
 
 
-def answer(pipeline: Pipeline, dataset: Dataset) -> np.ndarray:
-    """What it says of the held-out rows: probabilities (rows, classes) or values (rows,). Raises EstimatorError."""
+def answer(pipeline: Pipeline, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+    """Held-out rows as the model sees them, and its answer: probabilities (rows, classes) or values (rows,).
+
+    Raises EstimatorError.
+    """
+    derive, model = pipeline.named_steps.values()
     with _blamed("predict"):
-        values = predict(pipeline, dataset.frame[dataset.held_out])
+        table = derive.transform(frame)
+        values = predict(model, table)
     bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
     if bad.any():
         raise EstimatorError(f"{ESTIMATOR}: the answer to {bad.sum()} of {len(bad)} held-out rows is not a number")
     if values.ndim == 2:
         with _blamed("predict"):
-            named = pipeline.predict(dataset.frame[dataset.held_out])
-        _check_named(named, pipeline.classes_, values)
-    return values
+            named = model.predict(table)
+        _check_named(named, model.classes_, values)
+    return table, values
 
 
 def _check_named(named: np.ndarray, classes: np.ndarray, values: np.ndarray) -> None:

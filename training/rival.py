@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
@@ -56,15 +57,14 @@ def champion(
         elif lacking:
             why = f"it needs {', '.join(sorted(lacking))}, which is no feature any more"
         else:
-            done = _ask(home, dataset)
+            done = _ask(home, dataset.held_out.frame)
             if done.returncode == 0:
                 return Rival(str(version.version), evaluate(_answer(done.stdout, bundle), bundle.contract.classes), "")
             why = done.stderr.decode(errors="replace").strip().splitlines()[-1]
     return Rival(str(version.version), logged, f"the champion was not asked again on today's held-out rows: {why}")
 
 
-def _ask(home: Path, dataset: Dataset) -> subprocess.CompletedProcess[bytes]:
-    rows = records(dataset.frame[dataset.held_out])
+def _ask(home: Path, frame: pd.DataFrame) -> subprocess.CompletedProcess[bytes]:
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("MLOPS_")}
     return subprocess.run(
         [sys.executable, "-m", "serving.score"],
@@ -72,7 +72,7 @@ def _ask(home: Path, dataset: Dataset) -> subprocess.CompletedProcess[bytes]:
         env=inherited
         | {"PYTHONPATH": f"{home}{os.pathsep}{home / 'src'}", "BUNDLE": str(home / "bundle")}
         | {"MLOPS_SERVING__UNKNOWN_FIELDS": "ignore"},
-        input=msgspec.json.Encoder().encode_lines(rows),
+        input=msgspec.json.Encoder().encode_lines(records(frame)),
         capture_output=True,
         check=False,
     )

@@ -38,7 +38,7 @@ from pipeline import bundle as bundles
 from pipeline import command, notes
 from pipeline import contract as contracts
 from pipeline.bundle import Card
-from pipeline.columns import DeriveError, arrays, derived
+from pipeline.columns import DeriveError
 from pipeline.contract import Column, Contract, Field
 from pipeline.notes import Quality
 from pipeline.schema import Data, Settings
@@ -66,6 +66,7 @@ def step(what: str) -> Iterator[None]:
 
 
 class Evaluation(NamedTuple):
+    table: pd.DataFrame  # the held-out rows as the model sees them
     expected: np.ndarray  # scikit-learn's answer on the held-out rows: probabilities (rows, classes) or values (rows,)
     classes: list[str]
     metrics: dict[str, float]
@@ -86,9 +87,9 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
         champion = registry.find(client, name, registry.CHAMPION)
 
     with registry.run(name, git) as run_id:
-        with step(f"fit on {(~dataset.held_out).sum():,} rows"):
-            pipeline = fit(settings.data.task, settings.training.seed, dataset, settings.training.trusted)
-        with step(f"evaluate on {dataset.held_out.sum():,} held-out rows"):
+        with step(f"fit on {len(dataset.training.frame):,} rows"):
+            pipeline = fit(settings.data.task, settings.training.seed, dataset.training, settings.training.trusted)
+        with step(f"evaluate on {len(dataset.held_out.frame):,} held-out rows"):
             evaluation = _evaluate(settings, dataset, pipeline)
             _log(settings, dataset, pipeline, evaluation)
         console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in evaluation.metrics.items()))
@@ -102,13 +103,13 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
         console.print(f"[green]Quality gate: pass.[/green] {quality.sentence}.")
 
         with step("convert to ONNX and compare on every held-out row"):
-            exported = _export(dataset, pipeline, evaluation, name)
+            exported = _export(pipeline, evaluation, name)
         if exported.runtime != "onnx":
             why = escape(exported.reason)
             console.print(f"[yellow]Warning:[/yellow] scikit-learn will serve this model: {why}.")
         with step("register with MLflow"):
-            signature = infer_signature(dataset.frame, pipeline.predict(dataset.frame.head(50)))
-            model_id = registry.log_model(pipeline, signature, dataset.frame[dataset.held_out].head(3))
+            signature = infer_signature(dataset.frame, pipeline.named_steps["model"].predict(evaluation.table.head(50)))
+            model_id = registry.log_model(pipeline, signature, dataset.held_out.frame.head(3))
             tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence}
             tags |= {"trial": trial} if trial else {}
             version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
@@ -121,7 +122,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
             files = {
                 bundles.MODELS[exported.runtime]: exported.model,
                 bundles.CONTRACT: contracts.encode(contract),
-                bundles.REQUESTS: _requests(dataset.frame[dataset.held_out]),
+                bundles.REQUESTS: _requests(dataset.held_out.frame),
             }
             card = _card(settings, dataset, evaluation, exported, files)
             card = msgspec.structs.replace(card, version=version, run_id=run_id, git_sha=git)
@@ -142,15 +143,15 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
 
 
 def _evaluate(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> Evaluation:
-    truth = dataset.target[dataset.held_out].to_numpy()
-    expected = answer(pipeline, dataset)
+    truth = dataset.held_out.target.to_numpy()
+    table, expected = answer(pipeline, dataset.held_out.frame)
     classes = [] if settings.data.task == "regression" else [str(label) for label in pipeline.classes_]
     metrics = _metrics(settings, dataset, truth, expected, classes)
     if settings.data.task == "regression":
         figures = evaluate.regression_curves(truth, expected)
     else:
         figures = evaluate.classification_curves(truth, expected, classes, _positive(settings, dataset))
-    return Evaluation(expected, classes, metrics, figures)
+    return Evaluation(table, expected, classes, metrics, figures)
 
 
 def _judge(
@@ -158,7 +159,7 @@ def _judge(
 ) -> Quality:
     against = None
     if version is not None:
-        truth = dataset.target[dataset.held_out].to_numpy()
+        truth = dataset.held_out.target.to_numpy()
         with step(f"compare with the champion, version {version.version}"):
             against = rival.champion(
                 client,
@@ -195,10 +196,10 @@ def _log(settings: Settings, dataset: Dataset, pipeline: Pipeline, evaluation: E
     registry.log_figures(evaluation.figures)
 
 
-def _export(dataset: Dataset, pipeline: Pipeline, evaluation: Evaluation, name: str) -> Exported:
-    derive = pipeline.named_steps["derive"]
-    rows = arrays(derived(records(dataset.frame[dataset.held_out])), derive.columns)
-    return export.export(pipeline.named_steps["model"], derive.columns, rows, evaluation.expected, name, derive.gaps_)
+def _export(pipeline: Pipeline, evaluation: Evaluation, name: str) -> Exported:
+    derive, model = pipeline.named_steps.values()
+    rows = {column.name: evaluation.table[[column.name]].to_numpy() for column in derive.columns}
+    return export.export(model, derive.columns, rows, evaluation.expected, name, derive.gaps_)
 
 
 def _card(

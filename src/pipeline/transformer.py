@@ -5,29 +5,34 @@ from typing import Any, Self
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from pipeline.columns import Record, arrays, derived, infer, missing
+from pipeline.columns import Record, Value, arrays, derived, infer, missing
 from pipeline.contract import Column
 
 
 class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Frame of the file's columns in (missing: NaN or None), frame of the model's columns out."""
 
-    def fit(self, frame: pd.DataFrame, _target: object = None) -> Self:
+    def fit(self, frame: pd.DataFrame, target: object = None) -> Self:
+        self.fit_transform(frame, target)
+        return self
+
+    def fit_transform(self, frame: pd.DataFrame, _target: object = None) -> pd.DataFrame:
         rows = derived(records(frame))
         columns = infer(rows)
         self.numbers_ = [column.name for column in columns if column.type == "number"]
         self.texts_ = [column.name for column in columns if column.type == "text"]
         self.gaps_ = [name for name in self.numbers_ if any(missing(row[name]) for row in rows)]
-        return self
+        return self._table(rows, frame.index)
+
+    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
+        return self._table(derived(records(frame)), frame.index)
 
     @property
     def columns(self) -> list[Column]:
         return [Column(n, "number") for n in self.numbers_] + [Column(n, "text") for n in self.texts_]
 
-    def transform(self, frame: pd.DataFrame) -> pd.DataFrame:
-        columns = self.columns
-        values = arrays(derived(records(frame)), columns)
-        return pd.DataFrame({name: array[:, 0] for name, array in values.items()}, index=frame.index)
+    def _table(self, rows: list[dict[str, Value]], index: pd.Index) -> pd.DataFrame:
+        return pd.DataFrame({name: array[:, 0] for name, array in arrays(rows, self.columns).items()}, index=index)
 
 
 def records(frame: pd.DataFrame) -> list[Record]:

@@ -17,8 +17,7 @@ from training.dataset import read
 from training.registry import CANDIDATE, connect
 
 settings = load_settings()
-dataset = read(settings.data, settings.training.holdout)
-frame = dataset.frame[dataset.held_out].head(int(sys.argv[1]))
+frame = read(settings.data, settings.training.holdout).held_out.frame.head(int(sys.argv[1]))
 connect(settings.project.name)
 pipeline = mlflow.sklearn.load_model(f"models:/{settings.project.name}@{CANDIDATE}")
 print(json.dumps({"rows": records(frame), "expected": predict(pipeline, frame).tolist()}))

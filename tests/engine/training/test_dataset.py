@@ -102,16 +102,16 @@ def test_a_byte_order_mark_is_no_column(tmp_path: Path) -> None:
 def test_new_rows_move_no_other(tmp_path_factory: pytest.TempPathFactory, more: list[int], at: int) -> None:
     """The split goes by a hash of the row, so rows added anywhere leave every other one in its part."""
     folder = tmp_path_factory.mktemp("split")
-    before = load(folder, text()).held_out
+    before = load(folder, text()).is_held_out
     lines = [*ROWS[:at], *(f"{n},{n},A,yes\n" for n in more), *ROWS[at:]]
-    after = load(folder, HEADER + "".join(lines)).held_out
+    after = load(folder, HEADER + "".join(lines)).is_held_out
     assert before.tolist() == [*after[:at], *after[at + len(more) :]]
 
 
 def test_the_share_is_about_right(tmp_path: Path) -> None:
     """Of 2,000 rows, 30 % within what chance allows."""
     rows = "".join(f"{n},{n * 1.5},{'ABC'[n % 3]},{'yes' if n % 4 else 'no'}\n" for n in range(2000))
-    assert 0.26 < load(tmp_path, HEADER + rows).held_out.mean() < 0.34
+    assert 0.26 < load(tmp_path, HEADER + rows).is_held_out.mean() < 0.34
 
 
 def test_a_text_may_be_long(tmp_path: Path) -> None:

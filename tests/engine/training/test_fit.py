@@ -91,7 +91,7 @@ def test_what_cannot_be_trained_is_explained(
     """File, line where there is one, what failed and with what."""
     build(body)
     with pytest.raises(EstimatorError, match=message) as error:
-        fit(task, 7, DATASETS[task])
+        fit(task, 7, DATASETS[task].training)
     assert "\n" not in str(error.value)
 
 
@@ -117,7 +117,7 @@ def test_what_cannot_be_kept_is_explained(build: Callable[[str], object], step: 
     """Before anything is registered: the service could not load it."""
     build(through(step))
     with pytest.raises(EstimatorError, match=message) as error:
-        fit("regression", 7, DATASETS["regression"])
+        fit("regression", 7, DATASETS["regression"].training)
     assert "\n" not in str(error.value)
 
 
@@ -127,7 +127,7 @@ def test_what_build_sets_does_not_last(build: Callable[[str], object]) -> None:
         "import sklearn\nfrom sklearn.dummy import DummyRegressor\n\n\n"
         + function('sklearn.set_config(transform_output="pandas")', "return DummyRegressor()")
     )
-    fit("regression", 7, DATASETS["regression"])
+    fit("regression", 7, DATASETS["regression"].training)
     assert sklearn.get_config()["transform_output"] == "default"
 
 
@@ -141,15 +141,15 @@ def test_a_classifier_without_classes_is_explained(build: Callable[[str], object
         + function("return Bare()")
     )
     with pytest.raises(EstimatorError, match="Bare has no classes_ after fit"):
-        fit("classification", 7, DATASETS["classification"])
+        fit("classification", 7, DATASETS["classification"].training)
 
 
 def test_a_package_may_be_trusted(build: Callable[[str], object]) -> None:
     """By `trusted` under [training] in pipeline.toml; a part of its name is not enough."""
     build(through("partial(copy.copy)"))
-    fit("regression", 7, DATASETS["regression"], ["copy"])
+    fit("regression", 7, DATASETS["regression"].training, ["copy"])
     with pytest.raises(EstimatorError, match="it holds copy"):
-        fit("regression", 7, DATASETS["regression"], ["cop"])
+        fit("regression", 7, DATASETS["regression"].training, ["cop"])
 
 
 def test_an_answer_that_is_no_number_is_explained(build: Callable[[str], object]) -> None:
@@ -161,9 +161,9 @@ def test_an_answer_that_is_no_number_is_explained(build: Callable[[str], object]
         "    def predict(self, frame):\n        return np.where(frame['x'] > 30, np.nan, 1.0)\n\n\n"
         + function("return Lost()")
     )
-    pipeline = fit("regression", 7, DATASETS["regression"])
+    pipeline = fit("regression", 7, DATASETS["regression"].training)
     with pytest.raises(EstimatorError, match="the answer to 2 of 10 held-out rows is not a number"):
-        answer(pipeline, DATASETS["regression"])
+        answer(pipeline, DATASETS["regression"].held_out.frame)
 
 
 def test_a_label_that_is_not_the_likeliest_is_explained(build: Callable[[str], object]) -> None:
@@ -175,8 +175,8 @@ def test_a_label_that_is_not_the_likeliest_is_explained(build: Callable[[str], o
             "return FixedThresholdClassifier(DecisionTreeClassifier(), threshold=0.0)",
         )
     )
-    pipeline = fit("classification", 7, DATASETS["classification"])
+    pipeline = fit("classification", 7, DATASETS["classification"].training)
     with pytest.raises(
         EstimatorError, match="for 6 of 10 held-out rows predict names another class than the likeliest"
     ):
-        answer(pipeline, DATASETS["classification"])
+        answer(pipeline, DATASETS["classification"].held_out.frame)

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
 from pipeline import bundle as bundles
-from pipeline import notes
+from pipeline import columns, notes
 from pipeline.notes import Baseline
 from pipeline.schema import METRICS
 from pipeline.settings import load_settings
@@ -279,6 +279,15 @@ def test_a_private_module_that_moved_is_a_reason(small: Path, module: str) -> No
     assert card.runtime == "sklearn"
     assert module in card.reason
     assert f"scikit-learn will serve this model: {card.reason}" in done.stdout
+
+
+def test_each_row_is_derived_once(project: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For fitting, for the metrics and for the comparison with ONNX alike: `derive` may be slow."""
+    calls, tried_by_mlflow = [], 3
+    own = columns.derive
+    monkeypatch.setattr("pipeline.columns.derive", lambda record: calls.append(record) or own(record))
+    assert train(MLOPS_QUALITY__FLOOR=ANYTHING)[0] == 0
+    assert len(calls) == bundles.read(project / "bundle").card.data["rows"] + tried_by_mlflow
 
 
 def test_a_derive_that_fails_is_said_in_one_line(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
