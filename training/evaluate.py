@@ -15,6 +15,20 @@ from pipeline.schema import METRICS, Task
 Array = np.ndarray[Any, Any]
 
 
+def metrics(truth: Array, positive: str, answer: Array, classes: Sequence[str]) -> dict[str, float]:
+    """Metrics of an answer to the held-out rows. classes: of its columns; none where it is a regression's."""
+    if classes:
+        return classification_metrics(truth, answer, classes, positive)
+    return regression_metrics(truth, answer)
+
+
+def curves(truth: Array, positive: str, answer: Array, classes: Sequence[str]) -> dict[str, Figure]:
+    """Pictures of the same, by file name."""
+    if classes:
+        return classification_curves(truth, answer, classes, positive)
+    return regression_curves(truth, answer)
+
+
 def classification_metrics(
     truth: Array, probabilities: Array, classes: Sequence[str], positive: str
 ) -> dict[str, float]:

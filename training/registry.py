@@ -1,7 +1,9 @@
 """MLflow: where it is, who the champion is, and a candidate's way into it."""
 
 import re
+import shutil
 import subprocess
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 CANDIDATE, CHAMPION = "candidate", "champion"
@@ -58,6 +61,15 @@ def find(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
         raise
 
 
+def log_snapshot(root: Path) -> None:
+    """Logs all that it takes to serve this version again: its bundle and the code beside it."""
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("serving", "src", "bundle"):
+            shutil.copytree(root / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(root / "pipeline.toml", folder)
+        mlflow.log_artifacts(folder, SNAPSHOT)
+
+
 def download_snapshot(version: ModelVersion, folder: str) -> str:
     """Downloads the code and the bundle of a version into `folder`; returns where they lie."""
     path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=SNAPSHOT, dst_path=folder)
@@ -83,6 +95,12 @@ def run(name: str, git: str) -> Iterator[str]:
     """An MLflow run; gives its id. It is marked as failed where the block raises."""
     with mlflow.start_run(tags={"git_sha": git, "model": name}) as active:
         yield active.info.run_id
+
+
+def log_parameters(estimator: BaseEstimator, **more: object) -> None:
+    """Logs `more`, and the estimator's own plain values under names that MLflow takes."""
+    plain = {k: v for k, v in estimator.get_params().items() if isinstance(v, (bool, int, float, str))}
+    mlflow.log_params({**more, **{re.sub(r"[^\w.\-: /]", "_", key)[:250]: value for key, value in plain.items()}})
 
 
 def log_dataset(frame: pd.DataFrame, path: Path, target: str) -> None:
