@@ -1,6 +1,5 @@
 """A fitted estimator as ONNX bytes, by skl2onnx, with the columns of the model by name and no rounding that matters."""
 
-import contextlib
 import copy
 import warnings
 from collections.abc import Collection, Sequence
@@ -8,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto
 from onnx.compose import add_prefix
 from onnx.helper import make_node, make_tensor_value_info
 from skl2onnx import to_onnx
@@ -22,8 +21,9 @@ from pipeline.contract import Column
 from training.onnx import converters as added_converters
 from training.onnx import scalers as exact_scalers
 from training.onnx.forests import vote_in_double
+from training.onnx.graph import drop_unused, feed_matrix
 from training.onnx.linear import multiply_in_double
-from training.onnx.one_matrix import NotLookups, one_matrix
+from training.onnx.one_matrix import NotLookups, sources
 from training.onnx.trees import floor_thresholds, follow_missing, sum_in_double
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
@@ -49,8 +49,15 @@ def convert(
     floor_thresholds(floored)
     _ready_votes(floored)
     exact_scalers.note_dtypes(floored, sample)
-    by_name = isinstance(_first_step(estimator), ColumnTransformer)
-    model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
+    try:
+        given = sources(_first_step(floored), columns, refusing)
+    except NotLookups:
+        by_name = isinstance(_first_step(estimator), ColumnTransformer)
+        model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
+    else:
+        inputs = [(f"input{n}", FloatTensorType([None, source.width])) for n, source in enumerate(given)]
+        model = _prefixed(_converted(floored, inputs, name), ())
+        feed_matrix(model, given)
     if found := WORDS & {node.op_type for node in model.graph.node}:
         raise ValueError(f"{found.pop()} cuts and folds texts as the locale of a machine has it, unlike scikit-learn")
     _keep_answer(model, hasattr(estimator, "classes_"))
@@ -58,8 +65,7 @@ def convert(
     sum_in_double(model, estimator)
     vote_in_double(model, estimator)
     multiply_in_double(model, floored)
-    with contextlib.suppress(NotLookups):
-        model = one_matrix(model, columns, refusing)
+    drop_unused(model)
     # Else they are in the order of a set, and equal models have other bytes.
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
     del model.opset_import[:]
@@ -100,17 +106,14 @@ def _apart(estimator: BaseEstimator, columns: Sequence[Column], name: str) -> Mo
 
 
 def _joined(estimator: BaseEstimator, columns: Sequence[Column], name: str) -> ModelProto:
-    """The model of an estimator that takes a matrix, behind a node that joins the columns to one."""
-    kinds = {column.type for column in columns}
-    if len(kinds) > 1:
+    """The model of an estimator that takes a matrix of texts, behind a node that joins the columns to one."""
+    if any(column.type == "number" for column in columns):
         raise ValueError("its first step takes numbers and texts at once; a ColumnTransformer would take them apart")
-    inputs = [("columns", TYPES[kinds.pop()]([None, len(columns)]))]
-    model = _prefixed(_converted(estimator, inputs, name), columns)
-    graph, (matrix,) = model.graph, model.graph.input
-    element = matrix.type.tensor_type.elem_type
+    model = _prefixed(_converted(estimator, [("columns", StringTensorType([None, len(columns)]))], name), columns)
+    graph, (joined,) = model.graph, model.graph.input
     del graph.input[:]
-    graph.input.extend(make_tensor_value_info(column.name, element, [None, 1]) for column in columns)
-    graph.node.insert(0, make_node("Concat", [column.name for column in columns], [matrix.name], axis=1))
+    graph.input.extend(make_tensor_value_info(column.name, TensorProto.STRING, [None, 1]) for column in columns)
+    graph.node.insert(0, make_node("Concat", [column.name for column in columns], [joined.name], axis=1))
     return model
 
 

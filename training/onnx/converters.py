@@ -17,24 +17,7 @@ from skl2onnx.shape_calculators.target_encoder import calculate_sklearn_target_e
 from sklearn.impute import MissingIndicator, SimpleImputer
 
 from pipeline.encoder import RoundedTargetEncoder
-
-
-class Graph:
-    """Adds nodes and constants to a converted step."""
-
-    def __init__(self, scope: Any, container: Any) -> None:
-        self._scope, self._container = scope, container
-
-    def add(self, kind: str, inputs: list[str], output: str = "", **options: Any) -> str:
-        made = output or str(self._scope.get_unique_variable_name(kind.lower()))
-        self._container.add_node(kind, inputs, made, name=self._scope.get_unique_operator_name(kind), **options)
-        return made
-
-    def constant(self, values: np.ndarray) -> str:
-        name = str(self._scope.get_unique_variable_name("constant"))
-        kind = TensorProto.INT64 if values.dtype == np.int64 else TensorProto.FLOAT
-        self._container.add_initializer(name, kind, list(values.shape), values.ravel().tolist())
-        return name
+from training.onnx.graph import Graph
 
 
 def _of_numbers(operator: Any) -> bool:

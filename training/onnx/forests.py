@@ -9,7 +9,7 @@ import onnx
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
-from training.onnx.trees import allow_doubles, fresh, last_step
+from training.onnx.graph import allow_doubles, fresh, last_step
 
 CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier)
 
@@ -63,15 +63,4 @@ def vote_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
     del model.graph.node[at]
     for n, each in enumerate(made):
         model.graph.node.insert(at + n, each)
-    _drop_unused(model)
     allow_doubles(model)
-
-
-def _drop_unused(model: onnx.ModelProto) -> None:
-    """Takes out the nodes that no output needs, such as those that made labels out of the classifier's first output."""
-    needed = {output.name for output in model.graph.output}
-    for node in reversed(list(model.graph.node)):
-        if needed.isdisjoint(node.output):
-            model.graph.node.remove(node)
-        else:
-            needed.update(node.input)

@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._base import LinearModel
 
+from training.onnx.graph import last_step
 from training.onnx.scalers import DTYPE
-from training.onnx.trees import last_step
 
 
 def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:

@@ -20,6 +20,8 @@ from sklearn.linear_model._base import LinearModel
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
+from training.onnx.graph import Graph
+
 DTYPE = "_input_dtype"
 TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float64): TensorProto.DOUBLE}
 # What each does, in order: operation, fitted attribute, and whether the attribute is rounded to the input's type first.
@@ -52,38 +54,24 @@ def _shape(operator: Any) -> None:
 
 
 def _convert(scope: Any, operator: Any, container: Any) -> None:
-    scaler = operator.raw_operator
+    scaler, graph = operator.raw_operator, Graph(scope, container)
     dtype = np.dtype(getattr(scaler, DTYPE, np.float32))
-    name = operator.inputs[0].full_name
-
-    def add(kind: str, inputs: list[str], **options: Any) -> str:
-        output = scope.get_unique_variable_name(kind.lower())
-        container.add_node(kind, inputs, output, name=scope.get_unique_operator_name(kind), **options)
-        return str(output)
-
-    name = add("Cast", [name], to=TYPES[dtype])
+    name = graph.add("Cast", [operator.inputs[0].full_name], to=TYPES[dtype])
     for operation, attribute, rounded in STEPS[type(scaler)]:
         values = getattr(scaler, attribute, None)
         if values is None:  # with_mean=False and the like
             continue
-        constant = scope.get_unique_variable_name(attribute)
         # In place on an array of float32, NumPy computes with float64 and rounds once.
         inner = dtype if rounded else np.dtype(np.float64)
-        container.add_initializer(constant, TYPES[inner], [values.size], values.astype(inner).tolist())
         if inner != dtype:
-            name = add("Cast", [name], to=TYPES[inner])
-        name = add(operation, [name, constant])
+            name = graph.add("Cast", [name], to=TYPES[inner])
+        name = graph.add(operation, [name, graph.constant(values.astype(inner))])
         if inner != dtype:
-            name = add("Cast", [name], to=TYPES[dtype])
+            name = graph.add("Cast", [name], to=TYPES[dtype])
     if getattr(scaler, "clip", False):
-        low, high = getattr(scaler, "feature_range", (-1.0, 1.0))
-        ends = [scope.get_unique_variable_name("end") for _ in range(2)]
-        for end, value in zip(ends, (low, high), strict=True):
-            container.add_initializer(end, TYPES[dtype], [], [float(value)])
-        name = add("Clip", [name, *ends])
-    container.add_node(
-        "Cast", [name], operator.outputs[0].full_name, name=scope.get_unique_operator_name("Cast"), to=TensorProto.FLOAT
-    )
+        ends = getattr(scaler, "feature_range", (-1.0, 1.0))
+        name = graph.add("Clip", [name, *(graph.constant(np.array(end, dtype)) for end in ends)])
+    graph.add("Cast", [name], operator.outputs[0].full_name, to=TensorProto.FLOAT)
 
 
 def register() -> None:

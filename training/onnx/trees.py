@@ -20,8 +20,9 @@ from sklearn.ensemble import (
     RandomForestRegressor,
 )
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
-from sklearn.pipeline import Pipeline
 from sklearn.tree import BaseDecisionTree
+
+from training.onnx.graph import allow_doubles, fresh, last_step
 
 FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 
@@ -81,24 +82,6 @@ def sum_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
     tree.input[0] = as_double
     model.graph.node.insert(list(model.graph.node).index(tree), cast)
     allow_doubles(model)
-
-
-def allow_doubles(model: onnx.ModelProto) -> None:
-    for opset in model.opset_import:
-        if opset.domain == "ai.onnx.ml":
-            opset.version = max(opset.version, 3)  # the first with attributes in float64
-
-
-def fresh(model: onnx.ModelProto, name: str) -> str:
-    """A name that nothing in the graph has, nor any column."""
-    taken = {each.name for each in model.graph.input} | {each for node in model.graph.node for each in node.output}
-    while name in taken:
-        name += "_"
-    return name
-
-
-def last_step(estimator: BaseEstimator) -> BaseEstimator:
-    return last_step(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
 def _exact(estimator: BaseEstimator) -> dict[str, np.ndarray] | None:

@@ -1,6 +1,7 @@
 """training.onnx.one_matrix: one matrix in place of columns, and the same answers."""
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.impute import SimpleImputer
@@ -17,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
+    MaxAbsScaler,
     OneHotEncoder,
     OrdinalEncoder,
     PolynomialFeatures,
@@ -83,6 +86,28 @@ PIPELINES: dict[str, BaseEstimator] = {
         columns(make_pipeline(StandardScaler(), PolynomialFeatures(2)), OneHotEncoder(handle_unknown="ignore")),
         LogisticRegression(),
     ),
+    "rare texts alike": make_pipeline(
+        columns(
+            make_pipeline(SimpleImputer(), StandardScaler()),
+            OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.3),
+        ),
+        LogisticRegression(),
+    ),
+    "one-hot, scaled": make_pipeline(
+        columns(StandardScaler(), make_pipeline(OneHotEncoder(handle_unknown="ignore"), MaxAbsScaler())),
+        LogisticRegression(),
+    ),
+    "one-hot, merged": make_pipeline(
+        columns(
+            "passthrough",
+            make_pipeline(OneHotEncoder(handle_unknown="ignore"), TruncatedSVD(2, random_state=1)),
+        ),
+        LogisticRegression(),
+    ),
+    "encoded twice": make_pipeline(
+        make_column_transformer((OrdinalEncoder(**UNKNOWN), TEXTS), ("passthrough", NUMBERS), (TargetEncoder(), TEXTS)),
+        GradientBoostingClassifier(n_estimators=9),
+    ),
     "numbers alone": make_pipeline(make_column_transformer(("passthrough", NUMBERS)), RandomForestClassifier(5)),
 }
 
@@ -130,6 +155,18 @@ def test_a_text_that_scikit_learn_refuses_is_refused() -> None:
         matrix.packer(described)([records[0] | {"s": "never"}])
     with pytest.raises(ValueError, match="training saw no s like ''"):
         matrix.packer(described)([records[0] | {"s": None}])
+
+
+@pytest.mark.parametrize("encoder", [OrdinalEncoder, TargetEncoder, lambda: OneHotEncoder(sparse_output=False)])
+def test_a_text_may_be_always_the_same(encoder: Callable[[], BaseEstimator]) -> None:
+    """Such a column changes no number, so which numbers are its own has to follow from the order."""
+    frame, kinds = FRAME.assign(s="always"), {"s": "text", "t": "text"}
+    model = make_pipeline(columns("passthrough", encoder()), RandomForestClassifier(5)).fit(frame, TARGET)
+    ordered = [Column(name, kinds.get(name, "number")) for name in frame]  # type: ignore[arg-type]
+    rows = arrays(frame.to_dict("records"), ordered)
+    made = export.export(model, ordered, rows, answers.predict(model, frame), "sample", gaps=[])
+    assert (made.runtime, made.reason) == ("onnx", "")
+    assert len(onnx.load_from_string(made.model).graph.input) == 1
 
 
 def test_a_text_is_not_taken_apart() -> None:
