@@ -1,4 +1,4 @@
-"""What skl2onnx leaves out: indicators of missing numbers, and the target encoder for several classes.
+"""What skl2onnx leaves out: indicators of missing numbers.
 
 It converts SimpleImputer(add_indicator=True) as if there were no indicators, without a word.
 """
@@ -81,35 +81,11 @@ def _indicate(scope: Any, operator: Any, container: Any) -> None:
     graph.add("Identity", [found], operator.outputs[0].full_name)
 
 
-def _encoded_shape(operator: Any) -> None:
-    encoder = operator.raw_operator
-    calculate_sklearn_target_encoder_output_shapes(operator)
-    operator.outputs[0].type = FloatTensorType([None, len(encoder.encodings_)])
-
-
-def _encode(scope: Any, operator: Any, container: Any) -> None:
-    """A column for each class of each text."""
-    encoder, graph = operator.raw_operator, Graph(scope, container)
-    if encoder.target_type_ != "multiclass":
-        convert_sklearn_target_encoder(scope, operator, container)
-        return
-    if any(not isinstance(each.type, StringTensorType) for each in operator.inputs):
-        raise ValueError("TargetEncoder of several classes takes numbers; only texts convert")
-    given, classes, parts = concatenate_variables(scope, operator.inputs, container), len(encoder.classes_), []
-    for number, values in enumerate(encoder.encodings_):
-        feature, of_class = divmod(number, classes)
-        column = graph.add("Gather", [given, graph.constant(np.array([feature]))], axis=1)
-        keys = [str(text).encode() for text in encoder.categories_[feature]]
-        options = {"keys_strings": keys, "values_floats": values.tolist()}
-        options["default_float"] = float(encoder.target_mean_[of_class])
-        parts.append(graph.add("LabelEncoder", [column], op_domain="ai.onnx.ml", op_version=2, **options))
-    graph.add("Concat", parts, operator.outputs[0].full_name, axis=1)
-
-
 def register() -> None:
     """Makes skl2onnx use these converters."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there were others
         update_registered_converter(SimpleImputer, "AddedSimpleImputer", _imputed_shape, _impute)
         update_registered_converter(MissingIndicator, "AddedMissingIndicator", _indicated_shape, _indicate)
-        update_registered_converter(RoundedTargetEncoder, "AddedTargetEncoder", _encoded_shape, _encode)
+        shape, convert = calculate_sklearn_target_encoder_output_shapes, convert_sklearn_target_encoder
+        update_registered_converter(RoundedTargetEncoder, "RoundedTargetEncoder", shape, convert)
