@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from onnx import ModelProto, TensorProto
 from onnx.compose import add_prefix
-from onnx.helper import make_node, make_tensor_value_info
+from onnx.helper import make_node, make_opsetid, make_tensor_value_info
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
@@ -20,11 +20,10 @@ from sklearn.pipeline import Pipeline
 from pipeline.contract import Column
 from training.onnx import converters as added_converters
 from training.onnx import scalers as exact_scalers
-from training.onnx.forests import vote_in_double
 from training.onnx.graph import drop_unused, feed_matrix
 from training.onnx.linear import multiply_in_double
 from training.onnx.one_matrix import NotLookups, sources
-from training.onnx.trees import floor_thresholds, follow_missing, sum_in_double
+from training.onnx.trees import floor_thresholds, follow_missing, sum_in_double, vote_in_double
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
 added_converters.register()
@@ -66,10 +65,11 @@ def convert(
     vote_in_double(model, estimator)
     multiply_in_double(model, floored)
     drop_unused(model)
-    # Else they are in the order of a set, and equal models have other bytes.
-    opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
-    del model.opset_import[:]
-    model.opset_import.extend(opsets)
+    versions = {"ai.onnx.ml": 3}  # the first with trees in float64
+    for opset in model.opset_import:
+        versions[opset.domain] = max(opset.version, versions.get(opset.domain, 0))
+    del model.opset_import[:]  # they are in the order of a set, and equal models have other bytes
+    model.opset_import.extend(make_opsetid(*each) for each in sorted(versions.items()))
     return bytes(model.SerializeToString(deterministic=True))
 
 

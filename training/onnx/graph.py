@@ -34,12 +34,6 @@ class Graph:
         return name
 
 
-def allow_doubles(model: onnx.ModelProto) -> None:
-    for opset in model.opset_import:
-        if opset.domain == "ai.onnx.ml":
-            opset.version = max(opset.version, 3)  # the first with attributes in float64
-
-
 def fresh(model: onnx.ModelProto, name: str) -> str:
     """A name that nothing in the graph has, nor any column."""
     taken = {each.name for each in model.graph.input} | {each for node in model.graph.node for each in node.output}

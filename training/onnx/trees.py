@@ -2,13 +2,16 @@
 
 skl2onnx rounds thresholds of histogram gradient boosting, and all leaves, to the nearest float32. A row on the wrong
 side of one threshold was seen to change a probability by 0.028, and the float32 sum over the leaves of a regressor to
-lose its sixth digit.
+lose its sixth digit. Ten trees of a forest for either class were no tie, and the service named another class than
+`predict`, which takes the first.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx
+from onnx import AttributeProto, ModelProto, TensorProto, numpy_helper
+from onnx.helper import make_attribute, make_node
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyRegressor
 from sklearn.ensemble import (
@@ -22,9 +25,10 @@ from sklearn.ensemble import (
 from sklearn.ensemble._hist_gradient_boosting.predictor import TreePredictor
 from sklearn.tree import BaseDecisionTree
 
-from training.onnx.graph import allow_doubles, fresh, last_step
+from training.onnx.graph import fresh, last_step
 
-FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
+CLASSIFIERS = (RandomForestClassifier, ExtraTreesClassifier)
+FORESTS = (*CLASSIFIERS, RandomForestRegressor, ExtraTreesRegressor)
 
 
 def floor_thresholds(part: object) -> None:
@@ -46,7 +50,7 @@ def floor_thresholds(part: object) -> None:
         floor_thresholds(vars(part))
 
 
-def follow_missing(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
+def follow_missing(model: ModelProto, estimator: BaseEstimator) -> None:
     """Lets missing numbers take the branches that a forest or tree at the end of the pipeline learned, in place.
 
     skl2onnx sends all of them to the right.
@@ -60,10 +64,10 @@ def follow_missing(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
     name = "nodes_missing_value_tracks_true"
     kept = [attribute for attribute in nodes[0].attribute if attribute.name != name]
     del nodes[0].attribute[:]
-    nodes[0].attribute.extend([*kept, onnx.helper.make_attribute(name, left.astype(int).tolist())])
+    nodes[0].attribute.extend([*kept, make_attribute(name, left.astype(int).tolist())])
 
 
-def sum_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
+def sum_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
     """Lets the trees of a regressor at the end of the pipeline sum their leaves in float64, in place."""
     trees = [node for node in model.graph.node if node.op_type == "TreeEnsembleRegressor"]
     exact = _exact(last_step(estimator))
@@ -71,17 +75,12 @@ def sum_in_double(model: onnx.ModelProto, estimator: BaseEstimator) -> None:
         return
     (tree,) = trees
     kept = [attribute for attribute in tree.attribute if attribute.name not in {*exact, "nodes_hitrates"}]
-    doubles = [
-        onnx.helper.make_attribute(f"{name}_as_tensor", onnx.numpy_helper.from_array(values.astype(np.float64)))
-        for name, values in exact.items()
-    ]
     del tree.attribute[:]
-    tree.attribute.extend(kept + doubles)
+    tree.attribute.extend([*kept, *_doubles(exact)])
     as_double = fresh(model, "as_double")
-    cast = onnx.helper.make_node("Cast", [tree.input[0]], [as_double], to=onnx.TensorProto.DOUBLE)
+    cast = make_node("Cast", [tree.input[0]], [as_double], to=TensorProto.DOUBLE)
     tree.input[0] = as_double
     model.graph.node.insert(list(model.graph.node).index(tree), cast)
-    allow_doubles(model)
 
 
 def _exact(estimator: BaseEstimator) -> dict[str, np.ndarray] | None:
@@ -106,3 +105,58 @@ def _nodes(trees: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     leaf = np.concatenate([tree.children_left == -1 for tree in trees])
     thresholds = np.concatenate([tree.threshold for tree in trees])
     return leaf, thresholds, np.concatenate([tree.value.reshape(tree.node_count) for tree in trees])
+
+
+def vote_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
+    """Lets a forest at the end of the pipeline count its votes, shares of classes, in float64, in place."""
+    forest = last_step(estimator)
+    found = [node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"]
+    if len(found) != 1 or not isinstance(forest, CLASSIFIERS) or forest.n_outputs_ != 1:
+        return
+    trees, count = [each.tree_ for each in forest.estimators_], len(forest.classes_)
+    leaf = np.concatenate([tree.children_left == -1 for tree in trees])
+    numbers = np.concatenate([np.arange(tree.node_count) for tree in trees])[leaf]
+    of = np.repeat(np.arange(len(trees)), [tree.node_count for tree in trees])[leaf]
+    shares = np.concatenate([tree.value[:, 0, :] for tree in trees])[leaf] / len(trees)
+    classes = np.arange(count)[-1:] if count == 2 else np.arange(count)  # of two, the second says all
+    doubles = {
+        "nodes_values": np.where(leaf, 0.0, np.concatenate([tree.threshold for tree in trees])),
+        "target_weights": shares[:, classes].ravel(),
+    }
+    integers = {
+        "target_ids": np.tile(np.arange(len(classes)), len(shares)),
+        "target_nodeids": np.repeat(numbers, len(classes)),
+        "target_treeids": np.repeat(of, len(classes)),
+    }
+    (node,) = found
+    given, (_, output) = node.input[0], node.output
+    as_double, all_votes, other_votes = (fresh(model, name) for name in ("as_double", "all_votes", "other_votes"))
+    votes = fresh(model, "votes") if count == 2 else output
+    made = [
+        make_node("Cast", [given], [as_double], to=TensorProto.DOUBLE),
+        make_node("TreeEnsembleRegressor", [as_double], [votes], domain="ai.onnx.ml", n_targets=len(classes)),
+    ]
+    made[1].attribute.extend(
+        attribute
+        for attribute in node.attribute
+        if attribute.name.startswith("nodes_") and attribute.name not in ("nodes_values", "nodes_hitrates")
+    )
+    made[1].attribute.extend(_doubles(doubles))
+    for name, values in integers.items():
+        made[1].attribute.append(make_attribute(name, values.tolist()))
+    if count == 2:
+        model.graph.initializer.append(numpy_helper.from_array(np.ones(1, np.float32), all_votes))
+        made.append(make_node("Sub", [all_votes, votes], [other_votes]))
+        made.append(make_node("Concat", [other_votes, votes], [output], axis=1))
+    at = list(model.graph.node).index(node)
+    del model.graph.node[at]
+    for n, each in enumerate(made):
+        model.graph.node.insert(at + n, each)
+
+
+def _doubles(attributes: Mapping[str, np.ndarray]) -> list[AttributeProto]:
+    """Attributes of a TreeEnsemble in float64."""
+    return [
+        make_attribute(f"{name}_as_tensor", numpy_helper.from_array(values.astype(np.float64)))
+        for name, values in attributes.items()
+    ]

@@ -95,6 +95,17 @@ def test_classes_may_be_in_any_order() -> None:
     assert other == pytest.approx(found)
 
 
+def test_without_classes_it_is_a_regression() -> None:
+    """What is measured and drawn follows from the answer: values have no classes, probabilities a column for each."""
+    truth, values = np.array([1.0, 2.0, 4.0]), np.array([1.0, 3.0, 4.0])
+    assert evaluate.metrics(truth, "", values, []) == evaluate.regression_metrics(truth, values)
+    assert set(evaluate.curves(truth, "", values, [])) == {"predicted", "residuals"}
+    labels = np.array(["a", "b", "a"], object)
+    both = np.array([[0.9, 0.1], [0.4, 0.6], [0.7, 0.3]])
+    assert evaluate.metrics(labels, "b", both, ["a", "b"])["roc_auc"] == 1.0
+    assert set(evaluate.curves(labels, "b", both, ["a", "b"])) == {"roc", "precision_recall", "calibration"}
+
+
 def test_a_label_may_have_dollars() -> None:
     """Two of them are a formula to matplotlib, which fails on most."""
     truth = np.array(["$25_$50", "more"] * 20, object)
