@@ -29,7 +29,7 @@ from pipeline import command, notes
 from pipeline import contract as contracts
 from pipeline.columns import DeriveError
 from pipeline.notes import Quality
-from pipeline.schema import Settings, Task
+from pipeline.schema import Data, Settings, Task, Training
 from pipeline.settings import SettingsError, load_settings
 from training import contents, evaluate, registry, rival
 from training.dataset import DataError, Dataset, read
@@ -72,7 +72,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
             positive = data.positive or (evaluate.rarest(dataset.target.to_numpy()) if classes else "")
             known = (held_out.target.to_numpy(), positive)
             metrics = evaluate.metrics(*known, expected, classes)
-            _log(settings, dataset, model, metrics, evaluate.curves(*known, expected, classes))
+            _log(data, settings.training, dataset, model, metrics, evaluate.curves(*known, expected, classes))
         console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in metrics.items()))
 
         against = _champion_metrics(client, champion, data.task, dataset, partial(evaluate.metrics, *known))
@@ -126,13 +126,13 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
 
 
 def _log(
-    settings: Settings,
+    data: Data,
+    training: Training,
     dataset: Dataset,
     model: BaseEstimator,
     metrics: Mapping[str, float],
     figures: Mapping[str, Figure],
 ) -> None:
-    data, training = settings.data, settings.training
     registry.log_parameters(model, seed=training.seed, holdout=training.holdout, features=len(data.features))
     mlflow.log_metrics(metrics)
     registry.log_dataset(dataset.frame.assign(**{data.target: dataset.target}), data.path, data.target)
