@@ -26,10 +26,10 @@ class MatrixColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def number(self, text: str) -> float:
         """What a text stands for. Raises ValueError where it is refused."""
-        found = (self.texts or {}).get(text, self.others)
-        if found is None:
+        number = (self.texts or {}).get(text, self.others)
+        if number is None:
             raise ValueError(f"training saw no {self.name} like {text[:100]!r}")
-        return float(found)
+        return float(number)
 
 
 def encode(columns: Sequence[MatrixColumn]) -> str:
@@ -75,10 +75,10 @@ def packer(columns: Sequence[MatrixColumn]) -> Callable[[Sequence[Record]], Arra
 
 def join(columns: Sequence[MatrixColumn], arrays: Mapping[str, Array]) -> Array:
     """The same out of arrays of shape (records, 1) by column, as `pipeline.columns.arrays` gives them."""
-    found = []
+    numbers = []
     for column in columns:
         values = arrays[column.name][:, 0]
         if column.texts is not None:
             values = np.array([column.number(text) for text in values])
-        found.append(values.astype(np.float32))
-    return np.column_stack(found)
+        numbers.append(values.astype(np.float32))
+    return np.column_stack(numbers)

@@ -49,16 +49,16 @@ def convert(
     _ready_votes(floored)
     exact_scalers.note_dtypes(floored, sample)
     try:
-        given = sources(_first_step(floored), columns, refusing)
+        inputs = sources(_first_step(floored), columns, refusing)
     except NotLookups:
         by_name = isinstance(_first_step(estimator), ColumnTransformer)
         model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
     else:
-        inputs = [(f"input{n}", FloatTensorType([None, source.width])) for n, source in enumerate(given)]
-        model = _prefixed(_converted(floored, inputs, name), ())
-        feed_matrix(model, given)
-    if found := WORDS & {node.op_type for node in model.graph.node}:
-        raise ValueError(f"{found.pop()} cuts and folds texts as the locale of a machine has it, unlike scikit-learn")
+        types = [(f"input{n}", FloatTensorType([None, source.width])) for n, source in enumerate(inputs)]
+        model = _prefixed(_converted(floored, types, name), ())
+        feed_matrix(model, inputs)
+    if words := WORDS & {node.op_type for node in model.graph.node}:
+        raise ValueError(f"{words.pop()} cuts and folds texts as the locale of a machine has it, unlike scikit-learn")
     _keep_answer(model, hasattr(estimator, "classes_"))
     follow_missing(model, estimator)
     sum_in_double(model, estimator)

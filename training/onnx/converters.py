@@ -77,8 +77,8 @@ def _indicate(scope: Any, operator: Any, container: Any) -> None:
     if indicator.error_on_new:
         raise ValueError("MissingIndicator(error_on_new=True) refuses rows, which ONNX cannot")
     given = graph.add("Cast", [concatenate_variables(scope, operator.inputs, container)], to=TensorProto.FLOAT)
-    found = _indicators(graph, graph.add("IsNaN", [given]), indicator)
-    graph.add("Identity", [found], operator.outputs[0].full_name)
+    indicators = _indicators(graph, graph.add("IsNaN", [given]), indicator)
+    graph.add("Identity", [indicators], operator.outputs[0].full_name)
 
 
 def register() -> None:

@@ -62,7 +62,7 @@ def export(
 
         model = convert(estimator, columns, _frame(rows).head(3), name, refusing)
         answer = asker(model)
-        found = answer(dict(rows))
+        actual = answer(dict(rows))
         hardest = _largest_on(hard_rows(own_answer, rows, columns, gaps), own_answer, answer, usual)
         _check_refusing(answer, rows, refusing)
     except Exception as error:  # a converter may fail in any way; the reason is reported, and scikit-learn serves
@@ -70,7 +70,7 @@ def export(
         return Exported(
             "sklearn", skops.io.dumps(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan")
         )
-    difference = largest_difference(found, expected)
+    difference = largest_difference(actual, expected)
     for wrong, kind in ((difference, "held-out"), (hardest, "hard")):
         if not wrong <= allowed:
             reason = f"ONNX differs from scikit-learn by {wrong:.1e} on a {kind} row (tolerance {allowed:g})"
@@ -124,12 +124,12 @@ def _largest_on(groups: Iterable[Rows], own_answer: Answer, answer: Answer, usua
     size = max(1, CELLS // cells)
     for start in range(0, len(every), size):
         for rows, expected in _answered(every[start : start + size], own_answer):
-            found = answer(rows)
+            actual = answer(rows)
             numbers = [values[:, 0] for values in rows.values() if values.dtype == np.float32]
             huge = np.any([np.abs(values) >= HUGE for values in numbers], axis=0) if numbers else False
-            compared = _finite(expected) & (_finite(found) | ~np.asarray(huge))
+            compared = _finite(expected) & (_finite(actual) | ~np.asarray(huge))
             if compared.any():
-                differences.append(largest_difference(found[compared], expected[compared], usual))
+                differences.append(largest_difference(actual[compared], expected[compared], usual))
     return max(differences)
 
 

@@ -71,10 +71,10 @@ def _beside_steps(
         return some
 
     def ends(of: Array) -> Array:
-        found = np.zeros(of.size, np.float32)
+        values = np.zeros(of.size, np.float32)
         for n, name in enumerate(numbers):
-            found[column == n] = rows[name][of[column == n], 0]
-        return found
+            values[column == n] = rows[name][of[column == n], 0]
+        return values
 
     low, high = ends(base), ends(other)
     kept = np.isfinite(low) & np.isfinite(high)
@@ -85,8 +85,8 @@ def _beside_steps(
     reference, far = answer(at(low)), answer(at(high))
     while True:
         middle = (left + right) // 2
-        found = answer(at(_float(middle)))
-        same = _same(found, reference)
+        answers = answer(at(_float(middle)))
+        same = _same(answers, reference)
         left, right = np.where(same, middle, left), np.where(same, right, middle)
         if (np.abs(left - right) <= 1).all():
             break

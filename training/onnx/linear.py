@@ -27,11 +27,11 @@ def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
     # skl2onnx normalises the probabilities of several classes, which a softmax has done already.
     ends = [node for node in graph.node if node.op_type == "Normalizer" and answer in node.output]
     before = {name for node in ends for name in node.input} or {answer}
-    found = [node for node in graph.node if node.op_type == kind and before & set(node.output)]
-    if len(found) != 1:
+    products = [node for node in graph.node if node.op_type == kind and before & set(node.output)]
+    if len(products) != 1:
         return
     coefficients = np.atleast_2d(last.coef_)
-    source, linear = found[0].input[0], "exact_linear" if classifier else answer
+    source, linear = products[0].input[0], "exact_linear" if classifier else answer
     nodes = [
         helper.make_node("Cast", [source], ["exact_input"], to=TensorProto.DOUBLE),
         helper.make_node("MatMul", ["exact_input", "exact_coefficients"], ["exact_product"]),
@@ -45,7 +45,7 @@ def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
         nodes.append(helper.make_node("Sigmoid", [linear], ["exact_second"]))
         nodes.append(helper.make_node("Sub", ["exact_one", "exact_second"], ["exact_first"]))
         nodes.append(helper.make_node("Concat", ["exact_first", "exact_second"], [answer], axis=1))
-    kept = [node for node in graph.node if node not in [*found, *ends]]
+    kept = [node for node in graph.node if node not in [*products, *ends]]
     del graph.node[:]
     graph.node.extend(kept + nodes)
     graph.initializer.extend(numpy_helper.from_array(v.astype(np.float64), name) for name, v in constants.items())

@@ -58,27 +58,27 @@ def sources(first: BaseEstimator, columns: Sequence[Column], refusing: Collectio
         return [Source([MatrixColumn(column.name) for column in columns])]
     if first.transformer_weights:
         raise NotLookups("a ColumnTransformer with weights")
-    found, transformers, end = list[Source](), list[tuple[str, Any, list[int]]](), 0
+    inputs, transformers, end = list[Source](), list[tuple[str, Any, list[int]]](), 0
     for name, step, _ in first.transformers_:
-        given = [columns[position] for position in first._transformer_to_input_indices[name]]
-        if not given or (isinstance(step, str) and step == "drop"):
+        step_columns = [columns[position] for position in first._transformer_to_input_indices[name]]
+        if not step_columns or (isinstance(step, str) and step == "drop"):
             continue
-        rest, own = step, [Source([MatrixColumn(column.name) for column in given])]
-        if any(column.type == "text" for column in given):
-            rest, own = _lookups(step, given, refusing)
+        rest, own = step, [Source([MatrixColumn(column.name) for column in step_columns])]
+        if any(column.type == "text" for column in step_columns):
+            rest, own = _lookups(step, step_columns, refusing)
         if isinstance(rest, FunctionTransformer) and rest.func is None:
             rest = "passthrough"
         if not (transformers and rest == transformers[-1][1] == "passthrough"):
             transformers.append((name, rest, []))
         for source in own:
             start, end = end, end + source.width
-            if source.table is None and transformers[-1][2] and found[-1].table is None:
-                found[-1].columns.extend(source.columns)
+            if source.table is None and transformers[-1][2] and inputs[-1].table is None:
+                inputs[-1].columns.extend(source.columns)
             else:
-                found.append(source)
+                inputs.append(source)
             transformers[-1][2].extend(range(start, end))
     first.transformers_ = transformers
-    return found
+    return inputs
 
 
 def _lookups(step: Any, columns: Sequence[Column], refusing: Collection[str]) -> tuple[Any, list[Source]]:
@@ -93,6 +93,7 @@ def _lookups(step: Any, columns: Sequence[Column], refusing: Collection[str]) ->
     known = {column.name: [*own.tolist(), *filled] for column, own in zip(columns, categories, strict=True)}
 
     def numbers(name: str, texts: Sequence[str]) -> Array:
+        """What texts of one column come to beside a known one in all others, of shape (texts, numbers of all)."""
         values: Any = pd.DataFrame({each: np.array([own[0]] * len(texts), object) for each, own in known.items()})
         values[name] = np.array(texts, object)
         with warnings.catch_warnings():
@@ -101,7 +102,8 @@ def _lookups(step: Any, columns: Sequence[Column], refusing: Collection[str]) ->
                 values = each.transform(values)
         return np.asarray(values.toarray() if hasattr(values, "toarray") else values, np.float32)
 
-    def answers(name: str) -> tuple[list[str], Array, bool]:
+    def answer(name: str) -> tuple[list[str], Array, bool]:
+        """The texts of a column, what they come to, and whether there is a last row, for any other text."""
         if name not in refusing:
             texts = sorted({"", *known[name]})
             with contextlib.suppress(ValueError):  # which is how scikit-learn refuses a text
@@ -112,10 +114,10 @@ def _lookups(step: Any, columns: Sequence[Column], refusing: Collection[str]) ->
     width = numbers(columns[0].name, known[columns[0].name][:1]).shape[1]
     if (cells := width * max(map(len, known.values()))) > CELLS:
         raise NotLookups(f"the table of {', '.join(known)} would have {cells:,} cells")
-    found = {name: answers(name) for name in known}
-    owners = _owners([values for _, values, _ in found.values()])
+    answers = [answer(name) for name in known]
+    owners = _owners([values for _, values, _ in answers])
     rest = make_pipeline(*steps[len(alone) :]) if len(alone) < len(steps) else "passthrough"
-    return rest, [_source(name, *answer, owners == n) for n, (name, answer) in enumerate(found.items())]
+    return rest, [_source(name, *answers[n], owners == n) for n, name in enumerate(known)]
 
 
 def _owners(answers: Sequence[Array]) -> Array:

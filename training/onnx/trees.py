@@ -97,8 +97,8 @@ def _exact(estimator: BaseEstimator) -> dict[str, np.ndarray] | None:
         values, base = values * estimator.learning_rate, np.ravel(estimator.init_.constant_)
     else:
         return None
-    found = {"nodes_values": np.where(leaf, 0.0, thresholds), "target_weights": values[leaf]}
-    return found | ({"base_values": base} if base.size else {})
+    exact = {"nodes_values": np.where(leaf, 0.0, thresholds), "target_weights": values[leaf]}
+    return exact | ({"base_values": base} if base.size else {})
 
 
 def _nodes(trees: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,8 +110,8 @@ def _nodes(trees: list[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def vote_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
     """Lets a forest at the end of the pipeline count its votes, shares of classes, in float64, in place."""
     forest = last_step(estimator)
-    found = [node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"]
-    if len(found) != 1 or not isinstance(forest, CLASSIFIERS) or forest.n_outputs_ != 1:
+    nodes = [node for node in model.graph.node if node.op_type == "TreeEnsembleClassifier"]
+    if len(nodes) != 1 or not isinstance(forest, CLASSIFIERS) or forest.n_outputs_ != 1:
         return
     trees, count = [each.tree_ for each in forest.estimators_], len(forest.classes_)
     leaf = np.concatenate([tree.children_left == -1 for tree in trees])
@@ -128,7 +128,7 @@ def vote_in_double(model: ModelProto, estimator: BaseEstimator) -> None:
         "target_nodeids": np.repeat(numbers, len(classes)),
         "target_treeids": np.repeat(of, len(classes)),
     }
-    (node,) = found
+    (node,) = nodes
     given, (_, output) = node.input[0], node.output
     as_double, all_votes, other_votes = (fresh(model, name) for name in ("as_double", "all_votes", "other_votes"))
     votes = fresh(model, "votes") if count == 2 else output
