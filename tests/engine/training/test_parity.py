@@ -61,6 +61,7 @@ MODELS = {
 SCALERS = {"none": None, "standard": StandardScaler, "minmax": MinMaxScaler, "robust": RobustScaler}
 ENCODERS = {
     "onehot": lambda: OneHotEncoder(handle_unknown="ignore", sparse_output=False),
+    "rare": lambda: OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=5, sparse_output=False),
     "ordinal": lambda: OrdinalEncoder(**UNKNOWN),
     "target": TargetEncoder,
 }
