@@ -25,7 +25,6 @@ Metrics = Mapping[str, float]
 
 
 class Rival(NamedTuple):
-    version: str
     metrics: Metrics
     note: str  # why they were measured on other rows than the candidate's; empty where they were not
 
@@ -47,7 +46,7 @@ def champion(
         home = Path(registry.download_snapshot(version, folder))
         bundle = bundles.read(home / "bundle")
         if bundle.card.data.get("sha256") == dataset.sha256:
-            return Rival(str(version.version), logged, "")
+            return Rival(logged, "")
         lacking = {field.name for field in bundle.contract.fields} - set(dataset.frame)
         theirs, ours = set(bundle.contract.classes), set(dataset.target)
         if bundle.contract.task != task:
@@ -59,9 +58,9 @@ def champion(
         else:
             done = _ask(home, dataset.held_out.frame)
             if done.returncode == 0:
-                return Rival(str(version.version), evaluate(_answer(done.stdout, bundle), bundle.contract.classes), "")
+                return Rival(evaluate(_answer(done.stdout, bundle), bundle.contract.classes), "")
             why = done.stderr.decode(errors="replace").strip().splitlines()[-1]
-    return Rival(str(version.version), logged, f"the champion was not asked again on today's held-out rows: {why}")
+    return Rival(logged, f"the champion was not asked again on today's held-out rows: {why}")
 
 
 def _ask(home: Path, frame: pd.DataFrame) -> subprocess.CompletedProcess[bytes]:
