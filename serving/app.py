@@ -34,11 +34,6 @@ def create_app(bundle: Path | None = None) -> Flask:
     return wsgi(service.load(bundle))
 
 
-def for_gunicorn() -> Flask:
-    """The same. Exits as `service.load_or_exit` does."""
-    return wsgi(service.load_or_exit())
-
-
 def wsgi(served: Service) -> Flask:
     """The service as a Flask app."""
     app = Flask(__name__, static_folder=None)

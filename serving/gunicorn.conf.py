@@ -30,16 +30,8 @@ from serving import cpu, faults, limits, predictor  # noqa: E402
 from serving.http import connections  # noqa: E402
 from serving.observe import metrics  # noqa: E402
 
-try:
-    front = limits.load(root / "pipeline.toml").front
-except ValueError as error:
-    print(f"Cannot serve: {error}", file=sys.stderr)
-    sys.exit(3)
-wanted = int(os.environ.get("THREADS") or 0)  # of each worker
-if front == "asgi":  # for large batches and slow models
-    wsgi_app, worker_class = f"serving.http.asgi:create_app({wanted})", "serving.http.worker.Worker"
-else:  # for clients: a slow one has a thread to itself
-    wsgi_app, worker_class, threads = "serving.app:for_gunicorn()", "serving.http.threads.Worker", wanted or 4
+model_threads = int(os.environ.get("THREADS") or 0)  # of each worker, for large batches and slow models
+wsgi_app, worker_class = f"serving.http.asgi:create_app({model_threads})", "serving.http.worker.Worker"
 port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8000"  # Vertex AI has a name of its own for it
 bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{port}"
 workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())
@@ -54,6 +46,7 @@ def on_starting(server):  # type: ignore[no-untyped-def]
     """Refuses to start, in one line, where no worker could."""
     try:
         faults.read(os.environ)
+        limits.load(root / "pipeline.toml")
         predictor.check(Path(os.environ.get("BUNDLE") or root / "bundle"))
     except (BundleError, ValueError) as error:
         server.log.critical("Cannot serve: %s", error)

@@ -1,4 +1,4 @@
-"""What goes back to a client, whichever front sends it: answers, and errors as RFC 9457 problem details."""
+"""What goes back to a client, whoever sends it: answers, and errors as RFC 9457 problem details."""
 
 from typing import Any, NamedTuple
 

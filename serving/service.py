@@ -1,4 +1,4 @@
-"""The service without a server: the bundle, loaded, and a table of what is answered where. Both fronts serve it."""
+"""The service without a server: the bundle, loaded, and a table of what is answered where."""
 
 import os
 import statistics

@@ -32,12 +32,11 @@ FLASK = ("flask", "gunicorn", *SKLEARN)
 SERVE = ("--requirements", "requirements/serve.txt")  # what the image holds
 OURS, TUTORIAL, FLOOR = "this service", "the tutorial's way", "Flask, a constant"
 BY_SKLEARN = "this service, by scikit-learn"
-WSGI, AS_WRITTEN = "this service, front = wsgi", "the tutorial's way, gunicorn's defaults"
+AS_WRITTEN = "the tutorial's way, gunicorn's defaults"
 OWN_FASTAPI, OWN_PYDANTIC = "FastAPI, this service's predictor, no validation", "FastAPI, the same session, pydantic"
 BARE = "bare ASGI, a constant, gunicorn's asgi worker"
 SERVERS: dict[str, Server] = {
     OURS: Server(SERVICE, SERVE),
-    WSGI: Server(SERVICE, SERVE, more={"MLOPS_SERVING__FRONT": "wsgi"}),
     BY_SKLEARN: Server(
         SERVICE, ("--requirements", "requirements/serve-sklearn.txt"), more={"BUNDLE": "{sklearn_bundle}"}
     ),
@@ -107,7 +106,6 @@ TARGETS = [
     Target(OURS, "rps", ">=", 1.9, OWN_PYDANTIC),
     Target(OURS, "rps", ">=", 80.0, AS_WRITTEN),
     Target(OURS, "rps", ">=", 0.6, BARE),
-    Target(WSGI, "rps", ">=", 0.9, FLOOR),
     Target(OURS, "rps", ">=", 0.9, FLOOR, load="close"),
     Target(BY_SKLEARN, "rps", ">=", 1.2, TUTORIAL),
 ]

@@ -1,1 +1,1 @@
-"""How bytes become requests: gunicorn's worker, and the fronts before the app."""
+"""How bytes become requests: gunicorn's worker, and the event loop before the Flask app."""

@@ -1,4 +1,4 @@
-"""gunicorn's worker for the ASGI front: uvicorn's HTTP protocol, and what neither of the two has.
+"""gunicorn's worker: uvicorn's HTTP protocol, and what neither of the two has.
 
 - A request that needs no waiting is answered where it is read, without a task, an event and a dozen calls of ASGI.
 - Connections are accepted one at a time, and shared out among the workers.

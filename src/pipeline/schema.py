@@ -117,7 +117,6 @@ class Serving(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["off", "errors", "all"],
         Meta(description="Which requests are a line of JSON on stdout. errors: those that were refused or failed"),
     ] = "errors"
-    front: Literal["asgi", "wsgi"] = "asgi"
     page: Annotated[bool, Meta(description="Serve the page with a form at / and the documentation at /docs")] = True
 
 

@@ -18,6 +18,9 @@ from flask.testing import FlaskClient
 from serving.app import create_app
 from tests.engine.conftest import environment
 
+# Flask without the event loop: what README.md says of plain WSGI.
+PLAIN = ("--worker-class", "gthread", "--threads", "4", "serving.app:create_app()")
+
 
 @pytest.fixture(name="client", scope="session")
 def _client(trained: Path) -> FlaskClient:
@@ -51,6 +54,23 @@ class Service(NamedTuple):
         return [int(pid) for pid in children.read_text().split()]
 
 
+def metrics(service: Service) -> dict[str, float]:
+    """What /metrics says, by name and labels."""
+    lines = service.get("/metrics")[1].decode().splitlines()
+    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
+
+
+def wait_until_ready(service: Service) -> None:
+    """Until /readyz is answered; fails where the service ends before."""
+    while True:
+        assert service.process.poll() is None, service.log.read_text()
+        try:
+            if service.get("/readyz")[0] == 200:
+                return
+        except OSError:
+            time.sleep(0.02)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -58,14 +78,14 @@ def free_port() -> int:
 
 
 def starter(trained: Path, folder: Path) -> Iterator[Callable[..., Service]]:
-    """Starts gunicorn as `make serve` does, with more environment; it is gone afterwards."""
+    """Starts gunicorn as `make serve` does, with more arguments and environment; it is gone afterwards."""
     started: list[Service] = []
 
-    def start(wait: bool = True, project: Path = trained, **more: str) -> Service:
+    def start(*arguments: str, wait: bool = True, project: Path = trained, **more: str) -> Service:
         port, log = free_port(), folder / f"gunicorn-{len(started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--config", str(project / "serving" / "gunicorn.conf.py")],
+                [sys.executable, "-m", "gunicorn", "--config", "serving/gunicorn.conf.py", *arguments],
                 cwd=project,
                 env=environment(project, PORT=str(port), **more),
                 stdout=output,
@@ -74,13 +94,8 @@ def starter(trained: Path, folder: Path) -> Iterator[Callable[..., Service]]:
             )
         service = Service(f"http://127.0.0.1:{port}", port, process, log)
         started.append(service)
-        while wait:
-            assert process.poll() is None, log.read_text()
-            try:
-                if service.get("/readyz")[0] == 200:
-                    break
-            except OSError:
-                time.sleep(0.02)
+        if wait:
+            wait_until_ready(service)
         return service
 
     yield start

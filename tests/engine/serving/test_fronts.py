@@ -1,15 +1,18 @@
-"""serving.http.asgi and serving.app: whichever front gunicorn runs, a client gets the same bytes."""
+"""serving.http.asgi and serving.app: a client gets the same bytes from the event loop and from plain WSGI."""
 
 import http.client
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from pipeline.settings import load_settings
-from tests.engine.conftest import ROOT
-from tests.engine.serving.conftest import Service
+from tests.engine.conftest import ROOT, environment
+from tests.engine.serving.conftest import PLAIN, Service, free_port, metrics, wait_until_ready
 
 Request = tuple[str, str, bytes, dict[str, str]]
 OWN = {"date", "server", "connection", "transfer-encoding"}  # of the server, not of the service
@@ -19,10 +22,11 @@ ID = {"X-Request-ID": "a-request", "traceparent": "00-0af7651916cd43dd8448eb211c
 
 @pytest.fixture(name="both", scope="module")
 def _both(serve_module: Callable[..., Service]) -> Iterator[tuple[Service, Service]]:
-    yield (
-        serve_module(MLOPS_SERVING__FRONT="asgi", WEB_CONCURRENCY="1"),
-        serve_module(MLOPS_SERVING__FRONT="wsgi", WEB_CONCURRENCY="1"),
-    )
+    yield serve_module(WEB_CONCURRENCY="1"), serve_module(*PLAIN, WEB_CONCURRENCY="1")
+
+
+def body(record: bytes) -> bytes:
+    return b'{"instances":[' + record + b"]}"
 
 
 def ask(service: Service, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[object, ...]:
@@ -105,6 +109,39 @@ def test_both_fronts_answer_alike(both: tuple[Service, Service], records: list[b
         assert 200 <= int(str(asgi[0])) < 500, title
 
 
+def test_plain_wsgi_adds_up_metrics(serve: Callable[..., Service], records: list[bytes]) -> None:
+    """Several workers with several threads each: whichever is asked, it answers for all."""
+    service = serve(*PLAIN, WEB_CONCURRENCY="2")
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [status for status, _ in pool.map(service.get, ["/predict"] * 40, [body(records[0])] * 40)]
+    assert statuses == [200] * 40
+    assert service.get("/predict", b"{}")[0] == 422
+    for _ in range(6):  # of both workers, most likely
+        count = metrics(service)
+        assert count['http_requests_total{route="/predict",status="200"}'] == count["predicted_rows_sum"] == 40
+        assert count['http_requests_total{route="/predict",status="422"}'] == 1
+        assert count["http_requests_in_flight"] == 1  # the one that asks
+
+
+def test_any_wsgi_server_can_run_it(trained: Path, records: list[bytes]) -> None:
+    """`serving.app:create_app()` with PYTHONPATH=.:src, and nothing of gunicorn.conf.py."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "serving.app:create_app()"],
+        cwd=trained,
+        env=environment(trained, PYTHONPATH=".:src", GUNICORN_CMD_ARGS="--no-control-socket"),
+        stderr=subprocess.DEVNULL,
+    )
+    service = Service(f"http://127.0.0.1:{port}", port, process, Path("/dev/null"))
+    try:
+        wait_until_ready(service)
+        assert service.get("/predict", body(records[0]))[0] == 200
+        assert metrics(service)['http_requests_total{route="/predict",status="200"}'] == 1
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def test_a_request_keeps_its_name(both: tuple[Service, Service], records: list[bytes]) -> None:
     """X-Request-ID and traceparent come back; without one the service makes a name, a new one each time."""
     body = b'{"instances":[' + records[0] + b"]}"
@@ -128,14 +165,14 @@ def lines(log: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
-@pytest.mark.parametrize("front", ["asgi", "wsgi"])
-def test_the_access_log(serve: Callable[..., Service], records: list[bytes], front: str) -> None:
+@pytest.mark.parametrize("arguments", [(), PLAIN], ids=["event loop", "plain WSGI"])
+def test_the_access_log(serve: Callable[..., Service], records: list[bytes], arguments: tuple[str, ...]) -> None:
     """A line of JSON for each request, or for those that went wrong, with the name that the client knows it by."""
     body = b'{"instances":[' + records[0] + b"]}"
     expected = {"all": [("/predict", 200, 1), ("/predict", 400, 0), ("/nope", 404, 0)]}
     expected |= {"errors": expected["all"][1:], "off": []}
     for which, wanted in expected.items():
-        service = serve(MLOPS_SERVING__FRONT=front, MLOPS_SERVING__ACCESS_LOG=which, WEB_CONCURRENCY="1")
+        service = serve(*arguments, MLOPS_SERVING__ACCESS_LOG=which, WEB_CONCURRENCY="1")
         for path, data in (("/predict", body), ("/predict", b"{"), ("/nope", b"{}"), ("/readyz", b"{}")):
             ask(service, "POST", path, data, {})
         logged = lines(service.log)
@@ -146,10 +183,10 @@ def test_the_access_log(serve: Callable[..., Service], records: list[bytes], fro
         assert all(isinstance(line["ms"], float) and line["method"] == "POST" for line in found)
 
 
-@pytest.mark.parametrize("front", ["asgi", "wsgi"])
-def test_spans(serve: Callable[..., Service], records: list[bytes], front: str) -> None:
+@pytest.mark.parametrize("arguments", [(), PLAIN], ids=["event loop", "plain WSGI"])
+def test_spans(serve: Callable[..., Service], records: list[bytes], arguments: tuple[str, ...]) -> None:
     """Where OpenTelemetry is asked for, each request is a span below the client's own."""
-    service = serve(MLOPS_SERVING__FRONT=front, OTEL_TRACES_EXPORTER="console", WEB_CONCURRENCY="1")
+    service = serve(*arguments, OTEL_TRACES_EXPORTER="console", WEB_CONCURRENCY="1")
     ask(service, "POST", "/predict", b'{"instances":[' + records[0] + b"]}", {})
     service.process.terminate()
     service.process.wait(10)

@@ -20,7 +20,7 @@ import skops.io
 from pipeline import bundle as bundles
 from pipeline.settings import load_settings
 from tests.engine.conftest import ROOT, copy_project, environment
-from tests.engine.serving.conftest import Service, free_port
+from tests.engine.serving.conftest import Service, free_port, metrics
 
 Serve = Callable[..., Service]
 
@@ -55,12 +55,6 @@ def test_a_body_with_no_length_is_limited_too(serve: Serve) -> None:
             client.sendall(b"f4240\r\n" + b" " * 1_000_000 + b"\r\n")
         client.sendall(b"0\r\n\r\n")
         assert client.recv(100).startswith(b"HTTP/1.1 413")
-
-
-def metrics(service: Service) -> dict[str, float]:
-    """What /metrics says, by name and labels."""
-    lines = service.get("/metrics")[1].decode().splitlines()
-    return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")}
 
 
 def test_metrics_add_up_over_workers(serve: Serve, records: list[bytes]) -> None:

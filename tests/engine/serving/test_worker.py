@@ -285,11 +285,9 @@ def test_an_offer_of_another_protocol_is_ignored(serve: Serve, records: list[byt
             assert statuses(read_all(client)) == ([200] if sent.endswith(data) else [400])
 
 
-@pytest.mark.parametrize("front", ["asgi", "wsgi"])
-def test_connections_are_shared_out(serve: Serve, front: str) -> None:
+def test_connections_are_shared_out(serve: Serve) -> None:
     """Eight at one go to two workers: each has a fair part, or the service has one worker's throughput."""
-    service = serve(WEB_CONCURRENCY="2", MLOPS_SERVING__FRONT=front)
-    time.sleep(1.0 if front == "wsgi" else 0.0)  # its workers do not wait for each other
+    service = serve(WEB_CONCURRENCY="2")
     for _ in range(5):
         clients = [connect(service) for _ in range(8)]
         time.sleep(0.2)
