@@ -9,14 +9,12 @@ other methods, unknown paths. gunicorn runs `serving.http.asgi`, which does the 
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import replies, service
-from serving.observe import correlation
 from serving.protocols import errors
 from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
@@ -59,16 +57,15 @@ def _before_flask(flask: Wsgi, served: Service) -> Wsgi:
         route = routes.get((method, path))
         if route is None:
             return flask(environ, start_response)
-        started, headers = perf_counter(), _headers(environ)
-        served.metrics.begin()
+        request = served.begin(method, path, _headers(environ))
         try:
-            reply = route if isinstance(route, Reply) else route(_body(environ, limit), headers)
+            reply = route if isinstance(route, Reply) else route(_body(environ, limit), request.headers)
         except Problem as problem:
             reply = errors.form(path)(problem)
         except Exception:  # the server's own, of a body that is none; it answers them
-            served.metrics.end(path, 400, perf_counter() - started, 0)
+            served.end(request, 400)
             raise
-        status, fields, body = served.finish(method, path, reply, headers, started)
+        status, fields, body = served.finish(request, reply)
         start_response(
             STATUS_LINES[status], [(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]
         )
@@ -121,14 +118,11 @@ def _watch(app: Flask, served: Service) -> None:
 
     @app.before_request
     def _start() -> None:
-        g.started = perf_counter()
-        served.metrics.begin()
+        g.request = served.begin(request.method, request.path, _headers(request.environ))
 
     @app.after_request
     def _end(response: Response) -> Response:
-        ids, seconds = correlation.of(_headers(request.environ)), perf_counter() - g.started
-        response.headers.extend((name.decode(), value.decode()) for name, value in correlation.headers(ids))
         route = request.url_rule.rule if request.url_rule else ""
-        served.metrics.end(route, response.status_code, seconds, 0)
-        served.log(request.method, request.path, response.status_code, seconds, 0, ids)
+        names = served.end(g.request, response.status_code, route=route)
+        response.headers.extend((name.decode(), value.decode()) for name, value in names)
         return response

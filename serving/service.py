@@ -32,8 +32,16 @@ WAIT_SECONDS = 0.001  # that an answer may keep others on the same event loop wa
 TRIES = 3
 ROOT = Path(__file__).parent.parent
 
-
 Answer = tuple[int, Headers, bytes]  # status, header fields, body
+
+
+class Request(NamedTuple):
+    """One that is being answered."""
+
+    method: str
+    path: str
+    headers: Headers
+    began: float  # by perf_counter
 
 
 class Service(NamedTuple):
@@ -45,12 +53,23 @@ class Service(NamedTuple):
     log: Log  # of each request that was answered
     inline_bytes: int  # of a body that is answered in less time than others may be kept waiting; -1: of none
 
-    def finish(self, method: str, path: str, reply: Reply, headers: Headers, started: float) -> Answer:
-        """What goes to the client, counted and logged. `headers`: of the request; `started`: by perf_counter."""
-        ids, seconds = correlation.of(headers), perf_counter() - started
-        self.metrics.end(path, reply.status, seconds, reply.rows)
-        self.log(method, path, reply.status, seconds, reply.rows, ids)
-        return reply.status, replies.fields(reply) + correlation.headers(ids), reply.body
+    def begin(self, method: str, path: str, headers: Headers) -> Request:
+        """Counts a request as under way."""
+        self.metrics.begin()
+        return Request(method, path, headers, perf_counter())
+
+    def end(self, request: Request, status: int, rows: int = 0, route: str | None = None) -> Headers:
+        """Counts, times and logs a request that was answered; the header fields that name it."""
+        method, path, headers, began = request
+        ids, seconds = correlation.of(headers), perf_counter() - began
+        self.metrics.end(path if route is None else route, status, seconds, rows)
+        self.log(method, path, status, seconds, rows, ids)
+        return correlation.headers(ids)
+
+    def finish(self, request: Request, reply: Reply) -> Answer:
+        """Ends a request with a reply; what goes to the client."""
+        names = self.end(request, reply.status, reply.rows)
+        return reply.status, replies.fields(reply) + names, reply.body
 
 
 def bundle_folder() -> Path:

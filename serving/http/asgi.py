@@ -7,7 +7,6 @@ does Flask.
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
 
 from a2wsgi import WSGIMiddleware
 
@@ -32,7 +31,7 @@ class Front:
 
     def __init__(self, served: Service, threads: int) -> None:
         self._service = served
-        self.routes, self._metrics, self.limits = served.routes, served.metrics, served.limits
+        self.routes, self.limits = served.routes, served.limits
         self._bodies = Bodies(served.limits)
         self._pool = ThreadPoolExecutor(threads, "model")
         self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
@@ -46,15 +45,13 @@ class Front:
         route = self.routes.get((method, path))
         if route is None or (route.__class__ is not Reply and len(body) > self._inline):
             return None
-        started = perf_counter()
-        self._metrics.begin()
+        request = self._service.begin(method, path, headers)
         reply = route if route.__class__ is Reply else route(body, headers)  # type: ignore[operator]
-        return self._service.finish(method, path, reply, headers, started)
+        return self._service.finish(request, reply)
 
     def refused(self, method: str, path: str, problem: Problem, headers: Headers) -> Answer:
         """The answer to what never got to a route."""
-        self._metrics.begin()
-        return self._service.finish(method, path, errors.form(path)(problem), headers, perf_counter())
+        return self._service.finish(self._service.begin(method, path, headers), errors.form(path)(problem))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,11 +67,10 @@ class Front:
                     await self._flask(scope, _again(body, receive), send)  # type: ignore[arg-type]
                     return
                 with self._bodies.waiting(body):
-                    started = perf_counter()
-                    self._metrics.begin()
+                    request = self._service.begin(method, path, headers)
                     loop = asyncio.get_running_loop()
                     reply = await loop.run_in_executor(self._pool, route, body, headers)  # type: ignore[arg-type]
-                answer = self._service.finish(method, path, reply, headers, started)
+                answer = self._service.finish(request, reply)
         except Problem as problem:
             answer = self.refused(method, path, problem, headers)
             answer[1].append((b"connection", b"close"))
