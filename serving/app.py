@@ -15,12 +15,11 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import replies, service
+from serving.limits import DRAIN_BYTES
 from serving.protocols import errors
 from serving.protocols.routes import Headers
 from serving.replies import Problem, Reply
 from serving.service import Service
-
-DRAIN_BYTES = 64_000_000
 
 Environment = dict[str, Any]
 Wsgi = Callable[[Environment, Callable[..., Any]], Iterable[bytes]]

@@ -27,7 +27,7 @@ os.environ["METRICS_FOLDER"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_me
 
 from pipeline.bundle import BundleError  # noqa: E402
 from serving import cpu, faults, limits, predictor  # noqa: E402
-from serving.http import connections  # noqa: E402
+from serving.http import balance  # noqa: E402
 from serving.observe import metrics  # noqa: E402
 
 model_threads = int(os.environ.get("THREADS") or 0)  # of each worker, for large batches and slow models
@@ -55,7 +55,7 @@ def on_starting(server):  # type: ignore[no-untyped-def]
 
 def child_exit(_server, worker):  # type: ignore[no-untyped-def]
     metrics.bury(Path(os.environ["METRICS_FOLDER"]), worker.pid)
-    connections.forget(worker)
+    balance.forget(worker)
 
 
 def on_exit(_server):  # type: ignore[no-untyped-def]

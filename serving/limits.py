@@ -9,6 +9,8 @@ from pipeline.settings import load_settings
 
 __all__ = ["Limits", "load", "p95_ms"]
 
+DRAIN_BYTES = 64_000_000  # read of a body that is refused, so that its client still gets the answer
+
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Limits:
     """The limits in the file at `path`; MLOPS_SERVING__<KEY> in the environment beats it. Raises ValueError."""

@@ -2,8 +2,6 @@
 
 import os
 import statistics
-import sys
-import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,15 +10,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.bundle import Bundle, BundleError
+from pipeline.bundle import Bundle
 from pipeline.columns import Record
 from pipeline.settings import load_settings
-from serving import batching, limits, predictor, records, release, replies
+from serving import batching, limits, load_test, predictor, records, replies
 from serving.faults import Faults
 from serving.limits import Limits
 from serving.observe import access, correlation, tracing
 from serving.observe.access import Log
-from serving.observe.metrics import FOLDER as METRICS_FOLDER
 from serving.observe.metrics import Metrics
 from serving.predictor import Scores
 from serving.protocols import instances, mlflow, open_inference, openapi, pages, probes
@@ -77,22 +74,6 @@ def bundle_folder() -> Path:
     return Path(os.environ.get("BUNDLE") or ROOT / "bundle")
 
 
-def load_or_exit() -> Service:
-    """For a worker: where the service cannot be, one line says why, and the server ends with 3 as well."""
-    try:
-        return load()
-    except (BundleError, ValueError, Problem) as error:
-        # One worker for all: gunicorn 27 ends with a traceback where two fail at the same moment.
-        folder = os.environ.get(METRICS_FOLDER)
-        if folder:
-            try:
-                Path(folder, "failed").touch(exist_ok=False)
-            except FileExistsError:
-                time.sleep(10)  # until the master ends it
-        print(f"Cannot serve: {error}", file=sys.stderr, flush=True)
-        sys.exit(3)
-
-
 def load(bundle: Path | None = None) -> Service:
     """The service for the bundle in a folder (default: `bundle_folder`).
 
@@ -128,8 +109,8 @@ def load(bundle: Path | None = None) -> Service:
     # MLflow's server, too, ignores columns that a model's signature does not have.
     lenient = records.decoder(loaded.contract, msgspec.structs.replace(limit, unknown_fields="ignore"))
     table |= mlflow.routes(model._replace(decode=lenient))
-    released = release.sentence(loaded.card, os.environ, ROOT / "reports")
-    table |= pages.routes(openapi.document(loaded, limit, sample, released), limit.page)
+    tested = load_test.sentence(loaded.card, os.environ, ROOT / "reports")
+    table |= pages.routes(openapi.document(loaded, limit, sample, tested), limit.page)
     metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)
     return Service(loaded, limit, table, metrics, faults, _log(limit, loaded.card.name), inline)
 

@@ -48,8 +48,8 @@ PARTS = {  # by the file of the innermost function of ours, or of these librarie
     "/opentelemetry/": "spans of OpenTelemetry, and sending them",
     "serving/service.py": "the front: routes, counting, header fields",
     "serving/http/asgi.py": "the front: routes, counting, header fields",
-    "serving/http/worker.py": "HTTP, in httptools, uvicorn and serving/http/worker.py",
-    "uvicorn/": "HTTP, in httptools, uvicorn and serving/http/worker.py",
+    "serving/http/": "HTTP, in httptools, uvicorn and serving/http",
+    "uvicorn/": "HTTP, in httptools, uvicorn and serving/http",
     "asyncio/": "the event loop and the sockets",
     "selectors.py": "the event loop and the sockets",
 }

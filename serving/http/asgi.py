@@ -82,8 +82,8 @@ class Front:
 
 
 def create_app(threads: int = 0) -> Front:
-    """The service for the bundle in `service.bundle_folder`. Exits as `service.load_or_exit` does."""
-    served = service.load_or_exit()
+    """The service for the bundle in `service.bundle_folder`. Raises as `service.load` does."""
+    served = service.load()
     return Front(served, threads or THREADS[served.bundle.card.runtime])
 
 

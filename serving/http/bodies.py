@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from serving import replies
-from serving.app import DRAIN_BYTES
-from serving.limits import Limits
+from serving.limits import DRAIN_BYTES, Limits
 from serving.replies import Problem
 
 Message = dict[str, Any]

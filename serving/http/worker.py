@@ -1,20 +1,17 @@
-"""gunicorn's worker: uvicorn's HTTP protocol, and what neither of the two has.
+"""gunicorn's worker: a process with an event loop.
 
-- A request that needs no waiting is answered where it is read, without a task, an event and a dozen calls of ASGI.
 - Connections are accepted one at a time, and shared out among the workers.
-- What the client has to do, it has to do in time: a head that does not end is answered with 408, an answer that nobody
-  reads is dropped.
-- After SIGTERM every answer says `Connection: close`, and the worker ends when all connections are gone, or after
-  graceful_timeout. Closing a kept connection without a word would cost its client a request.
+- Where the service cannot be loaded, one line says why, and gunicorn ends with 3.
+- After SIGTERM the worker ends when all connections are gone, or after graceful_timeout.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import socket
+import sys
 from email.utils import formatdate
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,172 +19,27 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from serving.http import connections
+from pipeline.bundle import BundleError
+from serving.http import balance
+from serving.http.connection import Connection
 from serving.replies import Problem
 
 if TYPE_CHECKING:
     from serving.http.asgi import Front
 
 TOGETHER_SECONDS = 5.0  # that the first worker waits for the others
-HEAD_BYTES = 65_536
-UNREAD = 3  # times body_seconds, that an answer may wait for its client to read
-NEVER = float("inf")
 
-_UPGRADE = re.compile(rb"(\r\n)upgrade:", re.IGNORECASE)
-
-
-class Connection(HttpToolsProtocol):
-    """A connection of a client."""
-
-    def __init__(self, worker: "Worker") -> None:
-        super().__init__(worker.config, worker.state, {}, worker.loop)
-        self.worker = worker
-        self.deadline = monotonic() + worker.head_seconds  # for what the client has to do next
-        self.unread = NEVER  # until when an answer waits for the client to read
-        self._head_bytes = self._framing_bytes = self._fields = 0
-        self._in_head, self._in_body = True, False
-        self._direct: list[bytes] | None = None  # the body of a request that may be answered at once
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.worker.count()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.worker.count()
-
-    def data_received(self, data: bytes) -> None:
-        if not self._in_body and (b"pgrade" in data or b"PGRADE" in data):
-            data = _without_upgrade(data)
-        self._framing_bytes += len(data)  # on_body sets it back
-        super().data_received(data)
-        if self._direct is not None:  # the rest of its body is still to come: the app waits for it
-            self._hand_over()
-        if self._in_body:
-            if self._framing_bytes > HEAD_BYTES:
-                self.refuse(431, "Request Header Fields Too Large", f"more than {HEAD_BYTES} bytes that are no body")
-        elif self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES:
-                self.refuse(431, "Request Header Fields Too Large", f"the head has more than {HEAD_BYTES} bytes")
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
-        self.deadline = monotonic() + self.worker.head_seconds
-
-    def on_headers_complete(self) -> None:
-        if self.parser.should_upgrade():  # its body would be read as the next request
-            raise ValueError("an offer of another protocol that _without_upgrade did not see")
-        self._in_head, self._in_body, self._framing_bytes = False, True, 0
-        self._fields = len(self.headers)
-        self.deadline = NEVER  # from here on the app has limits of its own
-        idle = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
-        if idle and self.url in self.worker.direct and self.parser.get_method() == b"POST":
-            self._direct = []
-        else:
-            self._start()
-
-    def on_body(self, body: bytes) -> None:
-        self._framing_bytes = 0
-        if self._direct is None:
-            super().on_body(body)
-        else:
-            self._direct.append(body)
-
-    def on_message_complete(self) -> None:
-        self._in_body = False
-        del self.headers[self._fields :]  # trailers, which would pass for fields of the head
-        if self._direct is not None:
-            body = self._direct[0] if len(self._direct) == 1 else b"".join(self._direct)
-            path = self.worker.direct[self.url]
-            if self.transport.is_closing():  # the answer before this one was the last
-                self._direct = None
-                return
-            if answer := self.worker.front.at_once("POST", path, self.headers, body):
-                self._direct = None
-                self._write(*answer)
-                return
-            self._hand_over()
-        super().on_message_complete()
-
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """The client will send no more: it still gets the answer that is being made."""
-        waits = self.cycle is not None and not self.cycle.response_complete and not self._in_body
-        if waits:
-            self.cycle.keep_alive = False
-        return waits and self.scheme == "http"  # TLS has no half of a connection
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self.deadline = monotonic() + self.worker.cfg.keepalive
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self.unread = monotonic() + UNREAD * self.worker.front.limits.body_seconds
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        self.unread = NEVER
-
-    def give_up(self) -> None:
-        """The client has not done its part in time."""
-        answers = not self.flow.write_paused and not self.transport.is_closing()
-        if answers and self._in_head and self._head_bytes:
-            seconds = f"{self.worker.head_seconds:g}"
-            self.refuse(408, "Request Timeout", f"the head took more than {seconds} s to arrive")
-        else:
-            self.transport.abort()
-
-    def refuse(self, status: int, title: str, detail: str) -> None:
-        """Answers what is no request, and closes."""
-        status, fields, body = self.worker.front.refused("", "", Problem(status, title, detail), [])
-        self._write(status, [*fields, (b"connection", b"close")], body, last=True)
-
-    def send_400_response(self, msg: str) -> None:
-        self.refuse(400, "Bad Request", msg)
-
-    def _start(self) -> None:
-        super().on_headers_complete()
-        if self.worker.draining:
-            self.cycle.keep_alive = False
-
-    def _hand_over(self) -> None:
-        """Leaves a request to the app after all."""
-        body, self._direct = self._direct, None
-        self._start()
-        for part in body or ():
-            super().on_body(part)
-
-    def _write(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, last: bool = False) -> None:
-        parts = [STATUS_LINE[status], self.worker.head]
-        for name, value in fields:
-            parts += (name, b": ", value, b"\r\n")
-        parser = self.parser  # no keeping alive for HTTP/1.0, as in uvicorn's own answers
-        close = last or self.worker.draining or not parser.should_keep_alive() or parser.get_http_version() != "1.1"
-        parts += (b"connection: close\r\n\r\n" if close and not last else b"\r\n", body)
-        self.transport.write(b"".join(parts))
-        self.server_state.total_requests += 1
-        if close:
-            self.transport.close()
-        self.deadline = monotonic() + self.worker.cfg.keepalive
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """What was received, with the field Upgrade of a head renamed.
-
-    The parser would leave the body of such a request to another protocol. RFC 9110 lets a server ignore the offer, and
-    clients make it with every request: Java's HttpClient, curl --http2.
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(rb"\1X-Ignored-Upgrade:", head) + end + rest
+# Made in gunicorn's master, and so shared: a byte for the one worker that may end gunicorn. It would end with a
+# traceback where two fail at the same moment.
+_may_fail, _written = os.pipe()
+os.write(_written, b"1")
 
 
 class Worker(BaseWorker):  # type: ignore[misc]
-    """A process with an event loop."""
+    """See above."""
 
     draining = False
     _deaf = False
@@ -195,6 +47,14 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         self.state = ServerState()
         super().init_process()
+
+    def load_wsgi(self) -> None:
+        try:
+            super().load_wsgi()
+        except (BundleError, ValueError, Problem) as error:
+            os.read(_may_fail, 1)  # other workers wait here, until gunicorn's master ends them
+            print(f"Cannot serve: {error}", file=sys.stderr, flush=True)
+            sys.exit(3)
 
     def init_signals(self) -> None:
         for number in self.SIGNALS:
@@ -207,7 +67,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def count(self) -> None:
         """Tells the other workers how many connections this one has."""
-        connections.count(self, len(self.state.connections))
+        balance.count(self, len(self.state.connections))
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -224,7 +84,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self.loop.add_signal_handler(number, self._end, number)
         self._beat()
-        self._patience = connections.Patience()
+        self._patience = balance.Patience()
         self.count()
         await self._all_ready()
         for listener in self.sockets:
@@ -254,7 +114,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         """At the start, so that the first connections are shared out as well, and "ready" means all workers."""
         until = monotonic() + TOGETHER_SECONDS
         wanted = self.cfg.workers if self.age <= self.cfg.workers else 0
-        while connections.workers() < wanted and monotonic() < until:
+        while balance.workers() < wanted and monotonic() < until:
             await asyncio.sleep(0.005)
 
     def _beat(self) -> None:
@@ -285,8 +145,8 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _ready(self, listener: socket.socket) -> None:
         """Connections wait to be accepted."""
         if self._patience.waits(len(self.state.connections)):
-            self._pause(listener, connections.SECONDS)
-            self.loop.call_later(connections.SECONDS, self._accept, listener)
+            self._pause(listener, balance.SECONDS)
+            self.loop.call_later(balance.SECONDS, self._accept, listener)
         else:
             self._accept(listener)
 

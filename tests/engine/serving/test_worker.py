@@ -1,4 +1,4 @@
-"""serving.http.worker: connections that do what clients should not, many at once, and the end of a worker."""
+"""serving.http: connections that do what clients should not, many at once, and the end of a worker."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.http import connections
+from serving.http import balance
 from tests.engine.serving.conftest import Service
 from tests.engine.serving.replacement import CLIENTS, replace
 
@@ -311,7 +311,7 @@ def test_sharing_out_does_not_keep_short_connections_waiting(serve: Serve, recor
             with connect(service) as client:
                 client.sendall(whole(body(records[0]), b"Connection: close\r\n"))
                 assert statuses(read_all(client)) == [200]
-            quick += time.monotonic() - started < connections.SECONDS
+            quick += time.monotonic() - started < balance.SECONDS
     finally:
         os.kill(stopped, signal.SIGCONT)
     for client in kept:
