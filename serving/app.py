@@ -36,13 +36,14 @@ def wsgi(served: Service) -> Flask:
     app = Flask(__name__, static_folder=None)
     if served.faults:
         app.logger.warning("Faults on purpose: %s", served.faults)
-    for (method, path), answer in served.routes.items():
-        # Of these Flask itself serves HEAD, and says which methods there are.
-        reply = answer if isinstance(answer, Reply) else Reply(500, replies.JSON, b"{}")
-        app.add_url_rule(path, f"{method} {path}", lambda reply=reply: _response(reply), methods=[method])
+    for route in [*served.routes.values(), served.scrape]:
+        # Flask answers their HEAD, and knows which methods there are; GET of /metrics besides.
+        name = f"{route.method} {route.path}"
+        app.add_url_rule(
+            route.path, name, lambda answer=route.answer: _response(answer(b"", [])), methods=[route.method]
+        )
     app.register_error_handler(HTTPException, _of_http)
     _watch(app, served)
-    app.add_url_rule("/metrics", "metrics", lambda: _response(served.metrics.exposition()))
     app.wsgi_app = _before_flask(app.wsgi_app, served)  # type: ignore[method-assign, assignment]
     return app
 
@@ -58,9 +59,9 @@ def _before_flask(flask: Wsgi, served: Service) -> Wsgi:
             return flask(environ, start_response)
         request = served.begin(method, path, _headers(environ))
         try:
-            reply = route if isinstance(route, Reply) else route(_body(environ, limit), request.headers)
+            reply = route.answer(_body(environ, limit), request.headers)
         except Problem as problem:
-            reply = errors.form(path)(problem)
+            reply = errors.form(path).reply(problem)
         except Exception:  # the server's own, of a body that is none; it answers them
             served.end(request, 400)
             raise
@@ -104,7 +105,7 @@ def _response(reply: Reply) -> Response:
 def _of_http(error: HTTPException) -> Response:
     """Flask's own errors (no such route, wrong method) in the form of the service's."""
     problem = Problem(error.code or 500, error.name, error.description or error.name)
-    plain = _response(errors.form(request.path)(problem))
+    plain = _response(errors.form(request.path).reply(problem))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             # Such as Allow, which Werkzeug has in the order of a set.

@@ -21,10 +21,11 @@ from serving.observe.access import Log
 from serving.observe.metrics import Metrics
 from serving.predictor import Scores
 from serving.protocols import instances, mlflow, open_inference, openapi, pages, probes
-from serving.protocols.routes import Headers, Model, Routes
+from serving.protocols.routes import Headers, Model, Route
 from serving.replies import Problem, Reply
 
-SAMPLE = 50  # recorded requests: examples, and what the values of a regression usually are
+SAMPLE = 50  # recorded requests: what the values of a regression usually are
+EXAMPLES = 5  # of them, in /openapi.json
 WAIT_SECONDS = 0.001  # that an answer may keep others on the same event loop waiting; a thread's turn is 0.005
 TRIES = 3
 ROOT = Path(__file__).parent.parent
@@ -44,11 +45,11 @@ class Request(NamedTuple):
 class Service(NamedTuple):
     bundle: Bundle
     limits: Limits
-    routes: Routes
+    routes: dict[tuple[str, str], Route]  # by method and path
+    scrape: Route  # GET /metrics, which is Flask's
     metrics: Metrics
     faults: Faults
     log: Log  # of each request that was answered
-    inline_bytes: int  # of a body that is answered in less time than others may be kept waiting; -1: of none
 
     def begin(self, method: str, path: str, headers: Headers) -> Request:
         """Counts a request as under way."""
@@ -102,17 +103,19 @@ def load(bundle: Path | None = None) -> Service:
         metrics.predicted(found)
         return found
 
-    model = Model(loaded.card, loaded.contract, decode, answer)
-    table: Routes = {}
-    for protocol in (instances, open_inference, probes):
-        table |= protocol.routes(model)
+    examples = [msgspec.json.decode(line) for line in sample[:EXAMPLES]]
+    model = Model(loaded.card, loaded.contract, decode, answer, min(inline, limit.max_body_bytes), examples)
     # MLflow's server, too, ignores columns that a model's signature does not have.
     lenient = records.decoder(loaded.contract, msgspec.structs.replace(limit, unknown_fields="ignore"))
-    table |= mlflow.routes(model._replace(decode=lenient))
+    routes = [*instances.routes(model), *open_inference.routes(model), *mlflow.routes(model._replace(decode=lenient))]
+    routes += [*probes.routes(model), *(pages.routes() if limit.page else ())]
+    paths = [*(route.path for route in routes), openapi.PATH]
+    metrics = Metrics(loaded, paths, limits.p95_ms(ROOT / "pipeline.toml"), deciles)
+    scrape = probes.scrape(metrics.exposition)
     tested = load_test.sentence(loaded.card, os.environ, ROOT / "reports")
-    table |= pages.routes(openapi.document(loaded, limit, sample, tested), limit.page)
-    metrics = Metrics(loaded, [path for _, path in table], limits.p95_ms(ROOT / "pipeline.toml"), deciles)
-    return Service(loaded, limit, table, metrics, faults, _log(limit, loaded.card.name), inline)
+    routes.append(openapi.route(loaded, limit, [*routes, scrape], tested))
+    table = {(route.method, route.path): route for route in routes}
+    return Service(loaded, limit, table, scrape, metrics, faults, _log(limit, loaded.card.name))
 
 
 def _log(limits_: Limits, name: str) -> Log:

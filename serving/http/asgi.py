@@ -14,8 +14,8 @@ from serving import service
 from serving.app import wsgi
 from serving.http.bodies import Bodies, Gone, Message, Receive
 from serving.protocols import errors
-from serving.protocols.routes import Headers
-from serving.replies import Problem, Reply
+from serving.protocols.routes import Headers, Route
+from serving.replies import Problem
 from serving.service import Answer, Service
 
 Send = Callable[[Message], Awaitable[None]]
@@ -35,23 +35,20 @@ class Front:
         self._bodies = Bodies(served.limits)
         self._pool = ThreadPoolExecutor(threads, "model")
         self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]
-        self._inline = min(served.inline_bytes, served.limits.max_body_bytes)
 
-    def at_once(self, method: str, path: str, headers: Headers, body: bytes) -> Answer | None:
+    def at_once(self, route: Route, headers: Headers, body: bytes) -> Answer | None:
         """Status, headers and body of the answer where it takes no waiting, None where it does.
 
         The server may call this, as the app does, for a request that is whole.
         """
-        route = self.routes.get((method, path))
-        if route is None or (route.__class__ is not Reply and len(body) > self._inline):
+        if len(body) > route.inline_bytes:
             return None
-        request = self._service.begin(method, path, headers)
-        reply = route if route.__class__ is Reply else route(body, headers)  # type: ignore[operator]
-        return self._service.finish(request, reply)
+        request = self._service.begin(route.method, route.path, headers)
+        return self._service.finish(request, route.answer(body, headers))
 
-    def refused(self, method: str, path: str, problem: Problem, headers: Headers) -> Answer:
+    def refused(self, method: str, path: str, headers: Headers, problem: Problem) -> Answer:
         """The answer to what never got to a route."""
-        return self._service.finish(self._service.begin(method, path, headers), errors.form(path)(problem))
+        return self._service.finish(self._service.begin(method, path, headers), errors.form(path).reply(problem))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -60,19 +57,19 @@ class Front:
         method, path, headers = scope["method"], scope["path"], scope["headers"]
         try:
             body = await self._bodies.whole(receive)
-            answer = self.at_once(method, path, headers, body)
+            route = self.routes.get((method, path))
+            if route is None:
+                await self._flask(scope, _again(body, receive), send)  # type: ignore[arg-type]
+                return
+            answer = self.at_once(route, headers, body)
             if answer is None:
-                route = self.routes.get((method, path))
-                if route is None:
-                    await self._flask(scope, _again(body, receive), send)  # type: ignore[arg-type]
-                    return
                 with self._bodies.waiting(body):
                     request = self._service.begin(method, path, headers)
                     loop = asyncio.get_running_loop()
-                    reply = await loop.run_in_executor(self._pool, route, body, headers)  # type: ignore[arg-type]
+                    reply = await loop.run_in_executor(self._pool, route.answer, body, headers)
                 answer = self._service.finish(request, reply)
         except Problem as problem:
-            answer = self.refused(method, path, problem, headers)
+            answer = self.refused(method, path, headers, problem)
             answer[1].append((b"connection", b"close"))
         except Gone:
             return

@@ -18,6 +18,7 @@ from serving.replies import Problem
 
 if TYPE_CHECKING:
     from serving.http.worker import Worker
+    from serving.protocols.routes import Route
 
 HEAD_BYTES = 65_536
 UNREAD = 3  # times body_seconds, that an answer may wait for its client to read
@@ -36,7 +37,8 @@ class Connection(HttpToolsProtocol):
         self.unread = NEVER  # until when an answer waits for the client to read
         self._head_bytes = self._framing_bytes = self._fields = 0
         self._in_head, self._in_body = True, False
-        self._direct: list[bytes] | None = None  # the body of a request that may be answered at once
+        self._route: Route | None = None  # of a request that may be answered at once
+        self._parts: list[bytes] = []  # of its body
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -51,7 +53,7 @@ class Connection(HttpToolsProtocol):
             data = _without_upgrade(data)
         self._framing_bytes += len(data)  # on_body sets it back
         super().data_received(data)
-        if self._direct is not None:  # the rest of its body is still to come: the app waits for it
+        if self._route is not None:  # the rest of its body is still to come: the app waits for it
             self._hand_over()
         if self._in_body:
             if self._framing_bytes > HEAD_BYTES:
@@ -73,29 +75,28 @@ class Connection(HttpToolsProtocol):
         self._fields = len(self.headers)
         self.deadline = NEVER  # from here on the app has limits of its own
         idle = (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
-        if idle and self.url in self.worker.direct and self.parser.get_method() == b"POST":
-            self._direct = []
-        else:
+        if idle and self.parser.get_method() == b"POST":
+            self._route = self.worker.direct.get(self.url)
+        if self._route is None:
             self._start()
 
     def on_body(self, body: bytes) -> None:
         self._framing_bytes = 0
-        if self._direct is None:
+        if self._route is None:
             super().on_body(body)
         else:
-            self._direct.append(body)
+            self._parts.append(body)
 
     def on_message_complete(self) -> None:
         self._in_body = False
         del self.headers[self._fields :]  # trailers, which would pass for fields of the head
-        if self._direct is not None:
-            body = self._direct[0] if len(self._direct) == 1 else b"".join(self._direct)
-            path = self.worker.direct[self.url]
+        if self._route is not None:
             if self.transport.is_closing():  # the answer before this one was the last
-                self._direct = None
+                self._route, self._parts = None, []
                 return
-            if answer := self.worker.front.at_once("POST", path, self.headers, body):
-                self._direct = None
+            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            if answer := self.worker.front.at_once(self._route, self.headers, body):
+                self._route, self._parts = None, []
                 self._write(*answer)
                 return
             self._hand_over()
@@ -131,7 +132,7 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, status: int, title: str, detail: str) -> None:
         """Answers what is no request, and closes."""
-        status, fields, body = self.worker.front.refused("", "", Problem(status, title, detail), [])
+        status, fields, body = self.worker.front.refused("", "", [], Problem(status, title, detail))
         self._write(status, [*fields, (b"connection", b"close")], body, last=True)
 
     def send_400_response(self, msg: str) -> None:
@@ -144,9 +145,9 @@ class Connection(HttpToolsProtocol):
 
     def _hand_over(self) -> None:
         """Leaves a request to the app after all."""
-        body, self._direct = self._direct, None
+        parts, self._route, self._parts = self._parts, None, []
         self._start()
-        for part in body or ():
+        for part in parts:
             super().on_body(part)
 
     def _write(self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, last: bool = False) -> None:

@@ -73,7 +73,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self.loop = asyncio.get_running_loop()
         self.front: Front = self.wsgi
         self.head_seconds = self.front.limits.head_seconds
-        self.direct = {path.encode(): path for method, path in self.front.routes if method == "POST"}
+        self.direct = {path.encode(): route for (method, path), route in self.front.routes.items() if method == "POST"}
         options: dict[str, Any] = {"http": HttpToolsProtocol, "ws": "none", "lifespan": "off", "interface": "asgi3"}
         options |= {"log_config": None, "access_log": False, "proxy_headers": False}
         self.config = Config(self.front, timeout_keep_alive=self.cfg.keepalive, **options)

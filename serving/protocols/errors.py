@@ -1,13 +1,19 @@
 """What is wrong, in the form that the clients of a path know: their protocol's, or RFC 9457 problem details."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
 from serving import replies
-from serving.replies import JSON, Problem, Reply
+from serving.protocols.schema import TEXT, Schema, fields, ref
+from serving.replies import JSON, PROBLEM, Problem, Reply
 
-Form = Callable[[Problem], Reply]
+
+class Form(NamedTuple):
+    reply: Callable[[Problem], Reply]
+    schema: Schema
+    media: str = JSON
 
 
 def of_kserve(problem: Problem) -> Reply:
@@ -27,9 +33,14 @@ def of_mlflow(problem: Problem) -> Reply:
     return Reply(status, JSON, msgspec.json.encode({"error_code": code, "message": problem.detail}))
 
 
-FORMS: dict[str, Form] = {"/v1/models": of_kserve, "/v2": of_open_inference, "/invocations": of_mlflow}
+USUAL = Form(replies.of_problem, ref("Problem"), PROBLEM)
+FORMS = {  # by how a path begins
+    "/v1/models": Form(of_kserve, fields(error=TEXT)),
+    "/v2": Form(of_open_inference, fields(error=TEXT)),
+    "/invocations": Form(of_mlflow, fields(error_code=TEXT, message=TEXT)),
+}
 
 
 def form(path: str) -> Form:
     """Of the protocol that has a path, whether there is a route or not."""
-    return next((of for prefix, of in FORMS.items() if path.startswith(prefix)), replies.of_problem)
+    return next((form for prefix, form in FORMS.items() if path.startswith(prefix)), USUAL)

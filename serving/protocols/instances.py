@@ -11,13 +11,17 @@ from typing import Any
 import msgspec
 
 from serving.predictor import Scores
-from serving.protocols import errors
-from serving.protocols.routes import Headers, Model, Routes, handler
+from serving.protocols.routes import Headers, Model, Route, constant, prediction
+from serving.protocols.schema import FLAG, TEXT, array, fields, ref
 from serving.records import UNREADABLE
 from serving.replies import JSON, Reply, as_json
 
+INSTANCES = fields(instances=ref("Records"))
+PREDICTIONS = fields(predictions=array(ref("Prediction")), model=fields(name=TEXT, version=TEXT))
+READY = fields(name=TEXT, ready=FLAG)
 
-def routes(model: Model, environment: Mapping[str, str] = os.environ) -> Routes:
+
+def routes(model: Model, environment: Mapping[str, str] = os.environ) -> list[Route]:
     decode, predict, predictions = model.decode.body, model.predict, formatter(model.contract.classes)
     who = {"name": model.card.name, "version": model.card.version}
     encode = msgspec.json.Encoder().encode
@@ -27,18 +31,25 @@ def routes(model: Model, environment: Mapping[str, str] = os.environ) -> Routes:
         document = {"predictions": predictions(scores), "model": who}
         return Reply(200, JSON, encode(document), len(scores))
 
-    of_kserve = f"/v1/models/{model.card.name}"
-    table: Routes = {
-        ("POST", "/predict"): handler(answer),
-        ("GET", "/v1/models"): as_json({"models": [model.card.name]}),
-        ("GET", of_kserve): as_json({"name": model.card.name, "ready": True}),
-        ("POST", f"{of_kserve}:predict"): handler(answer, errors.of_kserve),
-    }
+    name = model.card.name
+    one, several = {"instances": model.examples[:1]}, {"instances": model.examples}
+    examples = {"one record": one, "several records": several}
+
+    def predict_at(path: str, tag: str) -> Route:
+        return prediction(model, path, answer, tag, INSTANCES, PREDICTIONS, examples)
+
+    kserve, vertex, ready = "KServe V1", "Vertex AI", "Whether the model is ready"
+    table = [
+        predict_at("/predict", "predictions"),
+        constant("/v1/models", as_json({"models": [name]}), "The models", kserve, fields(models=array(TEXT))),
+        constant(f"/v1/models/{name}", as_json({"name": name, "ready": True}), ready, kserve, READY),
+        predict_at(f"/v1/models/{name}:predict", kserve),
+    ]
     # Vertex AI names its routes in the environment of the container.
     if path := environment.get("AIP_PREDICT_ROUTE"):
-        table["POST", path] = handler(answer)
+        table.append(predict_at(path, vertex))
     if path := environment.get("AIP_HEALTH_ROUTE"):
-        table["GET", path] = as_json({"status": "ready"})
+        table.append(constant(path, as_json({"status": "ready"}), ready, vertex, fields(status=TEXT)))
     return table
 
 

@@ -12,17 +12,26 @@ import msgspec
 
 from pipeline.contract import Contract
 from serving.predictor import Scores
-from serving.protocols import errors
-from serving.protocols.routes import Headers, Model, Routes, handler, header
+from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
+from serving.protocols.schema import TEXT, array, fields, ref
 from serving.records import Record, document
 from serving.replies import JSON, Problem, Reply
 
 # What pandas, by which MLflow's server reads CSV, takes for a missing number.
 MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "n/a", "#N/A", "-NaN", "-nan", "#NA"}
 FORMATS = "dataframe_split, dataframe_records, instances, inputs"
+REQUEST = {
+    "oneOf": [
+        fields(dataframe_records=ref("Records")),
+        fields(instances=ref("Records")),
+        fields(dataframe_split=fields(columns=array(TEXT), data=array({"type": "array"}))),
+        fields(inputs={"anyOf": [ref("Records"), {"type": "object", "additionalProperties": {"type": "array"}}]}),
+    ]
+}
+PREDICTIONS = fields(predictions=array({"type": ["string", "number"]}))
 
 
-def routes(model: Model) -> Routes:
+def routes(model: Model) -> list[Route]:
     classes, from_csv = model.contract.classes, _csv_reader(model.contract)
 
     def records(body: bytes, headers: Headers) -> list[Record]:
@@ -42,12 +51,16 @@ def routes(model: Model) -> Routes:
 
     nothing = Reply(200, "text/plain; charset=utf-8", b"\n")
     version = Reply(200, "text/plain; charset=utf-8", model.card.libraries.get("mlflow", "unknown").encode())
-    return {
-        ("POST", "/invocations"): handler(answer, errors.of_mlflow),
-        ("GET", "/ping"): nothing,
-        ("GET", "/health"): nothing,
-        ("GET", "/version"): version,
-    }
+    split = {"columns": list(model.examples[0]), "data": [list(record.values()) for record in model.examples]}
+    forms = {"dataframe_split": split, "dataframe_records": model.examples}
+    examples = {form: {form: content} for form, content in forms.items()}
+    there, tag = "Whether the service is there", "MLflow"
+    return [
+        prediction(model, "/invocations", answer, tag, REQUEST, PREDICTIONS, examples),
+        constant("/ping", nothing, there, tag, TEXT),
+        constant("/health", nothing, there, tag, TEXT),
+        constant("/version", version, "The MLflow that registered the model", tag, TEXT),
+    ]
 
 
 def predictions(scores: Scores, classes: list[str]) -> list[Any]:

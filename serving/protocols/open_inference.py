@@ -5,14 +5,15 @@ https://github.com/kserve/open-inference-protocol
 """
 
 import struct
-from typing import Any
+from functools import partial
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from serving.predictor import Scores
-from serving.protocols import errors
-from serving.protocols.routes import Headers, Model, Routes, handler, header
+from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
+from serving.protocols.schema import TEXT, Schema, array, fields, ref
 from serving.records import document
 from serving.replies import JSON, Problem, Reply, as_json
 
@@ -25,11 +26,17 @@ HEAD_LENGTH = b"inference-header-content-length"
 BINARY = "application/octet-stream"
 
 
+# What is said of a tensor in /openapi.json; what is wrong with one, `_wrong` says better than msgspec.
+Shape = Annotated[list[int], msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": 2})]
+Datatype = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*NUMBERS, "BYTES"]})]
+Data = Annotated[Any, msgspec.Meta(extra_json_schema={"type": "array"})]
+
+
 class Tensor(msgspec.Struct):
     name: str
-    shape: list[int]
-    datatype: str
-    data: Any = None
+    shape: Shape
+    datatype: Datatype
+    data: Data = None
     parameters: dict[str, Any] = {}
 
 
@@ -38,28 +45,48 @@ class Wanted(msgspec.Struct):
     parameters: dict[str, Any] = {}
 
 
-class Request(msgspec.Struct):
+class InferenceRequest(msgspec.Struct):
     inputs: list[Tensor]
     id: str = ""
     parameters: dict[str, Any] = {}
     outputs: list[Wanted] = []
 
 
-def routes(model: Model) -> Routes:
+ANSWER: Schema = fields(model_name=TEXT, outputs=array(ref("Tensor")))
+ANSWER["properties"] |= {"model_version": TEXT, "id": TEXT}
+
+
+def routes(model: Model) -> list[Route]:
     name, version = model.card.name, model.card.version
     of_model = f"/v2/models/{name}"
     server = {"name": f"{name}-service", "version": version, "extensions": ["binary_tensor_data"]}
-    infer = handler(lambda body, headers: _infer(model, body, headers), errors.of_open_inference)
-    table: Routes = {
-        ("GET", "/v2"): as_json(server),
-        ("GET", "/v2/health/live"): as_json({"live": True}),
-        ("GET", "/v2/health/ready"): as_json({"ready": True}),
-    }
+    tag, ready = "Open Inference Protocol", as_json({"name": name, "ready": True})
+    examples = {"columns": {"inputs": _inputs(model)}}
+    table = [
+        constant("/v2", as_json(server), "The server", tag),
+        constant("/v2/health/live", as_json({"live": True}), "Whether it is alive", tag),
+        constant("/v2/health/ready", as_json({"ready": True}), "Whether it is ready", tag),
+    ]
     for path in (of_model, f"{of_model}/versions/{version}"):
-        table["GET", path] = as_json(_metadata(model))
-        table["GET", f"{path}/ready"] = as_json({"name": name, "ready": True})
-        table["POST", f"{path}/infer"] = infer
+        table += [
+            constant(path, as_json(_metadata(model)), "Inputs and outputs of the model", tag),
+            constant(f"{path}/ready", ready, "Whether the model is ready", tag),
+            prediction(model, f"{path}/infer", partial(_infer, model), tag, InferenceRequest, ANSWER, examples),
+        ]
     return table
+
+
+def _inputs(model: Model) -> list[dict[str, Any]]:
+    """The examples as tensors."""
+    return [
+        {
+            "name": field.name,
+            "shape": [len(model.examples)],
+            "datatype": "FP64" if field.type == "number" else "BYTES",
+            "data": [record[field.name] for record in model.examples],
+        }
+        for field in model.contract.fields
+    ]
 
 
 def _metadata(model: Model) -> dict[str, Any]:
@@ -95,14 +122,14 @@ def _infer(model: Model, body: bytes, headers: Headers) -> Reply:
     return _answer(model, request, scores)
 
 
-def _parsed(body: bytes, length: str) -> tuple[Request, memoryview]:
+def _parsed(body: bytes, length: str) -> tuple[InferenceRequest, memoryview]:
     """The request, and the binary tensors after it."""
     data = memoryview(body)
     if length and not (length.isdecimal() and len(length) < 12 and int(length) <= len(body)):
         raise Problem(400, "Bad Request", "Inference-Header-Content-Length is no length of a part of the body")
     end = int(length) if length else len(body)
     try:
-        return msgspec.convert(document(data[:end]), Request), data[end:]
+        return msgspec.convert(document(data[:end]), InferenceRequest), data[end:]
     except msgspec.ValidationError as error:
         raise Problem(422, "Unprocessable Content", f"the body is no inference request: {error}") from None
 
@@ -161,7 +188,7 @@ def _wrong(tensor: Tensor, detail: str) -> Problem:
     return Problem(422, "Unprocessable Content", f"input {tensor.name[:100]!r} {detail}")
 
 
-def _answer(model: Model, request: Request, scores: Scores) -> Reply:
+def _answer(model: Model, request: InferenceRequest, scores: Scores) -> Reply:
     classes = model.contract.classes
     found: dict[str, Any] = {"value": ("FP64", [len(scores)], [row[0] for row in scores])}
     if classes:

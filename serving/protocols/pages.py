@@ -1,9 +1,9 @@
-"""For people with a browser: the model's page with a form, and the description of all requests."""
+"""For people with a browser: the model's page with a form, and one that shows GET /openapi.json."""
 
 from pathlib import Path
 
-from serving.protocols.routes import Routes
-from serving.replies import Reply, as_json
+from serving.protocols.routes import Route, constant
+from serving.replies import Reply
 
 FOLDER = Path(__file__).parents[1] / "page"
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -15,15 +15,10 @@ POLICY = (
 SAFE = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
 
 
-def routes(description: object, page: bool) -> Routes:
-    """The description, and where `page` is set the pages that show it."""
-    table: Routes = {("GET", "/openapi.json"): as_json(description)}
-    if page:
-        table["GET", "/"] = _file("index.html")
-        table["GET", "/docs"] = _file("docs.html")
-        for name in ("page.css", "form.js", "docs.js"):
-            table["GET", f"/page/{name}"] = _file(name)
-    return table
+def routes() -> list[Route]:
+    files = ("page.css", "form.js", "docs.js")
+    pages = {"/": "index.html", "/docs": "docs.html"} | {f"/page/{name}": name for name in files}
+    return [constant(path, _file(name)) for path, name in pages.items()]
 
 
 def _file(name: str) -> Reply:

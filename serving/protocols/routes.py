@@ -1,34 +1,65 @@
-"""What a protocol is given, and what it gives: a table of replies and handlers."""
+"""A route: one method on one path, what answers it, and what GET /openapi.json says of it."""
 
 import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from pipeline.bundle import Card
 from pipeline.contract import Contract
 from serving.predictor import Predictor
+from serving.protocols import errors
+from serving.protocols.schema import ANYTHING, Schema
 from serving.records import Decoder
-from serving.replies import Problem, Reply, of_problem
+from serving.replies import JSON, Problem, Reply
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 Handler = Callable[[bytes, Headers], Reply]  # the body; raises nothing
-Routes = dict[tuple[str, str], Reply | Handler]  # by method and path; a reply is always the same
 
 
 class Model(NamedTuple):
+    """What a protocol makes its routes of."""
+
     card: Card
     contract: Contract
     decode: Decoder
     predict: Predictor  # raises Problem
+    inline_bytes: float  # of a body that is answered in less time than others may be kept waiting; -1: of none
+    examples: list[dict[str, Any]]  # real records
 
 
-def header(headers: Headers, name: bytes) -> str:
-    """The value of a header, empty where it is not there."""
-    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+class Route(NamedTuple):
+    method: str
+    path: str
+    answer: Handler
+    inline_bytes: float  # of a body that an event loop answers itself, without a thread
+    summary: str  # empty: not described
+    tag: str
+    response: Schema  # of an answer with 200
+    media: str = JSON  # of the same
+    request: Schema | type[Struct] | None = None
+    examples: Mapping[str, Any] = {}  # of requests
 
 
-def handler(answer: Handler, of_problem: Callable[[Problem], Reply] = of_problem) -> Handler:
-    """A handler out of a function that raises Problem, with the protocol's own form of errors."""
+def constant(path: str, reply: Reply, summary: str = "", tag: str = "", response: Schema = ANYTHING) -> Route:
+    """GET of what is always the same."""
+    media, _, _ = reply.content_type.partition(";")
+    return Route("GET", path, lambda _body, _headers: reply, inf, summary, tag, response, media)
+
+
+def prediction(
+    model: Model,
+    path: str,
+    answer: Handler,
+    tag: str,
+    request: Schema | type[Struct],
+    response: Schema,
+    examples: Mapping[str, Any],
+) -> Route:
+    """POST of rows to a function that raises Problem, which is answered in the form of the path's protocol."""
+    form = errors.form(path).reply
 
     def handle(body: bytes, headers: Headers) -> Reply:
         try:
@@ -38,9 +69,14 @@ def handler(answer: Handler, of_problem: Callable[[Problem], Reply] = of_problem
             if problem.status == 400 and coding not in ("", "identity"):
                 detail = f"the body is encoded as {coding[:50]!r}, which is not taken; send it as it is"
                 problem = Problem(415, "Unsupported Media Type", detail)
-            return of_problem(problem)
+            return form(problem)
         except Exception:
             logging.getLogger(__name__).exception("a request of %d bytes", len(body))
-            return of_problem(Problem(500, "Internal Server Error", "the service failed; its log says how"))
+            return form(Problem(500, "Internal Server Error", "the service failed; its log says how"))
 
-    return handle
+    return Route("POST", path, handle, model.inline_bytes, "Predict", tag, response, JSON, request, examples)
+
+
+def header(headers: Headers, name: bytes) -> str:
+    """The value of a header, empty where it is not there."""
+    return next((value.decode("latin-1") for key, value in headers if key == name), "")

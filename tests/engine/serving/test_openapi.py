@@ -19,6 +19,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from pipeline.settings import load_settings
+from tests.engine.conftest import ROOT
 from tests.engine.serving.conftest import Service
 
 # What the description cannot say: that `data` of a tensor is as long as its shape, and rows of a frame as its columns.
@@ -84,6 +86,19 @@ def test_the_examples_are_answered(client: FlaskClient) -> None:
                 jsonschema_rs.validate(schema | {"components": description["components"]}, answer.json)
                 count += 1
     assert count >= 6
+
+
+def test_what_is_too_large_is_answered_as_described(client: FlaskClient) -> None:
+    """In the form of the path's own protocol."""
+    description = client.get("/openapi.json").json
+    assert description is not None
+    large = b" " * (load_settings(ROOT).serving.max_body_bytes + 1)
+    for path in [path for path, methods in description["paths"].items() if "post" in methods]:
+        answer = client.post(path, data=large)
+        assert answer.status_code == 413
+        ((media, found),) = description["paths"][path]["post"]["responses"]["413"]["content"].items()
+        assert answer.content_type == media, path
+        jsonschema_rs.validate(found["schema"] | {"components": description["components"]}, answer.json)
 
 
 def test_every_route_is_described(client: FlaskClient) -> None:

@@ -91,10 +91,10 @@ def test_kserve_v1(client: FlaskClient, bundle: Bundle, rows: list[dict[str, Any
 
 def test_vertex_ai(bundle: Bundle) -> None:
     """A custom container is told its routes by the environment."""
-    model = Model(bundle.card, bundle.contract, Decoder(len, len, len), len)  # type: ignore[arg-type]
+    model = Model(bundle.card, bundle.contract, Decoder(len, len, len), len, -1, [])  # type: ignore[arg-type]
     told = {"AIP_PREDICT_ROUTE": "/v1/endpoints/7:predict", "AIP_HEALTH_ROUTE": "/v1/endpoints/7"}
-    table = instances.routes(model, told)
-    assert {("POST", told["AIP_PREDICT_ROUTE"]), ("GET", told["AIP_HEALTH_ROUTE"])} <= set(table)
+    table = {(route.method, route.path) for route in instances.routes(model, told)}
+    assert {("POST", told["AIP_PREDICT_ROUTE"]), ("GET", told["AIP_HEALTH_ROUTE"])} <= table
     assert len(instances.routes(model, {})) == len(table) - 2
 
 
@@ -141,12 +141,8 @@ def test_mlflow_takes_nan_for_missing(bundle: Bundle, rows: list[dict[str, Any]]
         seen.append(list(records))
         return [[0.0] * max(1, len(contract.classes))] * len(records)
 
-    (post,) = [
-        answer
-        for (_, path), answer in mlflow.routes(Model(bundle.card, contract, decode, predict)).items()
-        if path == "/invocations"
-    ]
-    assert callable(post)
+    model = Model(bundle.card, contract, decode, predict, -1, rows)
+    (post,) = [route.answer for route in mlflow.routes(model) if route.path == "/invocations"]
     number = next(field.name for field in fields if field.type == "number")
     record = rows[0] | {number: float("nan")}
     split = {"columns": list(record), "data": [list(record.values())]}
