@@ -1,6 +1,6 @@
 """What goes back to a client, whoever sends it: answers, and errors as RFC 9457 problem details."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -8,7 +8,7 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 
-class Reply(NamedTuple):
+class Reply(msgspec.Struct, frozen=True, gc=False):
     status: int
     content_type: str
     body: bytes

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parent.parent
 Answer = tuple[int, Headers, bytes]  # status, header fields, body
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One that is being answered."""
 
     method: str
@@ -42,7 +42,7 @@ class Request(NamedTuple):
     began: float  # by perf_counter
 
 
-class Service(NamedTuple):
+class Service(msgspec.Struct, frozen=True):
     bundle: Bundle
     limits: Limits
     routes: dict[tuple[str, str], Route]  # by method and path
@@ -58,10 +58,9 @@ class Service(NamedTuple):
 
     def end(self, request: Request, status: int, rows: int = 0, route: str | None = None) -> Headers:
         """Counts, times and logs a request that was answered; the header fields that name it."""
-        method, path, headers, began = request
-        ids, seconds = correlation.of(headers), perf_counter() - began
-        self.metrics.end(path if route is None else route, status, seconds, rows)
-        self.log(method, path, status, seconds, rows, ids)
+        ids, seconds = correlation.of(request.headers), perf_counter() - request.began
+        self.metrics.end(request.path if route is None else route, status, seconds, rows)
+        self.log(request.method, request.path, status, seconds, rows, ids)
         return correlation.headers(ids)
 
     def finish(self, request: Request, reply: Reply) -> Answer:

@@ -39,7 +39,7 @@ def route(bundle: Bundle, limits: Limits, routes: Sequence[Route], load_test: st
         "components": {"schemas": _schemas(bundle.contract, limits) | components},
     }
     reply = as_json(document)
-    return own._replace(answer=lambda _body, _headers: reply)
+    return msgspec.structs.replace(own, answer=lambda _body, _headers: reply)
 
 
 def _operation(route: Route) -> Schema:

@@ -30,7 +30,7 @@ class Model(NamedTuple):
     examples: list[dict[str, Any]]  # real records
 
 
-class Route(NamedTuple):
+class Route(Struct, frozen=True):
     method: str
     path: str
     answer: Handler
