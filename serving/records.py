@@ -1,106 +1,98 @@
 """From the bytes of a request to records that the model can take, or to a problem that names the row and the field."""
 
-import json
 import re
-from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Annotated, Any
 
 import msgspec
 
 from pipeline.columns import Value
 from pipeline.contract import LARGEST, Contract
+from serving import lenient_json
+from serving.lenient_json import EXPECTED
 from serving.limits import Limits
 from serving.replies import Problem
 
 UNREADABLE = re.compile(r'["\\\x00-\x1f\x7f]')  # in a name: msgspec's structs do not take it
 SHOWN = 20  # errors in one answer
-EXPECTED = 'expected {"instances": [{"field": value, ...}, ...]}'
 
 Record = dict[str, Value]
 Number = Annotated[float, msgspec.Meta(ge=-LARGEST, le=LARGEST)]
 
 
-class Decoder(NamedTuple):
-    """Functions to records, with the fields of the contract only, numbers as floats.
+class Decoder:
+    """From requests to records, with the fields of the contract only, numbers as floats.
 
-    All raise Problem: 400 where a body is not JSON, 422 where it is not what the contract says.
+    All methods raise Problem: 400 where a body is not JSON, 422 where it is not what the contract says.
     """
 
-    body: Callable[[bytes], list[Record]]  # {"instances": [{field: value}]}
-    instances: Callable[[Any], list[Record]]  # such a list, parsed by `document`
-    columns: Callable[[dict[str, Any]], list[Record]]  # {field: [value, ...]}, or {field: [[value], ...]}
+    def __init__(self, contract: Contract, limits: Limits) -> None:
+        self._fields, self._max_rows = contract.fields, limits.max_rows
+        self._names = [field.name for field in contract.fields]
+        # What a row may hold besides; None: anything.
+        self._known = {*self._names, *contract.unused} if limits.unknown_fields == "reject" else None
+        self._parse, self._rows, self._columns = _types(contract, limits)
+        self._records = _to_records(self._names, len(contract.unused))
 
-
-def decoder(contract: Contract, limits: Limits) -> Decoder:
-    """Compiles the contract."""
-    names = [field.name for field in contract.fields]
-    tolerated = {*names, *contract.unused}
-    parse, row_type, column_types = _types(contract, limits)
-    to_records = _to_records(names, len(contract.unused))
-
-    def from_body(body: bytes) -> list[Record]:
+    def body(self, body: bytes) -> list[Record]:
+        """Of {"instances": [{field: value}]}."""
         try:
-            return to_records(parse(body).instances)  # parsed and validated in one go
+            return self._records(self._parse(body).instances)  # parsed and validated in one go
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return slowly(_instances(document(body)))
+            return self._slowly(_instances(lenient_json.parse(body)))
 
-    def from_instances(instances: Any) -> list[Record]:
+    def instances(self, instances: Any) -> list[Record]:
+        """Of such a list, parsed by `lenient_json`."""
         try:
-            found = to_records(msgspec.convert(instances, row_type))
-            "".join(value for record in found for value in record.values() if type(value) is str).encode()
+            records = self._records(msgspec.convert(instances, self._rows))
+            "".join(value for record in records for value in record.values() if type(value) is str).encode()
         except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError):
-            return slowly(instances)
-        return found
+            return self._slowly(instances)
+        return records
 
-    def from_columns(columns: dict[str, Any]) -> list[Record]:
-        if limits.unknown_fields == "reject" and not columns.keys() <= tolerated:
-            return from_instances(_transposed(columns))
+    def columns(self, columns: dict[str, Any]) -> list[Record]:
+        """Of {field: [value, ...]}, or {field: [[value], ...]}."""
+        names = self._names
+        if self._known is not None and not columns.keys() <= self._known:
+            return self.instances(_transposed(columns))
         try:
             # Checked by column: a row costs no more than the dict that it becomes.
-            checked = [msgspec.convert(columns[name], kind) for name, kind in zip(names, column_types, strict=True)]
-            found = [dict(zip(names, row, strict=True)) for row in zip(*checked, strict=True)]
+            checked = [msgspec.convert(columns[name], kind) for name, kind in zip(names, self._columns, strict=True)]
+            records = [dict(zip(names, row, strict=True)) for row in zip(*checked, strict=True)]
             "".join(value for column in checked for value in column if type(value) is str).encode()
         except (msgspec.MsgspecError, RecursionError, UnicodeEncodeError, KeyError, ValueError):
-            return from_instances(_transposed(columns))
-        return found
+            return self.instances(_transposed(columns))
+        return records
 
-    def slowly(instances: Any) -> list[Record]:
+    def _slowly(self, instances: Any) -> list[Record]:
         """What is wrong with them, raised; the records where nothing is."""
         if type(instances) is not list or not instances:
-            found = "an empty list" if instances == [] else _kind(instances)
-            raise Problem(422, "Unprocessable Content", f"instances is {found}; {EXPECTED}")
-        if len(instances) > limits.max_rows:
-            many = f"{len(instances)} rows in one request; at most {limits.max_rows} are taken"
-            raise Problem(422, "Unprocessable Content", many)
-        if problem := _explain(instances):
-            raise problem
-        return [{name: _plain(instance[name]) for name in names} for instance in instances]
+            kind = "an empty list" if instances == [] else _kind(instances)
+            raise _unprocessable(f"instances is {kind}; {EXPECTED}")
+        if len(instances) > self._max_rows:
+            raise _unprocessable(f"{len(instances)} rows in one request; at most {self._max_rows} are taken")
+        every = ({"row": row} | error for row, instance in enumerate(instances) for error in self._errors(instance))
+        if errors := list(islice(every, SHOWN)):
+            first = errors[0]
+            where = f"row {first['row']}" + (f", field {first['field']!r}" if "field" in first else "")
+            raise _unprocessable(f"{where}: {first['detail']}", errors)
+        return [{name: _plain(instance[name]) for name in self._names} for instance in instances]
 
-    def _explain(instances: list[Any]) -> Problem | None:
-        errors: list[dict[str, Any]] = []
-        for row, instance in enumerate(instances):
-            if type(instance) is not dict:
-                errors.append(
-                    {"row": row, "detail": f"is {_kind(instance)}; expected an object with a value per field"}
-                )
-                continue
-            for field in contract.fields:
-                if field.name not in instance:
-                    errors.append({"row": row, "field": field.name, "detail": "is missing"})
-                elif wrong := _complaint(instance[field.name], field.type == "number", field.nullable):
-                    errors.append({"row": row, "field": field.name, "detail": wrong})
-            if limits.unknown_fields == "reject":
-                unknown = [_printable(name) for name in instance if name not in tolerated]
-                errors += [{"row": row, "field": name, "detail": "is not in the contract"} for name in unknown]
-            if len(errors) >= SHOWN:
-                break
-        if not errors:
-            return None
-        first = errors[0]
-        where = f"row {first['row']}" + (f", field {first['field']!r}" if "field" in first else "")
-        return Problem(422, "Unprocessable Content", f"{where}: {first['detail']}", errors[:SHOWN])
-
-    return Decoder(from_body, from_instances, from_columns)
+    def _errors(self, instance: Any) -> Iterator[dict[str, Any]]:
+        """What is wrong with a row, by field."""
+        if type(instance) is not dict:
+            yield {"detail": f"is {_kind(instance)}; expected an object with a value per field"}
+            return
+        for field in self._fields:
+            if field.name not in instance:
+                yield {"field": field.name, "detail": "is missing"}
+            elif wrong := _complaint(instance[field.name], field.type == "number", field.nullable):
+                yield {"field": field.name, "detail": wrong}
+        unknown = instance.keys() - self._known if self._known is not None else ()
+        yield from (
+            {"field": _printable(name), "detail": "is not in the contract"} for name in instance if name in unknown
+        )
 
 
 def _attribute(number: int, name: str) -> str:
@@ -159,7 +151,7 @@ def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], 
 def _instances(document: Any) -> Any:
     if type(document) is not dict or "instances" not in document:
         found = "an object without instances" if type(document) is dict else _kind(document)
-        raise Problem(422, "Unprocessable Content", f"the body is {found}; {EXPECTED}")
+        raise _unprocessable(f"the body is {found}; {EXPECTED}")
     return document["instances"]
 
 
@@ -168,45 +160,22 @@ def _transposed(columns: dict[str, Any]) -> list[dict[str, Any]]:
     lists = {name: _flat(name, values) for name, values in columns.items()}
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{name} has {len(values)}" for name, values in list(lists.items())[:10])
-        raise Problem(422, "Unprocessable Content", f"columns of different length: {sizes}"[:500])
+        raise _unprocessable(f"columns of different length: {sizes}"[:500])
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
 def _flat(name: str, values: Any) -> list[Any]:
     if type(values) is not list:
-        raise Problem(422, "Unprocessable Content", f"field {name[:100]!r}: is to be a list with a value for each row")
+        raise _unprocessable(f"field {name[:100]!r}: is to be a list with a value for each row")
     return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
 
 
-def document(body: bytes | memoryview, nan_is_null: bool = False) -> Any:
-    """Any JSON, and some that is not (NaN, Infinity, 1e400, lone surrogates), so that the field can be named.
-
-    Raises Problem.
-    """
-    constant = _null_for_nan if nan_is_null else float
-    if not body:
-        raise Problem(400, "Bad Request", f"the body is empty; {EXPECTED}")
-    try:
-        return msgspec.json.decode(body)
-    except RecursionError:
-        raise Problem(400, "Bad Request", "the body is not JSON that can be read: nested too deep") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as strict:
-        try:
-            return json.loads(bytes(body), parse_int=_parse_int, parse_constant=constant)
-        except (ValueError, RecursionError):
-            raise Problem(400, "Bad Request", f"the body is not JSON that can be read: {strict}") from None
+def _unprocessable(detail: str, errors: list[dict[str, Any]] | None = None) -> Problem:
+    return Problem(422, "Unprocessable Content", detail, errors)
 
 
 def _plain(value: Value) -> Value:
     return float(value) if isinstance(value, int) else value
-
-
-def _null_for_nan(constant: str) -> float | None:
-    return None if constant == "NaN" else float(constant)
-
-
-def _parse_int(digits: str) -> float | int:
-    return int(digits) if len(digits) < 300 else float(digits)  # past Python's own limit for int: infinity is refused
 
 
 def _complaint(value: Any, is_number: bool, nullable: bool) -> str | None:

@@ -24,7 +24,7 @@ def main() -> int:
     try:
         limit = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=CHUNK)
         bundle, predict = predictor.load(bundle_folder(), load_settings(ROOT).training.trusted)
-        decode = records.decoder(bundle.contract, limit).body
+        decode = records.Decoder(bundle.contract, limit).body
         predictions = instances.formatter(bundle.contract.classes)
         lines = sys.stdin.buffer.read().splitlines()
         for start in range(0, len(lines), CHUNK):

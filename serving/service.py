@@ -82,7 +82,7 @@ def load(bundle: Path | None = None) -> Service:
     folder = bundle or bundle_folder()
     limit = limits.load(ROOT / "pipeline.toml")
     loaded, predict = predictor.load(folder, load_settings(ROOT).training.trusted)
-    decode = records.decoder(loaded.contract, limit)
+    decode = records.Decoder(loaded.contract, limit)
     faults = Faults()
 
     with (folder / "requests.jsonl").open("rb") as file:
@@ -105,7 +105,7 @@ def load(bundle: Path | None = None) -> Service:
     examples = [msgspec.json.decode(line) for line in sample[:EXAMPLES]]
     model = Model(loaded.card, loaded.contract, decode, answer, min(inline, limit.max_body_bytes), examples)
     # MLflow's server, too, ignores columns that a model's signature does not have.
-    lenient = records.decoder(loaded.contract, msgspec.structs.replace(limit, unknown_fields="ignore"))
+    lenient = records.Decoder(loaded.contract, msgspec.structs.replace(limit, unknown_fields="ignore"))
     routes = [*instances.routes(model), *open_inference.routes(model), *mlflow.routes(model._replace(decode=lenient))]
     routes += [*probes.routes(model), *(pages.routes() if limit.page else ())]
     paths = [*(route.path for route in routes), openapi.PATH]

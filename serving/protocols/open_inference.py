@@ -11,10 +11,10 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from serving import lenient_json
 from serving.predictor import Scores
 from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
 from serving.protocols.schema import TEXT, Schema, array, fields, ref
-from serving.records import document
 from serving.replies import JSON, Problem, Reply, as_json
 
 NUMBERS = {
@@ -129,7 +129,7 @@ def _parsed(body: bytes, length: str) -> tuple[InferenceRequest, memoryview]:
         raise Problem(400, "Bad Request", "Inference-Header-Content-Length is no length of a part of the body")
     end = int(length) if length else len(body)
     try:
-        return msgspec.convert(document(data[:end]), InferenceRequest), data[end:]
+        return msgspec.convert(lenient_json.parse(data[:end]), InferenceRequest), data[end:]
     except msgspec.ValidationError as error:
         raise Problem(422, "Unprocessable Content", f"the body is no inference request: {error}") from None
 

@@ -24,7 +24,7 @@ from serving import limits
 from serving.predictor import Scores
 from serving.protocols import instances, mlflow
 from serving.protocols.routes import Model
-from serving.records import Decoder, decoder
+from serving.records import Decoder
 from tests.engine.conftest import ROOT
 
 JSON = {"Content-Type": "application/json"}
@@ -91,7 +91,9 @@ def test_kserve_v1(client: FlaskClient, bundle: Bundle, rows: list[dict[str, Any
 
 def test_vertex_ai(bundle: Bundle) -> None:
     """A custom container is told its routes by the environment."""
-    model = Model(bundle.card, bundle.contract, Decoder(len, len, len), len, -1, [])  # type: ignore[arg-type]
+    model = Model(
+        bundle.card, bundle.contract, Decoder(bundle.contract, limits.load(ROOT / "pipeline.toml")), len, -1, []
+    )  # type: ignore[arg-type]
     told = {"AIP_PREDICT_ROUTE": "/v1/endpoints/7:predict", "AIP_HEALTH_ROUTE": "/v1/endpoints/7"}
     table = {(route.method, route.path) for route in instances.routes(model, told)}
     assert {("POST", told["AIP_PREDICT_ROUTE"]), ("GET", told["AIP_HEALTH_ROUTE"])} <= table
@@ -135,7 +137,7 @@ def test_mlflow_takes_nan_for_missing(bundle: Bundle, rows: list[dict[str, Any]]
     """Python's clients write NaN into JSON, and pandas' names for it into CSV."""
     fields = [msgspec.structs.replace(field, nullable=True) for field in bundle.contract.fields]
     contract = msgspec.structs.replace(bundle.contract, fields=fields)
-    decode, seen = decoder(contract, limits.load(ROOT / "pipeline.toml")), []
+    decode, seen = Decoder(contract, limits.load(ROOT / "pipeline.toml")), []
 
     def predict(records: Sequence[Record]) -> Scores:
         seen.append(list(records))

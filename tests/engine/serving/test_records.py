@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.contract import VERSION, Contract, Field
 from serving import limits
-from serving.records import decoder
+from serving.records import Decoder
 from serving.replies import Problem
 from tests.engine.conftest import ROOT
 
@@ -28,9 +28,9 @@ CONTRACT = Contract(
 )
 LIMITS = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=5)
 DECODERS = {
-    kind: decoder(CONTRACT, msgspec.structs.replace(LIMITS, unknown_fields=kind)) for kind in ("reject", "ignore")
+    kind: Decoder(CONTRACT, msgspec.structs.replace(LIMITS, unknown_fields=kind)) for kind in ("reject", "ignore")
 }
-PLAIN = decoder(
+PLAIN = Decoder(
     msgspec.structs.replace(
         CONTRACT, fields=[msgspec.structs.replace(f, name=f.name.replace(" ", "_")) for f in CONTRACT.fields]
     ),
@@ -74,12 +74,12 @@ def test_a_field_may_have_any_name(name: str) -> None:
         (unused, row | {"Gross Approval": 2, name: "any"}, row | {"Gross Approval": 2.0}),
         (unused, row | {"Gross Approval": 2}, row | {"Gross Approval": 2.0}),
     ):
-        decode = decoder(contract, LIMITS)
+        decode = Decoder(contract, LIMITS)
         assert decode.body(msgspec.json.encode({"instances": [sent]})) == [expected]
         assert decode.instances([sent]) == [expected]
         assert decode.columns({key: [value] for key, value in sent.items()}) == [expected]
     with pytest.raises(Problem, match="is missing"):
-        decoder(used, LIMITS).body(msgspec.json.encode({"instances": [{"State": "x", "City": None}]}))
+        Decoder(used, LIMITS).body(msgspec.json.encode({"instances": [{"State": "x", "City": None}]}))
 
 
 @pytest.mark.parametrize("unknown", list(DECODERS))
