@@ -1,12 +1,12 @@
-"""The Flask app: every route of the service, for any WSGI server, `flask run` and the test client.
+"""The service as a WSGI app: for any WSGI server, `flask --app serving.app run` and the test client.
 
-flask --app serving.app run
-
-What the service's table has is answered before Flask, which costs more than a prediction; Flask has the rest: metrics,
-other methods, unknown paths. gunicorn runs `serving.http.asgi`, which does the same on an event loop.
+Flask answers what is not a route of the table: metrics, HEAD, wrong methods, unknown paths. The event loop of
+`serving.http.asgi` answers the table itself, and so does a function before Flask here: Flask costs more than a
+prediction.
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from werkzeug.exceptions import HTTPException
 from serving import replies, service
 from serving.limits import DRAIN_BYTES
 from serving.protocols import errors
-from serving.protocols.routes import Headers
+from serving.protocols.routes import Headers, Route
 from serving.replies import Problem, Reply
 from serving.service import Service
 
@@ -37,11 +37,9 @@ def wsgi(served: Service) -> Flask:
     if served.faults:
         app.logger.warning("Faults on purpose: %s", served.faults)
     for route in [*served.routes.values(), served.scrape]:
-        # Flask answers their HEAD, and knows which methods there are; GET of /metrics besides.
-        name = f"{route.method} {route.path}"
-        app.add_url_rule(
-            route.path, name, lambda answer=route.answer: _response(answer(b"", [])), methods=[route.method]
-        )
+        # Flask answers HEAD and GET of /metrics with it, and knows which methods there are.
+        view = partial(_without_body, route)
+        app.add_url_rule(route.path, f"{route.method} {route.path}", view, methods=[route.method])
     app.register_error_handler(HTTPException, _of_http)
     _watch(app, served)
     app.wsgi_app = _before_flask(app.wsgi_app, served)  # type: ignore[method-assign, assignment]
@@ -95,6 +93,10 @@ def _body(environ: Environment, limit: int) -> bytes:
             left -= len(chunk)
         raise replies.too_large(limit)
     return body
+
+
+def _without_body(route: Route) -> Response:
+    return _response(route.answer(b"", []))
 
 
 def _response(reply: Reply) -> Response:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from flask.testing import FlaskClient
 
 from serving.app import create_app
 from tests.engine.conftest import environment
+
+HANGS = 60.0  # seconds after which nothing will come, however busy the machine is
 
 # Flask without the event loop: what README.md says of plain WSGI.
 PLAIN = ("--worker-class", "gthread", "--threads", "4", "serving.app:create_app()")
@@ -40,7 +43,7 @@ class Service(NamedTuple):
     process: subprocess.Popen[bytes]
     log: Path
 
-    def get(self, path: str, body: bytes | None = None, timeout: float = 10) -> tuple[int, bytes]:
+    def get(self, path: str, body: bytes | None = None, timeout: float = HANGS) -> tuple[int, bytes]:
         """Status and body of a GET, or of a POST where there is a body."""
         request = urllib.request.Request(self.url + path, body)  # noqa: S310  loopback
         try:
@@ -67,7 +70,7 @@ def wait_until_ready(service: Service) -> None:
         try:
             if service.get("/readyz")[0] == 200:
                 return
-        except OSError:
+        except (OSError, HTTPException):
             time.sleep(0.02)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.settings import load_settings
 from tests.engine.conftest import ROOT, environment
-from tests.engine.serving.conftest import PLAIN, Service, free_port, metrics, wait_until_ready
+from tests.engine.serving.conftest import HANGS, PLAIN, Service, free_port, metrics, wait_until_ready
 
 Request = tuple[str, str, bytes, dict[str, str]]
 OWN = {"date", "server", "connection", "transfer-encoding"}  # of the server, not of the service
@@ -189,7 +189,7 @@ def test_spans(serve: Callable[..., Service], records: list[bytes], arguments: t
     service = serve(*arguments, OTEL_TRACES_EXPORTER="console", WEB_CONCURRENCY="1")
     ask(service, "POST", "/predict", b'{"instances":[' + records[0] + b"]}", {})
     service.process.terminate()
-    service.process.wait(10)
+    service.process.wait(HANGS)
     log = service.log.read_text()
     spans = [json.loads("{" + part.partition("\n}")[0] + "}") for part in log.split("\n{")[1:] if '"trace_id"' in part]
     (span,) = [span for span in spans if span["name"] == "POST /predict"]
@@ -207,5 +207,5 @@ def test_spans(serve: Callable[..., Service], records: list[bytes], arguments: t
 def test_spans_that_nobody_can_send(serve: Callable[..., Service]) -> None:
     """Asked for without the packages, or in a way that is not known: one line says what to do."""
     service = serve(wait=False, OTEL_TRACES_EXPORTER="zipkin", WEB_CONCURRENCY="1")
-    assert service.process.wait(20) == 3
+    assert service.process.wait(HANGS) == 3
     assert "Cannot serve: OTEL_TRACES_EXPORTER=zipkin" in service.log.read_text()

