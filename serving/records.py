@@ -15,6 +15,7 @@ from serving.limits import Limits
 from serving.replies import Problem
 
 UNREADABLE = re.compile(r'["\\\x00-\x1f\x7f]')  # in a name: msgspec's structs do not take it
+SURROGATE = re.compile("[\ud800-\udfff]")
 SHOWN = 20  # errors in one answer
 
 Record = dict[str, Value]
@@ -89,10 +90,10 @@ class Decoder:
                 yield {"field": field.name, "detail": "is missing"}
             elif wrong := _complaint(instance[field.name], field.type == "number", field.nullable):
                 yield {"field": field.name, "detail": wrong}
-        unknown = instance.keys() - self._known if self._known is not None else ()
-        yield from (
-            {"field": _printable(name), "detail": "is not in the contract"} for name in instance if name in unknown
-        )
+        for name in instance:
+            if self._known is not None and name not in self._known:
+                printable = name.encode(errors="backslashreplace").decode()[:100]
+                yield {"field": printable, "detail": "is not in the contract"}
 
 
 def _attribute(number: int, name: str) -> str:
@@ -187,19 +188,7 @@ def _complaint(value: Any, is_number: bool, nullable: bool) -> str | None:
         return None if -LARGEST <= value <= LARGEST else "is not a finite number that fits in 32 bits"
     if type(value) is not str:
         return f"is {_kind(value)}; expected a text"
-    return None if _encodes(value) else "is no valid Unicode text: it holds half of a surrogate pair"
-
-
-def _encodes(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _printable(name: str) -> str:
-    return name.encode(errors="backslashreplace").decode()[:100]
+    return "is no valid Unicode text: it holds half of a surrogate pair" if SURROGATE.search(value) else None
 
 
 def _kind(value: Any) -> str:

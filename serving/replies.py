@@ -23,18 +23,14 @@ class Problem(Exception):
         super().__init__(detail)
         self.status, self.title, self.detail, self.errors = status, title, detail, errors or []
 
+    def document(self) -> dict[str, Any]:
+        """As RFC 9457 has it."""
+        document = {"type": "about:blank", "title": self.title, "status": self.status, "detail": self.detail}
+        return document | ({"errors": self.errors} if self.errors else {})
+
 
 def as_json(document: object) -> Reply:
     return Reply(200, JSON, msgspec.json.encode(document))
-
-
-def of_problem(problem: Problem) -> Reply:
-    """The reply to a request that cannot be served."""
-    body: dict[str, Any] = {"type": "about:blank", "title": problem.title, "status": problem.status}
-    body["detail"] = problem.detail
-    if problem.errors:
-        body["errors"] = problem.errors
-    return Reply(problem.status, PROBLEM, msgspec.json.encode(body))
 
 
 def fields(reply: Reply) -> list[tuple[bytes, bytes]]:

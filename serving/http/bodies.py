@@ -33,7 +33,10 @@ class Bodies:
             async with asyncio.timeout(self._limits.body_seconds):
                 # What is refused is read on: closing on unread data resets the connection before the answer.
                 while more and size <= DRAIN_BYTES:
-                    part, more = _part(await receive())
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Gone
+                    part, more = message["body"], message.get("more_body", False)
                     size += len(part)
                     if refused:
                         refused = self._refusal(size) or refused
@@ -43,7 +46,7 @@ class Bodies:
                         if refused := self._refusal(size):
                             self._held -= size
                             parts.clear()
-                    del part  # or it would be held until the next one has come
+                    del part, message  # or it would be held until the next one has come
         except TimeoutError:
             seconds = f"{self._limits.body_seconds:g}"
             raise Problem(408, "Request Timeout", f"the body took more than {seconds} s to arrive") from None
@@ -71,10 +74,3 @@ class Bodies:
             detail = "too many large requests at once; send this one again in a moment"
             return Problem(503, "Service Unavailable", detail)
         return None
-
-
-def _part(message: Message) -> tuple[bytes, bool]:
-    """A part of a body, and whether there is more. Raises Gone."""
-    if message["type"] == "http.disconnect":
-        raise Gone
-    return message["body"], message.get("more_body", False)

@@ -20,29 +20,23 @@ def tracer(name: str, environment: Mapping[str, str] = os.environ) -> Log | None
     wanted = environment.get("OTEL_TRACES_EXPORTER") or ("otlp" if any(map(environment.get, ENDPOINTS)) else "none")
     if wanted == "none" or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
+    if wanted not in ("otlp", "console"):
+        raise ValueError(f"OTEL_TRACES_EXPORTER={wanted}: otlp, console or none")
     try:
-        return _tracer(name, wanted)
+        from opentelemetry.sdk.resources import SERVICE_NAME, Resource  # noqa: PLC0415  optional, as all here
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter  # noqa: PLC0415
+        from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+
+        exporter: SpanExporter = ConsoleSpanExporter()
+        if wanted == "otlp":
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+
+            exporter = OTLPSpanExporter()
     except ImportError as error:
         needed = "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
         raise ValueError(f"{error}: for spans, add {needed} to requirements/serve.in, then `make lock`") from None
-
-
-def _tracer(name: str, wanted: str) -> Log:
-    from opentelemetry.sdk.resources import SERVICE_NAME, Resource  # noqa: PLC0415  optional, as all here
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter  # noqa: PLC0415
-    from opentelemetry.trace import SpanKind, Status, StatusCode  # noqa: PLC0415
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
-
-    exporter: SpanExporter
-    if wanted == "console":
-        exporter = ConsoleSpanExporter()
-    elif wanted == "otlp":
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
-
-        exporter = OTLPSpanExporter()
-    else:
-        raise ValueError(f"OTEL_TRACES_EXPORTER={wanted}: otlp, console or none")
     resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", name)})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(exporter))

@@ -5,39 +5,32 @@ from typing import NamedTuple
 
 import msgspec
 
-from serving import replies
 from serving.protocols.schema import TEXT, Schema, fields, ref
 from serving.replies import JSON, PROBLEM, Problem, Reply
 
 
 class Form(NamedTuple):
-    reply: Callable[[Problem], Reply]
+    document: Callable[[Problem], object]
     schema: Schema
     media: str = JSON
+    unprocessable: int = 422  # the status of what is JSON, and not what the model takes
+
+    def reply(self, problem: Problem) -> Reply:
+        status = self.unprocessable if problem.status == 422 else problem.status
+        return Reply(status, self.media, msgspec.json.encode(self.document(problem)))
 
 
-def of_kserve(problem: Problem) -> Reply:
-    return Reply(problem.status, JSON, msgspec.json.encode({"error": problem.detail}))
-
-
-def of_open_inference(problem: Problem) -> Reply:
-    # The protocol's own servers answer what is wrong with a request with 400.
-    status = 400 if problem.status == 422 else problem.status
-    return Reply(status, JSON, msgspec.json.encode({"error": problem.detail}))
-
-
-def of_mlflow(problem: Problem) -> Reply:
+def _of_mlflow(problem: Problem) -> dict[str, str]:
     code = "BAD_REQUEST" if problem.status < 500 else "INTERNAL_ERROR"
-    # MLflow's server knows no 422: what does not fit the model's signature is a bad request.
-    status = 400 if problem.status == 422 else problem.status
-    return Reply(status, JSON, msgspec.json.encode({"error_code": code, "message": problem.detail}))
+    return {"error_code": code, "message": problem.detail}
 
 
-USUAL = Form(replies.of_problem, ref("Problem"), PROBLEM)
-FORMS = {  # by how a path begins
-    "/v1/models": Form(of_kserve, fields(error=TEXT)),
-    "/v2": Form(of_open_inference, fields(error=TEXT)),
-    "/invocations": Form(of_mlflow, fields(error_code=TEXT, message=TEXT)),
+USUAL = Form(Problem.document, ref("Problem"), PROBLEM)
+SHORT = Form(lambda problem: {"error": problem.detail}, fields(error=TEXT))
+FORMS = {  # by how a path begins; the servers of the last two protocols know no 422
+    "/v1/models": SHORT,
+    "/v2": SHORT._replace(unprocessable=400),
+    "/invocations": Form(_of_mlflow, fields(error_code=TEXT, message=TEXT), unprocessable=400),
 }
 
 

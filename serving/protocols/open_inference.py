@@ -14,7 +14,6 @@ import numpy as np
 from serving import lenient_json
 from serving.predictor import Scores
 from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
-from serving.protocols.schema import TEXT, Schema, array, fields, ref
 from serving.replies import JSON, Problem, Reply, as_json
 
 NUMBERS = {
@@ -25,14 +24,13 @@ NUMBERS = {
 HEAD_LENGTH = b"inference-header-content-length"
 BINARY = "application/octet-stream"
 
-
 # What is said of a tensor in /openapi.json; what is wrong with one, `_wrong` says better than msgspec.
 Shape = Annotated[list[int], msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": 2})]
 Datatype = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*NUMBERS, "BYTES"]})]
 Data = Annotated[Any, msgspec.Meta(extra_json_schema={"type": "array"})]
 
 
-class Tensor(msgspec.Struct):
+class Tensor(msgspec.Struct, omit_defaults=True):
     name: str
     shape: Shape
     datatype: Datatype
@@ -52,59 +50,51 @@ class InferenceRequest(msgspec.Struct):
     outputs: list[Wanted] = []
 
 
-ANSWER: Schema = fields(model_name=TEXT, outputs=array(ref("Tensor")))
-ANSWER["properties"] |= {"model_version": TEXT, "id": TEXT}
+class Output(msgspec.Struct, omit_defaults=True):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] = {}
+    data: Data = None
+
+
+class InferenceResponse(msgspec.Struct, omit_defaults=True):
+    model_name: str
+    model_version: str
+    outputs: list[Output]
+    id: str = ""
 
 
 def routes(model: Model) -> list[Route]:
-    name, version = model.card.name, model.card.version
-    of_model = f"/v2/models/{name}"
+    name, version, rows = model.card.name, model.card.version, model.examples
     server = {"name": f"{name}-service", "version": version, "extensions": ["binary_tensor_data"]}
     tag, ready = "Open Inference Protocol", as_json({"name": name, "ready": True})
-    examples = {"columns": {"inputs": _inputs(model)}}
+    types = {field.name: "FP64" if field.type == "number" else "BYTES" for field in model.contract.fields}
+    tensors = [Tensor(each, [len(rows)], of, [row[each] for row in rows]) for each, of in types.items()]
+    examples = {"columns": {"inputs": tensors}}
+    outputs = [Output("value", "FP64", [-1])]
+    if classes := model.contract.classes:
+        outputs = [Output("label", "BYTES", [-1]), Output("probabilities", "FP64", [-1, len(classes)])]
+    metadata = {
+        "name": name,
+        "versions": [version],
+        "platform": {"onnx": "onnxruntime_onnx", "sklearn": "sklearn"}[model.card.runtime],
+        "inputs": [Output(each, of, [-1]) for each, of in types.items()],
+        "outputs": outputs,
+    }
     table = [
         constant("/v2", as_json(server), "The server", tag),
         constant("/v2/health/live", as_json({"live": True}), "Whether it is alive", tag),
         constant("/v2/health/ready", as_json({"ready": True}), "Whether it is ready", tag),
     ]
-    for path in (of_model, f"{of_model}/versions/{version}"):
+    infer = partial(_infer, model)
+    for path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
         table += [
-            constant(path, as_json(_metadata(model)), "Inputs and outputs of the model", tag),
+            constant(path, as_json(metadata), "Inputs and outputs of the model", tag),
             constant(f"{path}/ready", ready, "Whether the model is ready", tag),
-            prediction(model, f"{path}/infer", partial(_infer, model), tag, InferenceRequest, ANSWER, examples),
+            prediction(model, f"{path}/infer", infer, tag, InferenceRequest, InferenceResponse, examples),
         ]
     return table
-
-
-def _inputs(model: Model) -> list[dict[str, Any]]:
-    """The examples as tensors."""
-    return [
-        {
-            "name": field.name,
-            "shape": [len(model.examples)],
-            "datatype": "FP64" if field.type == "number" else "BYTES",
-            "data": [record[field.name] for record in model.examples],
-        }
-        for field in model.contract.fields
-    ]
-
-
-def _metadata(model: Model) -> dict[str, Any]:
-    fields = model.contract.fields
-    outputs = [{"name": "value", "datatype": "FP64", "shape": [-1]}]
-    if model.contract.classes:
-        probabilities = {"name": "probabilities", "datatype": "FP64", "shape": [-1, len(model.contract.classes)]}
-        outputs = [{"name": "label", "datatype": "BYTES", "shape": [-1]}, probabilities]
-    return {
-        "name": model.card.name,
-        "versions": [model.card.version],
-        "platform": {"onnx": "onnxruntime_onnx", "sklearn": "sklearn"}[model.card.runtime],
-        "inputs": [
-            {"name": field.name, "datatype": "FP64" if field.type == "number" else "BYTES", "shape": [-1]}
-            for field in fields
-        ],
-        "outputs": outputs,
-    }
 
 
 def _infer(model: Model, body: bytes, headers: Headers) -> Reply:
@@ -205,15 +195,13 @@ def _answer(model: Model, request: InferenceRequest, scores: Scores) -> Reply:
     outputs, binary = [], b""
     for name, in_binary in (wanted or dict.fromkeys(found, usual)).items():
         datatype, shape, data = found[name]
-        output: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
         if in_binary:
             part = _in_binary(datatype, data)
-            output["parameters"], binary = {"binary_data_size": len(part)}, binary + part
+            outputs.append(Output(name, datatype, shape, {"binary_data_size": len(part)}))
+            binary += part
         else:
-            output["data"] = data
-        outputs.append(output)
-    answer = {"model_name": model.card.name, "model_version": model.card.version, "outputs": outputs}
-    head = msgspec.json.encode(answer | ({"id": request.id} if request.id else {}))
+            outputs.append(Output(name, datatype, shape, data=data))
+    head = msgspec.json.encode(InferenceResponse(model.card.name, model.card.version, outputs, request.id))
     if not binary:
         return Reply(200, JSON, head, len(scores))
     fields = ((HEAD_LENGTH, b"%d" % len(head)),)

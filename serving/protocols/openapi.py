@@ -8,7 +8,7 @@ from pipeline.bundle import Bundle
 from pipeline.contract import LARGEST, Contract, Field
 from serving.limits import Limits
 from serving.protocols import errors
-from serving.protocols.routes import Route, constant
+from serving.protocols.routes import Body, Route, constant
 from serving.protocols.schema import REFERENCE, TEXT, Schema, array, fields, ref
 from serving.replies import JSON, Reply, as_json
 
@@ -26,7 +26,7 @@ def route(bundle: Bundle, limits: Limits, routes: Sequence[Route], load_test: st
     metrics = ", ".join(f"{name} {value:.4g}" for name, value in card.metrics.items())
     about = f"A {card.task} model, trained on {card.created[:10]} ({metrics} on held-out rows)."
     info = {"title": card.name, "version": card.version, "description": about}
-    structs = {each.request for each in routes if isinstance(each.request, type)}
+    structs = [body for each in routes for body in (each.request, each.response) if isinstance(body, type)]
     _, components = msgspec.json.schema_components(structs, ref_template=REFERENCE)
     paths: Schema = {}
     for each in [*routes, own]:
@@ -43,17 +43,21 @@ def route(bundle: Bundle, limits: Limits, routes: Sequence[Route], load_test: st
 
 
 def _operation(route: Route) -> Schema:
-    good = {"description": "The answer.", "content": {route.media: {"schema": route.response}}}
+    good = {"description": "The answer.", "content": {route.media: {"schema": _schema(route.response)}}}
     operation: Schema = {"summary": route.summary, "tags": [route.tag], "responses": {"200": good}}
     if route.request is not None:
-        schema = ref(route.request.__name__) if isinstance(route.request, type) else route.request
         examples = {name: {"value": value} for name, value in route.examples.items()}
-        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": schema, "examples": examples}}}
+        content = {"schema": _schema(route.request), "examples": examples}
+        operation["requestBody"] = {"required": True, "content": {JSON: content}}
         form = errors.form(route.path)
         for description, statuses in ERRORS.items():
             error = {"description": description, "content": {form.media: {"schema": form.schema}}}
             operation["responses"] |= dict.fromkeys(statuses, error)
     return operation
+
+
+def _schema(body: Body) -> Schema:
+    return ref(body.__name__) if isinstance(body, type) else body
 
 
 def _schemas(contract: Contract, limits: Limits) -> dict[str, Schema]:

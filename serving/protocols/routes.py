@@ -17,6 +17,7 @@ from serving.replies import JSON, Problem, Reply
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 Handler = Callable[[bytes, Headers], Reply]  # the body; raises nothing
+Body = Schema | type[Struct]
 
 
 class Model(NamedTuple):
@@ -37,9 +38,9 @@ class Route(Struct, frozen=True):
     inline_bytes: float  # of a body that an event loop answers itself, without a thread
     summary: str  # empty: not described
     tag: str
-    response: Schema  # of an answer with 200
+    response: Body  # with 200
     media: str = JSON  # of the same
-    request: Schema | type[Struct] | None = None
+    request: Body | None = None
     examples: Mapping[str, Any] = {}  # of requests
 
 
@@ -50,13 +51,7 @@ def constant(path: str, reply: Reply, summary: str = "", tag: str = "", response
 
 
 def prediction(
-    model: Model,
-    path: str,
-    answer: Handler,
-    tag: str,
-    request: Schema | type[Struct],
-    response: Schema,
-    examples: Mapping[str, Any],
+    model: Model, path: str, answer: Handler, tag: str, request: Body, response: Body, examples: Mapping[str, Any]
 ) -> Route:
     """POST of rows to a function that raises Problem, which is answered in the form of the path's protocol."""
     form = errors.form(path).reply
