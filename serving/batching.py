@@ -4,22 +4,17 @@ A call of scikit-learn costs milliseconds, for one row as for a hundred. So whoe
 by the next call, with all others who came; nobody waits for others to come.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
+from itertools import islice
 from threading import Lock
 
 from pipeline.columns import Record
 from serving.predictor import Predictor, Scores
 
-
-class _Job:
-    """One request's rows, and what came of them."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
-        self.scores: Scores = []
-        self.error: BaseException | None = None
-        self.done = False
+Job = tuple[Sequence[Record], Future[Scores]]  # one request's rows, and what comes of them
 
 
 def together(predict: Predictor, max_rows: int) -> Predictor:
@@ -28,48 +23,41 @@ def together(predict: Predictor, max_rows: int) -> Predictor:
     Where one request's rows have no answer, each of those who were asked together is asked alone: an error is of one's
     own rows, by their own numbers.
     """
-    waiting: deque[_Job] = deque()
+    waiting: deque[Job] = deque()
     busy = Lock()
 
     def answer(records: Sequence[Record]) -> Scores:
-        job = _Job(records)
-        waiting.append(job)
+        future: Future[Scores] = Future()
+        waiting.append((records, future))
         with busy:
-            while not job.done:  # else it was answered together with another's
+            while not future.done():  # else it was answered together with another's
                 _answer_all(predict, _next(waiting, max_rows))
-        if job.error is not None:
-            raise job.error
-        return job.scores
+        return future.result()
 
     return answer
 
 
-def _next(waiting: deque[_Job], max_rows: int) -> list[_Job]:
+def _next(waiting: deque[Job], max_rows: int) -> list[Job]:
     """Those who came first, as many as fit, and at least one."""
-    group: list[_Job] = []
+    group: list[Job] = []
     rows = 0
-    while waiting and (not group or rows + len(waiting[0].records) <= max_rows):
+    while waiting and (not group or rows + len(waiting[0][0]) <= max_rows):
         group.append(waiting.popleft())
-        rows += len(group[-1].records)
+        rows += len(group[-1][0])
     return group
 
 
-def _answer_all(predict: Predictor, group: list[_Job]) -> None:
+def _answer_all(predict: Predictor, group: list[Job]) -> None:
     """Each of them is done afterwards, whatever happens: their threads wait for it."""
     if len(group) > 1:
+        # Copies: a `derive` that changes what it is given would find it changed when each is asked alone.
+        with contextlib.suppress(BaseException):
+            scores = iter(predict([dict(record) for records, _ in group for record in records]))
+            for records, future in group:
+                future.set_result(list(islice(scores, len(records))))
+            return
+    for records, future in group:
         try:
-            # Copies: a `derive` that changes what it is given would find it changed when each is asked alone.
-            scores = predict([dict(record) for job in group for record in job.records])
-        except BaseException:
-            scores = []
-        start = 0
-        for job in group if scores else ():
-            job.scores, job.done = scores[start : start + len(job.records)], True
-            start += len(job.records)
-    for job in group:
-        if not job.done:
-            try:
-                job.scores = predict(job.records)
-            except BaseException as error:
-                job.error = error
-            job.done = True
+            future.set_result(predict(records))
+        except BaseException as error:
+            future.set_exception(error)

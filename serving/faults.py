@@ -42,13 +42,8 @@ class Faults:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         """Raises ValueError as `read` does."""
         self.given = read(environment)
-        number = dict.fromkeys(NAMES, 0.0) | self.given
-        self.burn, self.tail, self.lock = (number[f"{name}_MS"] / 1000 for name in ("BURN", "TAIL", "LOCK"))
-        self.tail_share = number["TAIL_SHARE"] or 0.08
-        self.leak = int(1000 * number["LEAK_KB"])
-        self.error_share = number["ERROR_SHARE"]
         self._dice, self._shared, self._kept = random.Random(), threading.Lock(), list[bytes]()  # noqa: S311
-        time.sleep(number["START_SECONDS"])
+        time.sleep(self.given.get("START_SECONDS", 0))
 
     def __bool__(self) -> bool:
         return bool(self.given)
@@ -58,13 +53,15 @@ class Faults:
 
     def strike(self) -> bool:
         """Does what one prediction has to suffer; False where it is to be answered with an error."""
-        if self.lock:
+        fault = self.given.get
+        if lock := fault("LOCK_MS"):
             with self._shared:
-                time.sleep(self.lock)
-        if self.leak:
-            self._kept.append(os.urandom(self.leak))
-        burn(self.burn + (self.tail if self._dice.random() < self.tail_share else 0.0))
-        return self._dice.random() >= self.error_share
+                time.sleep(lock / 1000)
+        if leak := fault("LEAK_KB"):
+            self._kept.append(os.urandom(int(1000 * leak)))
+        tail = fault("TAIL_MS", 0) if self._dice.random() < fault("TAIL_SHARE", 0.08) else 0
+        burn((fault("BURN_MS", 0) + tail) / 1000)
+        return self._dice.random() >= fault("ERROR_SHARE", 0)
 
 
 def burn(seconds: float) -> None:

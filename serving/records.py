@@ -120,13 +120,8 @@ def _to_records(names: list[str], unused: int) -> Callable[[list[Any]], list[Rec
 
 def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], type[Any], list[type[Any]]]:
     """A parser of bodies, the type of a list of records, a struct for each, and that of a list of values by field."""
-    types: dict[tuple[str, bool], Any] = {
-        ("number", False): Number,
-        ("number", True): Number | None,
-        ("text", False): str,
-        ("text", True): str | None,
-    }
-    kinds = [types[field.type, field.nullable] for field in contract.fields]
+    types: list[Any] = [Number if field.type == "number" else str for field in contract.fields]
+    kinds = [kind | None if field.nullable else kind for kind, field in zip(types, contract.fields, strict=True)]
     attributes = [_attribute(n, field.name) for n, field in enumerate(contract.fields)]
     fields: list[Any] = list(zip(attributes, kinds, strict=True))
     fields += [(f"_unused{n}", Any, None) for n, _ in enumerate(contract.unused)]

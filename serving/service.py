@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import msgspec
 
@@ -49,7 +48,7 @@ class Service(msgspec.Struct, frozen=True):
     scrape: Route  # GET /metrics, which is Flask's
     metrics: Metrics
     faults: Faults
-    log: Log  # of each request that was answered
+    logs: list[Log]  # of each request that was answered
 
     def begin(self, method: str, path: str, headers: Headers) -> Request:
         """Counts a request as under way."""
@@ -60,7 +59,8 @@ class Service(msgspec.Struct, frozen=True):
         """Counts, times and logs a request that was answered; the header fields that name it."""
         ids, seconds = correlation.of(request.headers), perf_counter() - request.began
         self.metrics.end(request.path if route is None else route, status, seconds, rows)
-        self.log(request.method, request.path, status, seconds, rows, ids)
+        for log in self.logs:
+            log(request.method, request.path, status, seconds, rows, ids)
         return correlation.headers(ids)
 
     def finish(self, request: Request, reply: Reply) -> Answer:
@@ -114,20 +114,9 @@ def load(bundle: Path | None = None) -> Service:
     tested = load_test.sentence(loaded.card, os.environ, ROOT / "reports")
     routes.append(openapi.route(loaded, limit, [*routes, scrape], tested))
     table = {(route.method, route.path): route for route in routes}
-    return Service(loaded, limit, table, scrape, metrics, faults, _log(limit, loaded.card.name))
-
-
-def _log(limits_: Limits, name: str) -> Log:
-    """The access log, and spans where they are wanted. Raises ValueError as `tracing.tracer` does."""
-    access_log, trace = access.logger(limits_.access_log), tracing.tracer(name)
-    if trace is None:
-        return access_log
-
-    def both(*request: Any) -> None:
-        access_log(*request)
-        trace(*request)
-
-    return both
+    trace = tracing.tracer(loaded.card.name)
+    logs = [access.logger(limit.access_log), *([trace] if trace else [])]
+    return Service(loaded, limit, table, scrape, metrics, faults, logs)
 
 
 def _inline_bytes(answer: Callable[[bytes], object], record: bytes) -> int:

@@ -86,14 +86,11 @@ class Metrics:
     def exposition(self) -> Reply:
         """All workers' counts, as Prometheus reads them."""
         import prometheus_client  # noqa: PLC0415  only a scrape needs it
-        from prometheus_client import CollectorRegistry  # noqa: PLC0415
 
-        registry = CollectorRegistry()
-        registry.register(self)
-        return Reply(200, prometheus_client.CONTENT_TYPE_LATEST, prometheus_client.generate_latest(registry))
+        return Reply(200, prometheus_client.CONTENT_TYPE_LATEST, prometheus_client.generate_latest(self))
 
     def collect(self) -> Iterator[Any]:
-        """For a registry of prometheus_client."""
+        """What prometheus_client asks a registry for."""
         from prometheus_client import metrics_core as core  # noqa: PLC0415
 
         total = self._total()
@@ -108,9 +105,8 @@ class Metrics:
         yield requests
         yield seconds
         yield core.GaugeMetricFamily("http_requests_in_flight", "Requests under way", total["in_flight"][0])
-        rows = core.HistogramMetricFamily("predicted_rows", "Rows predicted, by request")
-        rows.add_metric([], *_histogram(total["rows"], ROWS))
-        yield rows
+        rows = _histogram(total["rows"], ROWS)
+        yield core.HistogramMetricFamily("predicted_rows", "Rows predicted, by request", *rows)
         if self.classes:
             labels = core.CounterMetricFamily("predictions", "Rows predicted, by the likeliest class", labels=["label"])
             for name, count in zip(self.classes, total["predicted"], strict=True):
@@ -118,9 +114,8 @@ class Metrics:
             yield labels
         else:
             about = "Values predicted; the buckets are deciles of what the recorded requests predict"
-            predicted = core.HistogramMetricFamily("predicted_value", about)
-            predicted.add_metric([], *_histogram(total["predicted"], self.deciles))
-            yield predicted
+            predicted = _histogram(total["predicted"], self.deciles)
+            yield core.HistogramMetricFamily("predicted_value", about, *predicted)
         info = core.GaugeMetricFamily("model_info", "The model that answers", labels=["name", "version", "runtime"])
         info.add_metric([self.bundle.card.name, self.bundle.card.version, self.bundle.card.runtime], 1)
         yield info
