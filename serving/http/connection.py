@@ -94,7 +94,7 @@ class Connection(HttpToolsProtocol):
             if self.transport.is_closing():  # the answer before this one was the last
                 self._route, self._parts = None, []
                 return
-            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            body = b"".join(self._parts)
             if answer := self.worker.front.at_once(self._route, self.headers, body):
                 self._route, self._parts = None, []
                 self._write(*answer)
