@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from serving.replies import Problem
+from serving.replies import bad_request
 
 EXPECTED = 'expected {"instances": [{"field": value, ...}, ...]}'
 
@@ -13,17 +13,17 @@ EXPECTED = 'expected {"instances": [{"field": value, ...}, ...]}'
 def parse(body: bytes | memoryview, nan_is_null: bool = False) -> Any:
     """What is in a body. Raises Problem (400)."""
     if not body:
-        raise Problem(400, "Bad Request", f"the body is empty; {EXPECTED}")
+        raise bad_request(f"the body is empty; {EXPECTED}")
     try:
         return msgspec.json.decode(body)
     except RecursionError:
-        raise Problem(400, "Bad Request", "the body is not JSON that can be read: nested too deep") from None
+        raise bad_request("the body is not JSON that can be read: nested too deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as strict:
         try:
             constant = _null_for_nan if nan_is_null else float
             return json.loads(bytes(body), parse_int=_parse_int, parse_constant=constant)
         except (ValueError, RecursionError):
-            raise Problem(400, "Bad Request", f"the body is not JSON that can be read: {strict}") from None
+            raise bad_request(f"the body is not JSON that can be read: {strict}") from None
 
 
 def _null_for_nan(constant: str) -> float | None:

@@ -12,7 +12,7 @@ from pipeline import matrix, stored
 from pipeline.bundle import Bundle, BundleError, code_digest, read
 from pipeline.columns import Record, arrays, derived, missing
 from pipeline.stored import StoredError
-from serving.replies import Problem
+from serving.replies import Problem, unprocessable
 
 Array = np.ndarray[Any, Any]
 Score = Callable[[Sequence[Record]], Array]  # derived rows to an array with a row for each
@@ -112,4 +112,4 @@ def _check_whole(rows: Sequence[Record], gapless: Sequence[str]) -> None:
 
 
 def _unanswerable(why: str) -> Problem:
-    return Problem(422, "Unprocessable Content", f"the model has no answer: {why}")
+    return unprocessable(f"the model has no answer: {why}")

@@ -12,7 +12,7 @@ from pipeline.contract import LARGEST, Contract
 from serving import lenient_json
 from serving.lenient_json import EXPECTED
 from serving.limits import Limits
-from serving.replies import Problem
+from serving.replies import unprocessable
 
 UNREADABLE = re.compile(r'["\\\x00-\x1f\x7f]')  # in a name: msgspec's structs do not take it
 SURROGATE = re.compile("[\ud800-\udfff]")
@@ -70,14 +70,14 @@ class Decoder:
         """What is wrong with them, raised; the records where nothing is."""
         if type(instances) is not list or not instances:
             kind = "an empty list" if instances == [] else _kind(instances)
-            raise _unprocessable(f"instances is {kind}; {EXPECTED}")
+            raise unprocessable(f"instances is {kind}; {EXPECTED}")
         if len(instances) > self._max_rows:
-            raise _unprocessable(f"{len(instances)} rows in one request; at most {self._max_rows} are taken")
+            raise unprocessable(f"{len(instances)} rows in one request; at most {self._max_rows} are taken")
         every = ({"row": row} | error for row, instance in enumerate(instances) for error in self._errors(instance))
         if errors := list(islice(every, SHOWN)):
             first = errors[0]
             where = f"row {first['row']}" + (f", field {first['field']!r}" if "field" in first else "")
-            raise _unprocessable(f"{where}: {first['detail']}", errors)
+            raise unprocessable(f"{where}: {first['detail']}", errors)
         return [{name: _plain(instance[name]) for name in self._names} for instance in instances]
 
     def _errors(self, instance: Any) -> Iterator[dict[str, Any]]:
@@ -147,7 +147,7 @@ def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], 
 def _instances(document: Any) -> Any:
     if type(document) is not dict or "instances" not in document:
         found = "an object without instances" if type(document) is dict else _kind(document)
-        raise _unprocessable(f"the body is {found}; {EXPECTED}")
+        raise unprocessable(f"the body is {found}; {EXPECTED}")
     return document["instances"]
 
 
@@ -156,18 +156,14 @@ def _transposed(columns: dict[str, Any]) -> list[dict[str, Any]]:
     lists = {name: _flat(name, values) for name, values in columns.items()}
     if len({len(values) for values in lists.values()}) > 1:
         sizes = ", ".join(f"{name} has {len(values)}" for name, values in list(lists.items())[:10])
-        raise _unprocessable(f"columns of different length: {sizes}"[:500])
+        raise unprocessable(f"columns of different length: {sizes}"[:500])
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
 def _flat(name: str, values: Any) -> list[Any]:
     if type(values) is not list:
-        raise _unprocessable(f"field {name[:100]!r}: is to be a list with a value for each row")
+        raise unprocessable(f"field {name[:100]!r}: is to be a list with a value for each row")
     return [value[0] if type(value) is list and len(value) == 1 else value for value in values]
-
-
-def _unprocessable(detail: str, errors: list[dict[str, Any]] | None = None) -> Problem:
-    return Problem(422, "Unprocessable Content", detail, errors)
 
 
 def _plain(value: Value) -> Value:

@@ -39,5 +39,13 @@ def fields(reply: Reply) -> list[tuple[bytes, bytes]]:
     return [(b"content-type", reply.content_type.encode()), (b"content-length", length), *reply.more]
 
 
+def bad_request(detail: str) -> Problem:
+    return Problem(400, "Bad Request", detail)
+
+
+def unprocessable(detail: str, errors: list[dict[str, Any]] | None = None) -> Problem:
+    return Problem(422, "Unprocessable Content", detail, errors)
+
+
 def too_large(limit: int) -> Problem:
     return Problem(413, "Request Entity Too Large", f"the body has more than {limit} bytes")

@@ -16,7 +16,7 @@ from serving.predictor import Scores
 from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
 from serving.protocols.schema import TEXT, array, fields, ref
 from serving.records import Record
-from serving.replies import JSON, Problem, Reply
+from serving.replies import JSON, Problem, Reply, bad_request, unprocessable
 
 # What pandas, by which MLflow's server reads CSV, takes for a missing number.
 MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "n/a", "#N/A", "-NaN", "-nan", "#NA"}
@@ -73,18 +73,17 @@ def _format(found: Any) -> tuple[str, Any]:
     """Which of MLflow's formats it is, and what is in it, not checked yet."""
     given = {name: found[name] for name in FORMATS.split(", ") if name in found} if type(found) is dict else {}
     if len(given) != 1:
-        raise Problem(422, "Unprocessable Content", f"the body is to be an object with one of {FORMATS}")
+        raise unprocessable(f"the body is to be an object with one of {FORMATS}")
     return given.popitem()
 
 
 def _from_split(content: Any) -> list[dict[str, Any]]:
     columns, rows = (content.get("columns"), content.get("data")) if type(content) is dict else (None, None)
     if type(columns) is not list or type(rows) is not list or not all(type(name) is str for name in columns):
-        raise Problem(422, "Unprocessable Content", "dataframe_split is to have columns, a list of names, and data")
+        raise unprocessable("dataframe_split is to have columns, a list of names, and data")
     for number, row in enumerate(rows):
         if type(row) is not list or len(row) != len(columns):
-            detail = f"row {number}: is to be a list of {len(columns)} values, as there are columns"
-            raise Problem(422, "Unprocessable Content", detail)
+            raise unprocessable(f"row {number}: is to be a list of {len(columns)} values, as there are columns")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
@@ -99,19 +98,17 @@ def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:
         try:
             return float(cell.replace("_", "?"))  # Python's 1_000 is no number elsewhere
         except ValueError:
-            detail = f"row {row}, field {name!r}: {cell[:100]!r} is no number"
-            raise Problem(422, "Unprocessable Content", detail) from None
+            raise unprocessable(f"row {row}, field {name!r}: {cell[:100]!r} is no number") from None
 
     def read(body: bytes) -> list[dict[str, Any]]:
         try:
             lines = list(csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True))
         except (UnicodeDecodeError, csv.Error) as error:
-            raise Problem(400, "Bad Request", f"the body is no CSV that can be read: {error}") from None
+            raise bad_request(f"the body is no CSV that can be read: {error}") from None
         head, *rows = [line for line in lines if line] or [[]]
         for number, row in enumerate(rows):
             if len(row) != len(head):
-                detail = f"row {number}: has {len(row)} values, and the first line {len(head)} names"
-                raise Problem(422, "Unprocessable Content", detail)
+                raise unprocessable(f"row {number}: has {len(row)} values, and the first line {len(head)} names")
         return [
             {name: value(n, name, cell) for name, cell in zip(head, row, strict=True)} for n, row in enumerate(rows)
         ]

@@ -14,7 +14,7 @@ import numpy as np
 from serving import lenient_json
 from serving.predictor import Scores
 from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
-from serving.replies import JSON, Problem, Reply, as_json
+from serving.replies import JSON, Problem, Reply, as_json, bad_request, unprocessable
 
 NUMBERS = {
     **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
@@ -107,7 +107,7 @@ def _infer(model: Model, body: bytes, headers: Headers) -> Reply:
         else:
             columns[tensor.name], rest = _from_binary(tensor, rest, size)
     if len(rest):
-        raise Problem(400, "Bad Request", f"{len(rest)} bytes are left after the last tensor")
+        raise bad_request(f"{len(rest)} bytes are left after the last tensor")
     scores = model.predict(model.decode.columns(columns))
     return _answer(model, request, scores)
 
@@ -116,12 +116,12 @@ def _parsed(body: bytes, length: str) -> tuple[InferenceRequest, memoryview]:
     """The request, and the binary tensors after it."""
     data = memoryview(body)
     if length and not (length.isdecimal() and len(length) < 12 and int(length) <= len(body)):
-        raise Problem(400, "Bad Request", "Inference-Header-Content-Length is no length of a part of the body")
+        raise bad_request("Inference-Header-Content-Length is no length of a part of the body")
     end = int(length) if length else len(body)
     try:
         return msgspec.convert(lenient_json.parse(data[:end]), InferenceRequest), data[end:]
     except msgspec.ValidationError as error:
-        raise Problem(422, "Unprocessable Content", f"the body is no inference request: {error}") from None
+        raise unprocessable(f"the body is no inference request: {error}") from None
 
 
 def _rows(tensor: Tensor) -> int:
@@ -175,7 +175,7 @@ def _known(tensor: Tensor) -> np.dtype[Any] | None:
 
 
 def _wrong(tensor: Tensor, detail: str) -> Problem:
-    return Problem(422, "Unprocessable Content", f"input {tensor.name[:100]!r} {detail}")
+    return unprocessable(f"input {tensor.name[:100]!r} {detail}")
 
 
 def _answer(model: Model, request: InferenceRequest, scores: Scores) -> Reply:
@@ -189,7 +189,7 @@ def _answer(model: Model, request: InferenceRequest, scores: Scores) -> Reply:
             "probabilities": ("FP64", [len(scores), len(classes)], probabilities),
         }
     if unknown := [wanted.name for wanted in request.outputs if wanted.name not in found]:
-        raise Problem(422, "Unprocessable Content", f"no output {unknown[0][:100]!r}; there are {', '.join(found)}")
+        raise unprocessable(f"no output {unknown[0][:100]!r}; there are {', '.join(found)}")
     usual = bool(request.parameters.get("binary_data_output"))
     wanted = {each.name: bool(each.parameters.get("binary_data", usual)) for each in request.outputs}
     outputs, binary = [], b""
