@@ -10,9 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 from a2wsgi import WSGIMiddleware
 
+from pipeline.bundle import BundleError
 from serving import service
 from serving.app import wsgi
 from serving.http.bodies import Bodies, Gone, Message, Receive
+from serving.http.worker import cannot_serve
 from serving.protocols import errors
 from serving.protocols.routes import Headers, Route
 from serving.replies import Problem
@@ -79,8 +81,11 @@ class Front:
 
 
 def create_app(threads: int = 0) -> Front:
-    """The service for the bundle in `service.bundle_folder`. Raises as `service.load` does."""
-    served = service.load()
+    """The service for the bundle in `service.bundle_folder`. Ends the process where there can be none."""
+    try:
+        served = service.load()
+    except (BundleError, ValueError, Problem) as error:
+        cannot_serve(error)
     return Front(served, threads or THREADS[served.bundle.card.runtime])
 
 

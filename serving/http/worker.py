@@ -14,7 +14,7 @@ import socket
 import sys
 from email.utils import formatdate
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gunicorn.sock import ssl_context
 from gunicorn.workers.base import Worker as BaseWorker
@@ -22,10 +22,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from pipeline.bundle import BundleError
 from serving.http import balance
 from serving.http.connection import Connection
-from serving.replies import Problem
 
 if TYPE_CHECKING:
     from serving.http.asgi import Front
@@ -38,8 +36,15 @@ _may_fail, _written = os.pipe()
 os.write(_written, b"1")
 
 
+def cannot_serve(error: Exception) -> NoReturn:
+    """One line, and exit code 3, with which gunicorn ends as well."""
+    os.read(_may_fail, 1)  # other workers wait here, until gunicorn's master ends them
+    print(f"Cannot serve: {error}", file=sys.stderr, flush=True)
+    sys.exit(3)
+
+
 class Worker(BaseWorker):  # type: ignore[misc]
-    """See above."""
+    """One of the processes that answer."""
 
     draining = False
     _deaf = False
@@ -47,14 +52,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         self.state = ServerState()
         super().init_process()
-
-    def load_wsgi(self) -> None:
-        try:
-            super().load_wsgi()
-        except (BundleError, ValueError, Problem) as error:
-            os.read(_may_fail, 1)  # other workers wait here, until gunicorn's master ends them
-            print(f"Cannot serve: {error}", file=sys.stderr, flush=True)
-            sys.exit(3)
 
     def init_signals(self) -> None:
         for number in self.SIGNALS:

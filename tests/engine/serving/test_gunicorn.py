@@ -197,6 +197,14 @@ def test_what_cannot_be_served_is_refused_in_one_line(trained: Path, tmp_path: P
     assert "Traceback" not in log
 
 
+def test_a_check_says_what_cannot_be_served(serve: Serve) -> None:
+    """`gunicorn --check-config`, as the image is built with: the same line and exit code, with no worker about."""
+    service = serve("--check-config", wait=False, BUNDLE="/nowhere")
+    assert service.process.wait(HANGS) == 3
+    assert service.log.read_text().startswith("Cannot serve: /nowhere")
+    assert "Traceback" not in service.log.read_text()
+
+
 def test_a_log_that_cannot_be_written_fails_no_request(trained: Path, records: list[bytes]) -> None:
     """A full disk behind stdout: the answers are as ever, and so is the count of requests under way."""
     port = free_port()
