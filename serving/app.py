@@ -15,10 +15,9 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import replies, service
-from serving.limits import DRAIN_BYTES
 from serving.protocols import errors
 from serving.protocols.routes import Headers, Route
-from serving.replies import Problem, Reply
+from serving.replies import DRAIN_BYTES, Problem, Reply
 from serving.service import Service
 
 Environment = dict[str, Any]

@@ -26,7 +26,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime would send w
 os.environ["METRICS_FOLDER"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_memory)
 
 from pipeline.bundle import BundleError  # noqa: E402
-from serving import cpu, faults, limits, predictor  # noqa: E402
+from pipeline.settings import load_settings  # noqa: E402
+from serving import cpu, faults, predictor  # noqa: E402
 from serving.http import balance  # noqa: E402
 from serving.observe import metrics  # noqa: E402
 
@@ -46,7 +47,7 @@ def on_starting(server):  # type: ignore[no-untyped-def]
     """Refuses to start, in one line, where no worker could."""
     try:
         faults.read(os.environ)
-        limits.load(root / "pipeline.toml")
+        load_settings(root)
         predictor.check(Path(os.environ.get("BUNDLE") or root / "bundle"))
     except (BundleError, ValueError) as error:
         server.log.critical("Cannot serve: %s", error)

@@ -9,9 +9,9 @@ import msgspec
 
 from pipeline.columns import Value
 from pipeline.contract import LARGEST, Contract
+from pipeline.schema import Serving
 from serving import lenient_json
 from serving.lenient_json import EXPECTED
-from serving.limits import Limits
 from serving.replies import unprocessable
 
 UNREADABLE = re.compile(r'["\\\x00-\x1f\x7f]')  # in a name: msgspec's structs do not take it
@@ -28,7 +28,7 @@ class Decoder:
     All methods raise Problem: 400 where a body is not JSON, 422 where it is not what the contract says.
     """
 
-    def __init__(self, contract: Contract, limits: Limits) -> None:
+    def __init__(self, contract: Contract, limits: Serving) -> None:
         self._fields, self._max_rows = contract.fields, limits.max_rows
         self._names = [field.name for field in contract.fields]
         # What a row may hold besides; None: anything.
@@ -118,7 +118,7 @@ def _to_records(names: list[str], unused: int) -> Callable[[list[Any]], list[Rec
     return at_once
 
 
-def _types(contract: Contract, limits: Limits) -> tuple[Callable[[bytes], Any], type[Any], list[type[Any]]]:
+def _types(contract: Contract, limits: Serving) -> tuple[Callable[[bytes], Any], type[Any], list[type[Any]]]:
     """A parser of bodies, the type of a list of records, a struct for each, and that of a list of values by field."""
     types: list[Any] = [Number if field.type == "number" else str for field in contract.fields]
     kinds = [kind | None if field.nullable else kind for kind, field in zip(types, contract.fields, strict=True)]

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+DRAIN_BYTES = 64_000_000  # read of a body that is refused, so that its client still gets the answer
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 

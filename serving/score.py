@@ -12,7 +12,7 @@ import msgspec
 from pipeline import command
 from pipeline.bundle import BundleError
 from pipeline.settings import load_settings
-from serving import limits, predictor, records
+from serving import predictor, records
 from serving.protocols import instances
 from serving.replies import Problem
 from serving.service import ROOT, bundle_folder
@@ -22,8 +22,9 @@ CHUNK = 1000  # rows at once
 
 def main() -> int:
     try:
-        limit = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=CHUNK)
-        bundle, predict = predictor.load(bundle_folder(), load_settings(ROOT).training.trusted)
+        settings = load_settings(ROOT)
+        limit = msgspec.structs.replace(settings.serving, max_rows=CHUNK)
+        bundle, predict = predictor.load(bundle_folder(), settings.training.trusted)
         decode = records.Decoder(bundle.contract, limit).body
         predictions = instances.formatter(bundle.contract.classes)
         lines = sys.stdin.buffer.read().splitlines()

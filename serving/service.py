@@ -11,10 +11,10 @@ import msgspec
 
 from pipeline.bundle import Bundle
 from pipeline.columns import Record
+from pipeline.schema import Serving
 from pipeline.settings import load_settings
-from serving import batching, limits, load_test, predictor, records, replies
+from serving import batching, load_test, predictor, records, replies
 from serving.faults import Faults
-from serving.limits import Limits
 from serving.observe import access, correlation, tracing
 from serving.observe.access import Log
 from serving.observe.metrics import Metrics
@@ -43,7 +43,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
 
 class Service(msgspec.Struct, frozen=True):
     bundle: Bundle
-    limits: Limits
+    limits: Serving
     routes: dict[tuple[str, str], Route]  # by method and path
     scrape: Route  # GET /metrics, which is Flask's
     metrics: Metrics
@@ -77,11 +77,12 @@ def bundle_folder() -> Path:
 def load(bundle: Path | None = None) -> Service:
     """The service for the bundle in a folder (default: `bundle_folder`).
 
-    Raises BundleError where the bundle cannot be served, ValueError where [serving] of pipeline.toml is wrong.
+    Raises BundleError where the bundle cannot be served, SettingsError where pipeline.toml is wrong.
     """
     folder = bundle or bundle_folder()
-    limit = limits.load(ROOT / "pipeline.toml")
-    loaded, predict = predictor.load(folder, load_settings(ROOT).training.trusted)
+    settings = load_settings(ROOT)
+    limit = settings.serving
+    loaded, predict = predictor.load(folder, settings.training.trusted)
     decode = records.Decoder(loaded.contract, limit)
     faults = Faults()
 
@@ -109,7 +110,7 @@ def load(bundle: Path | None = None) -> Service:
     routes = [*instances.routes(model), *open_inference.routes(model), *mlflow.routes(model._replace(decode=lenient))]
     routes += [*probes.routes(model), *(pages.routes() if limit.page else ())]
     paths = [*(route.path for route in routes), openapi.PATH]
-    metrics = Metrics(loaded, paths, limits.p95_ms(ROOT / "pipeline.toml"), deciles)
+    metrics = Metrics(loaded, paths, settings.perf.p95_ms, deciles)
     scrape = probes.scrape(metrics.exposition)
     tested = load_test.sentence(loaded.card, os.environ, ROOT / "reports")
     routes.append(openapi.route(loaded, limit, [*routes, scrape], tested))

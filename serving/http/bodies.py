@@ -5,9 +5,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from pipeline.schema import Serving
 from serving import replies
-from serving.limits import DRAIN_BYTES, Limits
-from serving.replies import Problem
+from serving.replies import DRAIN_BYTES, Problem
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,7 +22,7 @@ class Gone(Exception):
 class Bodies:
     """What one worker holds of them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Serving) -> None:
         self._limits = limits
         self._held = 0
 

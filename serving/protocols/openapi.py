@@ -6,7 +6,7 @@ import msgspec
 
 from pipeline.bundle import Bundle
 from pipeline.contract import LARGEST, Contract, Field
-from serving.limits import Limits
+from pipeline.schema import Serving
 from serving.protocols import errors
 from serving.protocols.routes import Body, Route, constant
 from serving.protocols.schema import REFERENCE, TEXT, Schema, array, fields, ref
@@ -19,7 +19,7 @@ ERRORS = {
 }
 
 
-def route(bundle: Bundle, limits: Limits, routes: Sequence[Route], load_test: str) -> Route:
+def route(bundle: Bundle, limits: Serving, routes: Sequence[Route], load_test: str) -> Route:
     """GET /openapi.json, which describes itself as well. `load_test`: what one said of the model, if any."""
     own = constant(PATH, Reply(200, JSON, b""), "This description", "about")
     card = bundle.card
@@ -60,7 +60,7 @@ def _schema(body: Body) -> Schema:
     return ref(body.__name__) if isinstance(body, type) else body
 
 
-def _schemas(contract: Contract, limits: Limits) -> dict[str, Schema]:
+def _schemas(contract: Contract, limits: Serving) -> dict[str, Schema]:
     prediction = fields(value={"type": "number"})
     if contract.classes:
         probabilities = {name: {"type": "number", "minimum": 0, "maximum": 1} for name in contract.classes}

@@ -16,7 +16,6 @@ from pipeline import bundle as bundles
 from pipeline import columns as derivation
 from pipeline import contract as contracts
 from pipeline.settings import load_settings
-from serving import limits
 from serving.app import create_app
 from serving.records import Decoder
 from serving.replies import Problem
@@ -185,7 +184,7 @@ def test_a_missing_value_is_taken_where_training_saw_one(trained: Path, loan: di
     """null is a value where the contract says so, and only there."""
     bundle = bundles.read(trained / "bundle")
     fields = [msgspec.structs.replace(field, nullable=field.name == number) for field in bundle.contract.fields]
-    decode = Decoder(msgspec.structs.replace(bundle.contract, fields=fields), limits.load(ROOT / "pipeline.toml")).body
+    decode = Decoder(msgspec.structs.replace(bundle.contract, fields=fields), load_settings(ROOT).serving).body
     assert decode(body(loan | {number: None}))[0][number] is None
     other = next(field.name for field in fields if field.name != number)
     with pytest.raises(Problem, match=f"field '{other}': is null"):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contract import VERSION, Contract, Field
-from serving import limits
+from pipeline.settings import load_settings
 from serving.records import Decoder
 from serving.replies import Problem
 from tests.engine.conftest import ROOT
@@ -26,7 +26,7 @@ CONTRACT = Contract(
     columns=[],
     classes=[],
 )
-LIMITS = msgspec.structs.replace(limits.load(ROOT / "pipeline.toml"), max_rows=5)
+LIMITS = msgspec.structs.replace(load_settings(ROOT).serving, max_rows=5)
 DECODERS = {
     kind: Decoder(CONTRACT, msgspec.structs.replace(LIMITS, unknown_fields=kind)) for kind in ("reject", "ignore")
 }
