@@ -283,7 +283,7 @@ def test_a_model_without_an_answer_is_no_fault_of_the_service(
     """What the contract allows and the model refuses or turns into NaN: a problem, never a 500 and never a null."""
     given = bundles.read(trained / "bundle")
     monkeypatch.setattr(Moody, "classes", len(given.contract.classes))
-    monkeypatch.setenv("MLOPS_SERVING__TRUSTED", '["tests"]')
+    monkeypatch.setenv("MLOPS_TRAINING__TRUSTED", '["tests"]')
     files = {name: (trained / "bundle" / name).read_bytes() for name in (bundles.CONTRACT, bundles.REQUESTS)}
     files[bundles.MODELS["sklearn"]] = skops.io.dumps(Moody())
     hashes = {name: bundles.sha256(data) for name, data in files.items()}

@@ -18,7 +18,7 @@ def load(folder: Path, content: str | bytes, **changes: object) -> Dataset:
     path = folder / "some.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     data = {"path": path, "task": "classification", "target": "label", "numeric": ["amount"], "text": ["city"]}
-    return read(Data.model_validate(data | changes), holdout=0.3)
+    return read(Data(**data | changes), holdout=0.3)
 
 
 def text(**replaced: str) -> str:
