@@ -26,7 +26,7 @@ if __name__ == "__main__":  # the imports take a second, in which there is nothi
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: os.write(2, b"Cannot run: interrupted\n") and os._exit(3))
 
-from perf.load.pairs import load_requests  # isort: skip  before all that opens a socket: it patches the standard library
+from perf.locustfile import load_requests  # isort: skip  before all that opens a socket: Locust patches the library
 
 from gevent.hub import Hub  # type: ignore[import-untyped]
 from rich.console import Console
@@ -38,7 +38,6 @@ from perf.baseline import Sides, choose
 from perf.conclude import clear, conclude, write
 from perf.findings import Findings, Setup
 from perf.interrupts import interruptible
-from perf.load.workers import WorkerError
 from perf.measure import measure
 from perf.report.display import Display, Screen
 from perf.verdict import Report
@@ -124,7 +123,7 @@ def main(argv: list[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as error:  # an interrupt in the middle of a write may end as another error
         if found.interrupted:
             found.failure = f"interrupted by {found.interrupted}"
-        elif isinstance(error, ArmError | WorkerError):
+        elif isinstance(error, ArmError):
             found.failure, found.log = str(error), error.log
         elif isinstance(error, OSError):  # such as a full disk
             found.failure = str(error)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perf import verdict
 from perf.arms.arm import Arm, Cpus
 from perf.rule.rounds import Samples
-from perf.verdict import Accepted, Criterion, Judgement, Round
+from perf.verdict import Accepted, Judgement, Round
 from pipeline.schema import Perf
 
 
@@ -36,11 +36,9 @@ class Findings:
     left_out: verdict.Arm | None = None  # a baseline that could not answer
     notes: list[str] = field(default_factory=list)
     rate: float = 0.0  # pairs a second
-    processes: int = 1  # that send them
     rounds: list[Round] = field(default_factory=list)
     samples: list[dict[str, Samples]] = field(default_factory=list)  # of each round, by arm
     judgement: Judgement | None = None
-    capacity: list[Criterion] = field(default_factory=list)  # a row, where it was found
     seconds: float = 0.0
     failure: str = ""  # why the measurement ended before there was a verdict
     log: str = ""  # the last lines of the arm that failed

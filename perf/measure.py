@@ -19,10 +19,7 @@ from perf.arms.containers import leftovers
 from perf.arms.usage import Usage
 from perf.findings import Findings, Setup
 from perf.interrupts import held
-from perf.load import pairs
-from perf.load.capacity import capacity
-from perf.load.sharing import processes_for
-from perf.load.workers import Workers
+from perf.load import Schedule, closed_loop, run_pairs
 from perf.records import Records
 from perf.report.display import Display
 from perf.rule.judge import judge
@@ -36,8 +33,7 @@ UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be
 def measure(setup: Setup, found: Findings, display: Display) -> None:
     """Measures until there is a verdict. `found` is filled step by step, so that it holds something in any case.
 
-    Raises ArmError where an arm cannot be started, does not get ready or dies twice, and WorkerError where a process
-    that sends the load does. None of them outlives the call.
+    Raises ArmError where an arm cannot be started, does not get ready or dies twice. None outlives the call.
     """
     perf, plan = setup.perf, setup.perf.schedule
     dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
@@ -55,19 +51,14 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         for note in found.notes:
             display.say(note)
         display.step("finding the rate")
-        client = Workers(bodies)
-        stack.callback(end, client, found)
-        found.rate = rate_for(arms[-1], client, setup, len(arms))
-        found.processes = client.count
-        if client.count > 1:
-            display.say(f"Sending from {client.count} processes.")
+        found.rate = rate_for(arms[-1], setup, len(arms))
         seconds = long_enough(plan.round_seconds, found.rate, perf.min_requests, plan.looks[-1])
         if seconds > plan.round_seconds:
             display.say(
                 f"Rounds of {seconds:.0f} s: the service takes that long for the {perf.min_requests:,} requests that "
                 "perf.min_requests asks for."
             )
-        schedule = pairs.Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
+        schedule = Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
         limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
         sizes = [arm.image_mb() for arm in arms]
         records = Records(setup.output)
@@ -78,7 +69,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             display.begin(number, plan.looks, found)
             try:
                 restart(order)
-                measured, samples = one_round(number, arms, schedule, bodies, dice, client)
+                measured, samples = one_round(number, arms, schedule, bodies, dice)
                 check(arms, number)
             except Died as death:
                 forgive(death, number, found, display)
@@ -93,17 +84,14 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
             display.end(measured, found)
             if found.judgement.outcome != "continue":
                 break
-        if perf.capacity and perf.p95_ms is not None:
-            display.step("finding what each version can take")
-            capacity(arms, client, bodies, limits, perf.load.users, found, dice)
 
 
-def end(what: Arm | Workers, found: Findings) -> None:
-    """Stops an arm or the load generator, which no interrupt may disturb."""
+def end(arm: Arm, found: Findings) -> None:
+    """Stops an arm, which no interrupt may disturb."""
     found.ending = True
-    what.stop()
-    if isinstance(what, Arm) and what.left:
-        found.notes.append(f"The container {what.left} could not be removed; the next run does that.")
+    arm.stop()
+    if arm.left:
+        found.notes.append(f"The container {arm.left} could not be removed; the next run does that.")
 
 
 def restart(arms: Sequence[Arm]) -> None:
@@ -186,33 +174,19 @@ def detail(answer: str) -> str:
     return " ".join(str(text).split())[:200].rstrip(".") + "."
 
 
-def rate_for(arm: Arm, client: Workers, setup: Setup, arms: int) -> float:
+def rate_for(arm: Arm, setup: Setup, arms: int) -> float:
     """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself.
 
-    `client` gets as many processes as are set, or as it takes where one alone would be what limits the rate.
+    Raises ArmError where it died of it.
     """
-    perf, wanted = setup.perf, setup.perf.load.workers
-    if wanted != "auto":
-        client.start(wanted)
-    most = reached(arm, client, setup)
-    if wanted == "auto":
-        more = processes_for(most, perf.load.max_rate * arms, len(setup.cpus.client or [0]))
-        if more > 1:
-            client.start(more)
-            most = reached(arm, client, setup)
-    if not most.rate:  # it answers with errors alone, which shall show at once
-        return perf.load.max_rate
-    return max(min(perf.load.max_rate, UTILISATION * most.rate / arms), 1 / perf.schedule.round_seconds)
-
-
-def reached(arm: Arm, client: Workers, setup: Setup) -> pairs.Reached:
-    """What an arm answers in a closed loop. Raises ArmError where it died of it."""
     perf = setup.perf
     seconds = min(PROBE_SECONDS, perf.schedule.round_seconds)
-    most = client.capacity(arm.url, setup.bodies, users=perf.load.users, seconds=seconds)
+    most = closed_loop(arm.url, setup.bodies, users=perf.load.users, seconds=seconds)
     if not arm.alive():
         raise arm.error("died while its capacity was measured")
-    return most
+    if not most:  # it answers with errors alone, which shall show at once
+        return perf.load.max_rate
+    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.schedule.round_seconds)
 
 
 def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
@@ -226,15 +200,14 @@ def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:
 def one_round(
     number: int,
     arms: Sequence[Arm],
-    schedule: pairs.Schedule,
+    schedule: Schedule,
     bodies: Sequence[bytes],
     dice: random.Random,
-    client: pairs.Client = pairs,
 ) -> tuple[Round, dict[str, Samples]]:
     """Sends one round's requests to arms that are ready."""
     used = [arm.usage() for arm in arms]
     before = cpu_ticks()
-    samples, client_cpu = client.run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
+    samples, client_cpu = run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
     steal = stolen(before, cpu_ticks())
     of = {
         arm.role: figures(

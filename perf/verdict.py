@@ -54,7 +54,7 @@ class Round(Struct, frozen=True, kw_only=True):
     number: Count
     candidate: Figures
     baseline: Figures | None
-    client_cpu: Share  # of one CPU, by the load generator's busiest process
+    client_cpu: Share  # of one CPU, by the load generator
     steal: Share | None  # of all CPUs, taken by the host; None: the system does not say
     dropped: Line = ""  # why the round does not count; empty: it does
 
@@ -165,7 +165,6 @@ class Report(Struct, frozen=True, kw_only=True):
     looks: Annotated[list[Count], Meta(max_length=1000)] = []  # rounds that count after which the gate may decide
     rate: Share  # pairs a second
     users: Count
-    processes: Count = 1  # that sent the load
     seed: int
     rounds: Annotated[list[Round], Meta(max_length=1000)]
     runner: Runner

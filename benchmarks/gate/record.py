@@ -18,7 +18,7 @@ from collections import deque
 from contextlib import ExitStack
 from pathlib import Path
 
-from perf.load import pairs  # isort: skip  before all that opens a socket
+from perf.locustfile import load_requests  # isort: skip  before all that opens a socket
 
 import msgspec
 import numpy as np
@@ -31,6 +31,7 @@ from perf.arms.arm import ArmError, Died, Role, available_cpus, environment_of, 
 from perf.arms.specs import arm
 from perf.findings import Findings
 from perf.interrupts import interruptible
+from perf.load import Schedule
 from perf.measure import check, one_round, restarts
 from perf.verdict import Round
 from pipeline.schema import Perf
@@ -50,7 +51,7 @@ class Recorder:
         for each in self.arms:
             stack.callback(each.stop)
             each.start()
-        self.bodies = pairs.load_requests(ROOT / "bundle" / "requests.jsonl")
+        self.bodies = load_requests(ROOT / "bundle" / "requests.jsonl")
         self.dice = random.Random()  # noqa: S311
         self.orders = restarts(self.arms, self.dice)
         self.count = 0
@@ -69,9 +70,7 @@ class Recorder:
             each.ready()
         self.count += 1
         plan = self.perf.schedule
-        schedule = pairs.Schedule(
-            self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds
-        )
+        schedule = Schedule(self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds)
         found, samples = one_round(self.count, self.arms, schedule, self.bodies, self.dice)
         check(self.arms, self.count)
         if scenario:

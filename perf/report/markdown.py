@@ -162,8 +162,7 @@ def facts(report: Report, quote: Callable[[str], str]) -> list[str]:
     found += [f"baseline: {_arm(report.baseline, quote)}"] if report.baseline else []
     found += [f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"]
     found += [f"{quote(runner.system)}, Python {quote(runner.python)}, {quote(report.created)}"]
-    processes = f" of {report.processes} processes" if report.processes > 1 else ""
-    return [*found, f"{report.users} users{processes}, seed {report.seed}"]
+    return [*found, f"{report.users} users, seed {report.seed}"]
 
 
 def _method(report: Report) -> str:

@@ -38,9 +38,6 @@ MEANING = {
     "baseline's it is a leak.",
     "image size": "With its base, unpacked.",
     "start to ready": "From the start to the first 200 of /readyz.",
-    "capacity": "Requests a second that it still takes within the limits of p95, errors and throughput, alone on its "
-    "CPUs. Tried in short steps after the verdict, which it does not touch, to about 10 %; other work on the machine "
-    "lowers it.",
     "baseline against itself": "Its odd requests against its even ones. A difference there is the machine's.",
 }
 

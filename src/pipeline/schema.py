@@ -126,7 +126,6 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
         Positive,
         Meta(description="Requests a second to each version, at most. Fewer where the slower cannot do twice that"),
     ] = 200.0
-    workers: Count | Literal["auto"] = "auto"
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -177,7 +176,6 @@ class Perf(Struct, frozen=True, forbid_unknown_fields=True):
     min_requests: Annotated[Count, Meta(description="Requests to the candidate without which nothing is decided")] = (
         1000
     )
-    capacity: bool = True
     load: Load = Load()
     profiles: Profiles = Profiles()
 

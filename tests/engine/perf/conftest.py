@@ -61,7 +61,6 @@ SHORT = {
     "MLOPS_PERF__LOAD__USERS": "1",
     "MLOPS_PERF__LOAD__MAX_RATE": "40",
     "MLOPS_PERF__MIN_REQUESTS": "10",
-    "MLOPS_PERF__CAPACITY": "false",
 }
 HERE = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
 Gate = Callable[..., "subprocess.Popen[str]"]

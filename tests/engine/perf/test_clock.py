@@ -11,7 +11,7 @@ from tests.engine.perf.conftest import HERE, ROOT
 PROGRAM = """
 import json, random, sys, time
 from pathlib import Path
-from perf.load import pairs
+from perf import load
 from perf.arms.arm import Cpus
 from perf.arms.specs import arm
 from perf.rule.rounds import figures
@@ -27,9 +27,9 @@ try:
     started.start()
     ready = started.ready()
     bodies = [b'{"instances": [{"Term": 1, "State": "CA"}]}']
-    pairs.capacity(started.url, bodies, users=1, seconds=0.3)
-    schedule = pairs.Schedule(50.0, 2, 0.2, 1.0)
-    sent = pairs.run_pairs(schedule, {"candidate": started.url}, bodies, dice)
+    load.closed_loop(started.url, bodies, users=1, seconds=0.3)
+    schedule = load.Schedule(50.0, 2, 0.2, 1.0)
+    sent = load.run_pairs(schedule, {"candidate": started.url}, bodies, dice)
 finally:
     started.stop()
 samples = sent.samples["candidate"]

@@ -1,21 +1,25 @@
 """The gate as it is called: `python -m perf`, real gunicorn, real Locust, short rounds."""
 
+import ast
 import csv
 import gzip
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import pytest
 
-from perf.arms.arm import Cpus
+from perf.arms.arm import Cpus, free_port
 from perf.arms.specs import arm
 from perf.verdict import Report, read_verdict
 from tests.engine.perf.conftest import ROOT, Gate, copy_standin, gates
@@ -214,32 +218,60 @@ def test_a_call_that_cannot_work_ends_in_one_sentence(runs: dict[str, Run], name
     assert (run.code, len(run.text.strip().splitlines()), culprit in run.text) == (3, 1, True), run.text
 
 
-def test_the_locustfile_works_by_itself(standin: Path, tmp_path: Path) -> None:
-    """`locust -f` from any directory, with the bundle that BUNDLE names; without one, a sentence."""
-    locustfile = str(ROOT / "perf" / "locustfile.py")
-    options = ["--headless", "--users=2", "--spawn-rate=2", "--run-time=2s", "--json"]
-    command = [sys.executable, "-m", "locust", "--locustfile", locustfile, *options, "--host"]
-    missing = subprocess.Popen(
-        [*command, "http://127.0.0.1:1"],
-        cwd=tmp_path,
-        env=os.environ | {"BUNDLE": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    service = arm(str(standin), "baseline", os.environ, Cpus(None, None, 1), tmp_path)
+LOCUSTFILE = ROOT / "perf" / "locustfile.py"
+LOCUST = [sys.executable, "-m", "locust", "--locustfile", str(LOCUSTFILE)]
+
+
+@pytest.fixture(name="service")
+def _service(standin: Path, tmp_path: Path) -> Iterator[str]:
+    """The address of a service that runs by itself."""
+    started = arm(str(standin), "baseline", os.environ, Cpus(None, None, 1), tmp_path)
     try:
-        service.start()
-        service.ready()
-        environment = os.environ | {"BUNDLE": str(standin / "bundle")}
-        done = subprocess.run(
-            [*command, service.url], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
+        started.start()
+        started.ready()
+        yield started.url
     finally:
-        service.stop()
-        _, complaint = missing.communicate(timeout=30)
-    (found,) = json.loads(done.stdout)
-    assert (found["name"], found["method"], found["num_failures"]) == ("/predict", "POST", 0)
-    assert found["num_requests"] > 50
-    assert missing.returncode != 0
-    assert complaint.strip().splitlines()[-1].endswith("run `make train`, or name a bundle folder in BUNDLE")
+        started.stop()
+
+
+def test_locust_sends_from_one_process_or_several(service: str, standin: Path, tmp_path: Path) -> None:
+    """The commands that the locustfile names, from any directory, with the bundle that BUNDLE names: all answered."""
+    text = ast.get_docstring(ast.parse(LOCUSTFILE.read_text())) or ""
+    documented = re.findall(r"^    locust --locustfile perf/locustfile\.py (.*)", text, flags=re.M)
+    environment = os.environ | {"BUNDLE": str(standin / "bundle")}
+
+    def start(options: str, port: int, *more: str) -> "subprocess.Popen[str]":
+        command = [
+            *LOCUST,
+            *options.replace("http://127.0.0.1:8000", service).split(),
+            *more,
+            "--master-port",
+            str(port),
+        ]
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+
+    def check(sender: "subprocess.Popen[str]") -> None:
+        answers = sender.communicate(timeout=60)[0]
+        assert sender.returncode == 0
+        lists = re.sub(r"\]\s*\[", "],[", answers.strip())  # each process prints one
+        (found,) = itertools.chain(*json.loads(f"[{lists}]"))
+        assert (found["name"], found["method"], found["num_failures"]) == ("/predict", "POST", 0)
+        assert found["num_requests"] > 20
+
+    one, several, master, worker = documented
+    short = ("--headless", "-u", "2", "-r", "2", "-t", "1s", "--json")
+    for options in (one, several):
+        check(start(options, port := free_port(), *short, "--master-bind-port", str(port)))
+    other = start(worker, port := free_port())
+    check(start(master, port, *short, "--master-bind-port", str(port)))
+    other.communicate(timeout=60)
+    assert other.returncode == 0
+
+
+def test_the_locustfile_needs_a_bundle(tmp_path: Path) -> None:
+    """Without one, a sentence that says what to do."""
+    command = [*LOCUST, "--headless", "--host", "http://127.0.0.1:1"]
+    environment = os.environ | {"BUNDLE": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert done.stderr.strip().splitlines()[-1].endswith("run `make train`, or name a bundle folder in BUNDLE")

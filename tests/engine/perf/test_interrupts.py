@@ -141,29 +141,3 @@ def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: 
     interrupted(patched(standin, tmp_path, patch, looks))
     assert (tmp_path / "out" / "verdict.json").is_file()
     assert survivors(tmp_path) == []
-
-
-# Twice, as `make` passes on what the terminal sent to both.
-PROBING = """
-from perf import measure
-from perf.load import capacity
-plain = capacity.step
-def step(*arguments):
-    os.kill(os.getpid(), signal.SIGINT)
-    plain(*arguments)
-capacity.step = step
-whole = measure.end
-def end(*arguments):
-    os.kill(os.getpid(), signal.SIGTERM)
-    whole(*arguments)
-measure.end = end
-"""
-
-
-def test_an_interrupt_after_the_verdict_leaves_it(standin: Path, tmp_path: Path) -> None:
-    """What each version can take is not known then, and the report says why."""
-    run = patched(standin, tmp_path, PROBING, "[2]", MLOPS_PERF__CAPACITY="true", MLOPS_PERF__P95_MS="5000")
-    assert run.report.outcome != "error"
-    assert run.code == run.report.exit_code
-    assert "How much each version can take was not found: SIGINT came first." in run.report.notes
-    assert survivors(tmp_path) == []

@@ -1,6 +1,4 @@
-"""Locust in one process: pairs of requests on an open schedule, and a closed loop that finds out what an arm can do.
-
-More processes than this one: workers.py.
+"""Locust in this process: pairs of requests on an open schedule, and a closed loop that finds the rate for it.
 
 Importing this module patches the standard library for gevent, so it comes before anything that opens a socket.
 """
@@ -14,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,8 +23,7 @@ from locust.event import Events
 from locust.exception import StopUser
 
 from perf.interrupts import held
-from perf.load.sharing import Reached
-from perf.locustfile import HEADERS, PredictUser, load_requests
+from perf.locustfile import HEADERS, PredictUser
 from perf.rule.rounds import Samples
 
 TIMEOUT = 10.0  # seconds for one request; longer is an error
@@ -46,7 +43,6 @@ class Schedule(NamedTuple):
     users: int
     warmup: float
     seconds: float  # that count
-    grace: float = GRACE  # seconds after the end for the last answers
 
     @property
     def discarded(self) -> int:
@@ -61,17 +57,7 @@ class Sent(NamedTuple):
     """Each arm's requests, and what sending them took."""
 
     samples: dict[str, Samples]
-    cpu: float  # of one CPU, by the process that used most
-
-
-class Client(Protocol):
-    """A load generator: this module itself, or several processes of it."""
-
-    def run_pairs(
-        self, schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random
-    ) -> Sent: ...
-
-    def capacity(self, url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -> Reached: ...
+    cpu: float  # of one CPU, by this process
 
 
 @dataclass
@@ -83,8 +69,8 @@ class Plan:
     bodies: Sequence[bytes]
     offset: int  # into bodies
     orders: Sequence[Sequence[str]]  # for each pair, the arms in the order in which they are asked
+    begin: float  # of the schedule, on the performance counter
     numbers: Iterator[int] = field(default_factory=itertools.count)  # of the users, from 0
-    begin: float = 0.0  # of the schedule, on the performance counter
 
     def due(self, pair: int) -> float:
         return self.begin + pair / self.schedule.rate
@@ -150,22 +136,10 @@ def _predicts(body: bytes) -> bool:
 
 def run_pairs(schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random) -> Sent:
     """Sends the pairs of a schedule, the same request to each arm, in random order."""
-    plan = plan_of(schedule, urls, bodies, dice)
-    plan.begin = time.perf_counter() + LEAD
-    return run_plan(plan, schedule.users)
-
-
-def plan_of(schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[bytes], dice: random.Random) -> Plan:
-    """A plan that has no beginning yet."""
-    arms = sorted(urls)
-    orders = [dice.sample(arms, len(arms)) for _ in range(schedule.discarded + schedule.planned)]
-    return Plan(schedule, urls, bodies, dice.randrange(len(bodies)), orders)
-
-
-def run_plan(plan: Plan, users: int) -> Sent:
-    """Sends the pairs of those users whom the plan numbers, `users` of them."""
-    schedule, discarded = plan.schedule, plan.schedule.discarded
-    rows: dict[str, list[tuple[int, float, float, float, bool]]] = {arm: [] for arm in sorted(plan.urls)}
+    arms, discarded = sorted(urls), schedule.discarded
+    orders = [dice.sample(arms, len(arms)) for _ in range(discarded + schedule.planned)]
+    plan = Plan(schedule, urls, bodies, dice.randrange(len(bodies)), orders, time.perf_counter() + LEAD)
+    rows: dict[str, list[tuple[int, float, float, float, bool]]] = {arm: [] for arm in arms}
 
     def record(name: str, response_time: float, exception: object, context: dict[str, Any], **_: Any) -> None:
         if context["pair"] >= discarded:
@@ -173,7 +147,7 @@ def run_plan(plan: Plan, users: int) -> Sent:
             rows[name].append((context["pair"], start - context["late"], start, response_time, exception is None))
 
     user = type("PairUser", (PairUser,), {"plan": plan})
-    cpu = _run(user, users, record, plan.end + schedule.grace - time.perf_counter())
+    cpu = _run(user, schedule.users, record, plan.end + GRACE - time.perf_counter())
     return Sent({arm: _columns(found) for arm, found in rows.items()}, cpu)
 
 
@@ -188,8 +162,8 @@ def _columns(rows: list[tuple[int, float, float, float, bool]]) -> Samples:
     )
 
 
-def capacity(url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -> Reached:
-    """What an arm answers when each user sends the next request as soon as the last one is answered."""
+def closed_loop(url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -> float:
+    """What an arm answers, in requests a second, when each user sends as soon as its last request is answered."""
     answered = 0
 
     def count(exception: object, **_: Any) -> None:
@@ -198,8 +172,8 @@ def capacity(url: str, bodies: Sequence[bytes], *, users: int, seconds: float) -
 
     user = type("PredictUser", (PredictUser,), {"host": url, "bodies": list(bodies)})
     began = time.perf_counter()
-    cpu = _run(user, users, count, seconds)
-    return Reached(answered / (time.perf_counter() - began), cpu)
+    _run(user, users, count, seconds)
+    return answered / (time.perf_counter() - began)
 
 
 def _run(user: type[FastHttpUser], users: int, record: Callable[..., None], timeout: float) -> float:
@@ -227,6 +201,3 @@ def _run(user: type[FastHttpUser], users: int, record: Callable[..., None], time
     if failures:
         raise failures[0]
     return (time.process_time() - cpu) / (time.perf_counter() - clock)
-
-
-__all__ = ["Client", "Plan", "Reached", "Schedule", "Sent", "capacity", "load_requests", "run_pairs"]
