@@ -17,9 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from perf.accepted import FILE, P95, refusal
+from perf.accepted import FILE, refusal
 from perf.report.wording import percent, rounded
-from perf.verdict import Accepted, Measured, Report, ReportError, read_verdict
+from perf.verdict import Accepted, Measured, Report, ReportError, read_verdict, row_of
 from pipeline import command
 
 STEP = 0.05
@@ -45,12 +45,12 @@ def accept(report: Report, reason: str, by: str) -> Accepted:
         raise NotAccepted(f"the reason has {len(why)} characters, and {MAX_REASON} are room enough")
     if said := refusal(report.outcome, report.criteria, report.baseline):
         raise NotAccepted(said)
-    (row,) = (row for row in report.criteria if row.name == P95)
+    p95 = row_of(report.criteria, "p95")
     assert report.baseline is not None  # noqa: S101  else it would have been refused
-    assert row.interval is not None  # noqa: S101
-    most = up_to(row.interval[1])
+    assert p95 is not None and p95.interval is not None  # noqa: S101
+    most = up_to(p95.interval[1])
     if most > 100:
-        raise NotAccepted(f"p95 may be {percent(row.interval[1], signed=False)} slower, which is no number to accept")
+        raise NotAccepted(f"p95 may be {percent(p95.interval[1], signed=False)} slower, which is no number to accept")
     return Accepted(
         baseline=Measured(version=report.baseline.version, bundle_sha256=report.baseline.bundle_sha256),
         up_to=most,

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from perf.report.wording import percent, rounded
+from perf.report.wording import NAMES, percent, rounded
 from perf.verdict import Accepted, Arm, Criterion, Outcome
 
 FILE = Path("perf-accepted.json")
 MAX_BYTES = 10_000
-P95 = "p95 latency"  # the one row of a report that can be accepted
 
 
 class AcceptedError(ValueError):
@@ -58,7 +57,7 @@ def refusal(outcome: Outcome, criteria: Sequence[Criterion], baseline: Arm | Non
     if outcome != "fail":
         return f"the verdict is {outcome}, and only one that failed can be accepted"
     failed = [row for row in criteria if row.outcome == "fail"]
-    others = [row.name for row in failed if row.name != P95]
+    others = [NAMES[row.key] for row in failed if row.key != "p95"]
     if others:
         return f"{', '.join(others)} failed, and only a slow-down of p95 against the baseline can be accepted"
     if not failed or failed[0].interval is None or baseline is None:

@@ -43,7 +43,7 @@ def conclude(setup: Setup, found: Findings) -> Report:
     rows = judged.criteria if judged else []
     acceptable = not accepted.refusal(outcome, rows, found.baseline)
     return Report(
-        schema=1,
+        schema=2,
         outcome=outcome,
         exit_code=EXIT_CODES[outcome],
         headline=(f"could not run: {found.failure}" if found.failure or judged is None else judged.headline)[:500],

@@ -1,5 +1,6 @@
 """What a load test found: the schema of verdict.json, for those who write it and those who read it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,25 @@ from perf.files import replace
 
 Outcome = Literal["pass", "fail", "inconclusive", "error"]
 Result = Literal["pass", "fail", "inconclusive", "info"]  # of one criterion
+Key = Literal[  # of a row of the report; where the row is on one of Figures, the name of that
+    "p95",
+    "p50",
+    "p99",
+    "mean",
+    "cpu_ms",
+    "p95_due",
+    "errors",
+    "throughput",
+    "requests",
+    "ready_seconds",
+    "memory_mb",
+    "grown_kb",
+    "image_mb",
+    "steadiness",  # the baseline against itself
+]
 EXIT_CODES: dict[Outcome, Literal[0, 1, 2, 3]] = {"pass": 0, "fail": 1, "inconclusive": 2, "error": 3}
+SCHEMA = 2
+Unit = Literal["ms", "s", "/s", "share", "count", "MB", "kB"]
 MAX_BYTES = 2_000_000  # a verdict may come from a pull request that nobody has read yet
 
 Line = Annotated[str, Meta(max_length=500)]
@@ -75,8 +94,8 @@ class Limits(Struct, frozen=True, kw_only=True):
 class Criterion(Struct, frozen=True, kw_only=True):
     """One row of the report. `interval` and `limit` are of `change` where `relative`, of `candidate` otherwise."""
 
-    name: Name
-    unit: Literal["ms", "s", "/s", "share", "count", "MB", "kB"]
+    key: Key
+    unit: Unit
     baseline: float | None = None
     candidate: float | None = None
     change: float | None = None  # candidate over baseline, less one
@@ -143,10 +162,16 @@ class Runner(Struct, frozen=True, kw_only=True):
     client_cpus: list[int] | None
 
 
+class Versioned(msgspec.Struct, frozen=True):
+    """What the verdicts of all versions hold."""
+
+    schema: int
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """verdict.json."""
 
-    schema: Literal[1]
+    schema: Literal[2]
     outcome: Outcome
     exit_code: Literal[0, 1, 2, 3]
     headline: Line
@@ -177,10 +202,15 @@ class Report(Struct, frozen=True, kw_only=True):
     @property
     def p95_ms(self) -> float:
         """The candidate's p95 latency, the geometric mean over rounds. Raises ReportError where none was measured."""
-        for criterion in self.criteria:
-            if criterion.name == "p95 latency" and criterion.candidate is not None:
-                return criterion.candidate
-        raise ReportError("the verdict holds no p95 latency of the candidate")
+        p95 = row_of(self.criteria, "p95")
+        if p95 is None or p95.candidate is None:
+            raise ReportError("the verdict holds no p95 latency of the candidate")
+        return p95.candidate
+
+
+def row_of(criteria: Sequence[Criterion], key: Key) -> Criterion | None:
+    """The row of that key, where there is one."""
+    return next((each for each in criteria if each.key == key), None)
 
 
 def read_verdict(path: Path) -> Report:
@@ -196,7 +226,11 @@ def read_verdict(path: Path) -> Report:
 
 
 def decode(data: bytes) -> Report:
-    """A verdict, checked against the schema. Raises msgspec.DecodeError."""
+    """A verdict, checked against the schema. Raises msgspec.DecodeError, which says so of one of another schema."""
+    schema = msgspec.json.decode(data, type=Versioned).schema
+    if schema != SCHEMA:
+        what = f"written by another version of the gate (schema {schema}, this one reads {SCHEMA})"
+        raise msgspec.ValidationError(f"{what}; run `make perf`")
     report = msgspec.json.decode(data, type=Report)
     if EXIT_CODES[report.outcome] != report.exit_code:
         raise msgspec.ValidationError(f"outcome {report.outcome} does not go with exit code {report.exit_code}")

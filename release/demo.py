@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from perf.report.wording import amount
-from perf.verdict import Report, ReportError, read_verdict
+from perf.verdict import Report, ReportError, read_verdict, row_of
 from pipeline import command
 from pipeline.bundle import SERVED
 from pipeline.settings import SettingsError, load_settings
@@ -117,7 +117,7 @@ def table_of(ends: Sequence[Report | str]) -> Table:
     table = Table("run", "expected", "verdict", "p95 candidate", "p95 baseline")
     for run, end in zip_longest(RUNS, ends):
         if isinstance(end, Report):
-            row = next((row for row in end.criteria if row.name == "p95 latency"), None)
+            row = row_of(end.criteria, "p95")
             p95 = [amount(value, "ms") for value in (row.candidate, row.baseline)] if row else ["", ""]
             table.add_row(run.title, run.expected, end.outcome, *p95)
         else:

@@ -4,26 +4,25 @@ import time
 
 from mlflow.entities import Metric
 
-from perf.report.markdown import Report
-from perf.verdict import Criterion
+from perf.verdict import Criterion, Key, Report, row_of
 
-METRICS = {  # a row of the report: the metric that its figure of the candidate becomes, in the row's own unit
-    "p95 latency": "perf.p95_ms",
-    "p50 latency": "perf.p50_ms",
-    "p99 latency": "perf.p99_ms",
-    "mean latency": "perf.mean_ms",
-    "p95 from the intended start": "perf.p95_due_ms",
+METRICS: dict[Key, str] = {  # of a row of the report: the metric that the candidate's figure becomes, in its own unit
+    "p95": "perf.p95_ms",
+    "p50": "perf.p50_ms",
+    "p99": "perf.p99_ms",
+    "mean": "perf.mean_ms",
+    "p95_due": "perf.p95_due_ms",
     "errors": "perf.error_rate",
     "throughput": "perf.throughput",
-    "start to ready": "perf.ready_s",
-    "CPU time a request": "perf.cpu_ms",
-    "memory": "perf.memory_mb",
+    "ready_seconds": "perf.ready_s",
+    "cpu_ms": "perf.cpu_ms",
+    "memory_mb": "perf.memory_mb",
 }
 
 
 def metrics(verdict: Report) -> list[Metric]:
     """What was measured of the candidate; what was not is left out."""
-    found = {METRICS[row.name]: row.candidate for row in verdict.criteria if row.name in METRICS}
+    found = {METRICS[row.key]: row.candidate for row in verdict.criteria if row.key in METRICS}
     if (row := _change(verdict)) is not None:
         found["perf.p95_change"] = row.change
     now = int(1000 * time.time())
@@ -52,5 +51,5 @@ def _change(verdict: Report) -> Criterion | None:
     judged, baseline = verdict.candidate, verdict.baseline
     if baseline is None or (judged.name, judged.version) == (baseline.name, baseline.version):
         return None
-    rows = (row for row in verdict.criteria if row.name == "p95 latency")
-    return next((row for row in rows if row.change is not None), None)
+    p95 = row_of(verdict.criteria, "p95")
+    return p95 if p95 is not None and p95.change is not None else None

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from perf.findings import Findings
 from perf.report.wording import amount, percent
-from perf.verdict import Figures, Round
+from perf.verdict import Figures, Round, row_of
 
 WIDE = 5.0  # an upper bound of +500 % says nothing yet
 
@@ -95,7 +95,7 @@ def so_far(found: Findings) -> str:
     """The estimate over all rounds until now; nothing while its upper bound is above WIDE."""
     if found.judgement is None:
         return ""
-    p95 = next(row for row in found.judgement.criteria if row.name == "p95 latency")
-    if p95.change is None or p95.interval is None or p95.interval[1] > WIDE:
+    p95 = row_of(found.judgement.criteria, "p95")
+    if p95 is None or p95.change is None or p95.interval is None or p95.interval[1] > WIDE:
         return ""
     return f"; so far {percent(p95.change)} ({percent(p95.interval[0])} … {percent(p95.interval[1])})"

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 
 from perf.accepted import told
-from perf.report.wording import amount, bound, percent, span
+from perf.report.wording import NAMES, amount, bound, percent, span
 from perf.verdict import Arm, Criterion, Report, ReportError, Round, read_verdict, write_verdict
 
 __all__ = ["Report", "ReportError", "markdown", "read_verdict", "write_verdict"]
@@ -94,7 +94,7 @@ def _table(report: Report) -> str:
 
 def _cells(row: Criterion, paired: bool) -> list[str]:
     gated = row.outcome != "info"
-    name = f"**{sentence(row.name)}**" if gated else sentence(row.name)
+    name = f"**{NAMES[row.key]}**" if gated else NAMES[row.key]
     both = [amount(row.baseline, row.unit)] if paired else []
     change = [percent(row.change)] if paired else []
     icon = ACCEPTED if row.accepted and row.outcome == "pass" else ICONS[row.outcome]

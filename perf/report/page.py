@@ -14,31 +14,31 @@ from perf.report.distribution import draw_distribution
 from perf.report.markdown import facts, method, who
 from perf.report.narrowing import draw_narrowing
 from perf.report.timeline import draw_timeline
-from perf.report.wording import amount, bound, percent, span
+from perf.report.wording import NAMES, amount, bound, percent, span
 from perf.rule.estimate import log_ratio
 from perf.rule.rounds import Samples
-from perf.verdict import Figures, Report, Round
+from perf.verdict import Figures, Key, Report, Round
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 # Whatever a text out of somebody else's bundle may be, the browser fetches nothing and runs nothing.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 ICONS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "info": ""}
-MEANING = {
-    "p95 latency": "95 of 100 requests were answered within it, from when they were sent. The mean over rounds, as all "
+MEANING: dict[Key, str] = {
+    "p95": "95 of 100 requests were answered within it, from when they were sent. The mean over rounds, as all "
     "latencies here.",
-    "p95 from the intended start": "From when a request was due by the schedule. So it holds what a request waited "
+    "p95_due": "From when a request was due by the schedule. So it holds what a request waited "
     "because those before it were slow, as users would.",
     "errors": "Answers other than 200 with a prediction, and none in time. Latencies are of the other requests.",
     "throughput": "What was sent and answered, against what the schedule asked for.",
     "requests": "How many of the candidate's count. Too few decide nothing.",
-    "CPU time a request": "Of all processes of the service, the warm-up included: steadier than any latency, but not "
+    "cpu_ms": "Of all processes of the service, the warm-up included: steadier than any latency, but not "
     "what a user feels.",
-    "memory": "Of all processes at the end of a round, without file caches.",
-    "memory growth a request": "What a request left behind, the first ones of a fresh start included. Far above the "
+    "memory_mb": "Of all processes at the end of a round, without file caches.",
+    "grown_kb": "What a request left behind, the first ones of a fresh start included. Far above the "
     "baseline's it is a leak.",
-    "image size": "With its base, unpacked.",
-    "start to ready": "From the start to the first 200 of /readyz.",
-    "baseline against itself": "Its odd requests against its even ones. A difference there is the machine's.",
+    "image_mb": "With its base, unpacked.",
+    "ready_seconds": "From the start to the first 200 of /readyz.",
+    "steadiness": "Its odd requests against its even ones. A difference there is the machine's.",
 }
 
 
@@ -126,7 +126,7 @@ def _table(report: Report) -> str:
         word = "accepted" if signed else "" if row.outcome == "info" else row.outcome
         cells = [
             f'<td class="outcome text"><span class="icon" aria-hidden="true">{ICONS[row.outcome]}</span>{word}</td>',
-            cell(row.name, "text"),
+            cell(NAMES[row.key], "text"),
             *([cell(amount(row.baseline, row.unit))] if paired else []),
             cell(amount(row.candidate, row.unit)),
             *([cell(percent(row.change))] if paired else []),
@@ -138,7 +138,7 @@ def _table(report: Report) -> str:
 
 
 def _meanings(report: Report) -> str:
-    found = [(row.name, MEANING[row.name]) for row in report.criteria if row.name in MEANING]
+    found = [(NAMES[row.key], MEANING[row.key]) for row in report.criteria if row.key in MEANING]
     return "<dl>" + "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in found) + "</dl>"
 
 

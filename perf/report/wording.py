@@ -4,8 +4,24 @@ import math
 import re
 from collections.abc import Sequence
 
-from perf.verdict import Criterion
+from perf.verdict import Criterion, Key
 
+NAMES: dict[Key, str] = {
+    "p95": "p95 latency",
+    "p50": "p50 latency",
+    "p99": "p99 latency",
+    "mean": "mean latency",
+    "cpu_ms": "CPU time a request",
+    "p95_due": "p95 from the intended start",
+    "errors": "errors",
+    "throughput": "throughput",
+    "requests": "requests",
+    "ready_seconds": "start to ready",
+    "memory_mb": "memory",
+    "grown_kb": "memory growth a request",
+    "image_mb": "image size",
+    "steadiness": "baseline against itself",
+}
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -56,7 +72,7 @@ def rounded(text: str) -> str:
 
 def bound(row: Criterion) -> str:
     """The limit of a row, with the side on which it lies."""
-    side = "≥" if row.name in {"throughput", "requests"} else "<" if row.relative else "≤"
+    side = "≥" if row.key in {"throughput", "requests"} else "<" if row.relative else "≤"
     return "" if row.limit is None else f"{side} {limit(row)}{', accepted' if row.accepted else ''}"
 
 
@@ -64,8 +80,8 @@ def headline(
     outcome: str, criteria: Sequence[Criterion], reasons: Sequence[str], rounds: int, sure: float, why: str = ""
 ) -> str:
     """What broke and by how much, or that nothing did, in one line. `why`: the reason why a slow-down was accepted."""
-    rows = {row.name: row for row in criteria}
-    p95 = rows["p95 latency"]
+    rows = {row.key: row for row in criteria}
+    p95 = rows["p95"]
     if outcome == "fail":
         broken = [_broken(row, sure) for row in criteria if row.outcome == "fail"]
         # What does not keep up is slow: the reader looks for p95, also where that is not sure enough to decide.
@@ -78,9 +94,9 @@ def headline(
             return f'accepted: {found}, up to {limit(p95)} for "{_short(why)}"'
         return f"{found}, within the limit of {limit(p95)}" if low > 0.01 else f"no slow-down: {found}"
     if outcome == "pass":
-        due = rows["p95 from the intended start"]
+        due = rows["p95_due"]
         most = f" (at most {amount(due.interval[1], 'ms')})" if due.interval else ""
-        found = f"{due.name} {amount(due.candidate, 'ms')}{most}, within the limit of {limit(due)}"
+        found = f"{NAMES[due.key]} {amount(due.candidate, 'ms')}{most}, within the limit of {limit(due)}"
         return f"{found}; no baseline to compare with"
     open_rows = [row for row in criteria if row.outcome == "inconclusive"]
     why = reasons[0] if reasons else "; ".join(_undecided(row) for row in open_rows) or "no round was measured"
@@ -93,28 +109,28 @@ def _broken(row: Criterion, sure: float) -> str:
         more = f", more than the {limit(row)} that was accepted" if row.accepted else ""
         return f"p95 of POST /predict is {slower} slower ({sure * 100:.1f} % sure it is at least {least}){more}"
     found = amount(row.candidate, row.unit)
-    if row.name == "errors" and row.candidate is not None and row.limit is not None and row.candidate <= row.limit:
+    if row.key == "errors" and row.candidate is not None and row.limit is not None and row.candidate <= row.limit:
         return f"{found} of the requests failed, and {amount(row.baseline, row.unit)} of the baseline's"
-    if row.name == "errors":
+    if row.key == "errors":
         return f"{found} of the requests failed, the limit is {limit(row)}"
-    if row.name == "throughput":
+    if row.key == "throughput":
         return f"{found} were answered, the limit is {limit(row)}"
-    return f"{row.name} is {found}, the limit is {limit(row)}"
+    return f"{NAMES[row.key]} is {found}, the limit is {limit(row)}"
 
 
 def _undecided(row: Criterion) -> str:
     if row.relative and row.change is not None:
         up_to = f", accepted up to {limit(row)}" if row.accepted else ""
-        return f"{row.name.removesuffix(' latency')} {percent(row.change)} ({span(row)}){up_to}"
-    if row.name == "requests":
+        return f"{NAMES[row.key].removesuffix(' latency')} {percent(row.change)} ({span(row)}){up_to}"
+    if row.key == "requests":
         return f"{amount(row.candidate, row.unit)} requests are too few, {limit(row)} are needed"
-    return f"{row.name} {amount(row.candidate, row.unit) or 'unknown'}, limit {limit(row)}"
+    return f"{NAMES[row.key]} {amount(row.candidate, row.unit) or 'unknown'}, limit {limit(row)}"
 
 
 def disagreement(criteria: Sequence[Criterion]) -> str:
     """Where CPU time and p95 do not say the same, what that means; nothing where they do, or one is not known."""
-    rows = {row.name: row for row in criteria}
-    p95, cpu = rows.get("p95 latency"), rows.get("CPU time a request")
+    rows = {row.key: row for row in criteria}
+    p95, cpu = rows.get("p95"), rows.get("cpu_ms")
     if p95 is None or p95.limit is None or cpu is None or cpu.interval is None or cpu.change is None:
         return ""
     low, high = cpu.interval

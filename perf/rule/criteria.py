@@ -10,7 +10,7 @@ from statistics import fmean
 from scipy.special import bdtrc, betaincinv
 
 from perf.rule.estimate import SANE, Estimate, Look, estimate, log, log_ratio, typical
-from perf.verdict import Criterion, Figures, Limits, Result, Round
+from perf.verdict import Criterion, Figures, Key, Limits, Result, Round, Unit
 
 WORSE_ERRORS = 0.001  # level of the test that the candidate errs more often than the baseline
 
@@ -20,12 +20,12 @@ def pairs(kept: Sequence[Round]) -> list[tuple[Figures, Figures]]:
     return [(r.candidate, r.baseline) for r in kept if r.baseline is not None]
 
 
-def compared(name: str, kept: Sequence[Round], look: Look, field: str) -> tuple[Criterion, Estimate | None]:
+def compared(key: Key, kept: Sequence[Round], look: Look) -> tuple[Criterion, Estimate | None]:
     """A row that compares one figure of both arms, and decides nothing."""
-    both = [(getattr(c, field), getattr(b, field)) for c, b in pairs(kept)]
+    both = [(getattr(c, key), getattr(b, key)) for c, b in pairs(kept)]
     found = estimate([log_ratio(c, b) for c, b in both], look)
     row = Criterion(
-        name=name,
+        key=key,
         unit="ms",
         baseline=typical([b for _, b in both]),
         candidate=typical([c for c, _ in both]),
@@ -36,14 +36,14 @@ def compared(name: str, kept: Sequence[Round], look: Look, field: str) -> tuple[
     return row, found
 
 
-def alone(name: str, kept: Sequence[Round], field: str) -> Criterion:
+def alone(key: Key, kept: Sequence[Round]) -> Criterion:
     """A row on the candidate where there is nothing to compare it with."""
-    return Criterion(name=name, unit="ms", candidate=typical([getattr(r.candidate, field) for r in kept]))
+    return Criterion(key=key, unit="ms", candidate=typical([getattr(r.candidate, key) for r in kept]))
 
 
-def ceiling(name: str, unit: str, kept: Sequence[Round], look: Look, field: str, limit: float | None) -> Criterion:
+def ceiling(key: Key, unit: Unit, kept: Sequence[Round], look: Look, limit: float | None) -> Criterion:
     """A row that passes below the limit with its upper bound, and fails above it with its lower one."""
-    values = [getattr(r.candidate, field) for r in kept]
+    values = [getattr(r.candidate, key) for r in kept]
     found = estimate([log(v) for v in values], look)
     outcome: Result = "info" if limit is None else "inconclusive"
     if limit is not None and found and found.high <= math.log(limit):
@@ -51,9 +51,9 @@ def ceiling(name: str, unit: str, kept: Sequence[Round], look: Look, field: str,
     elif limit is not None and found and found.low > math.log(limit):
         outcome = "fail"
     return Criterion(
-        name=name,
-        unit=unit,  # type: ignore[arg-type]  # checked when it is decoded
-        baseline=typical([getattr(b, field) for _, b in pairs(kept)]),
+        key=key,
+        unit=unit,
+        baseline=typical([getattr(b, key) for _, b in pairs(kept)]),
         candidate=typical(values),
         interval=(math.exp(found.low), math.exp(found.high)) if found else None,
         limit=limit,
@@ -79,7 +79,7 @@ def errors(kept: Sequence[Round], limits: Limits, look: Look) -> Criterion:
         elif not over:
             outcome = "pass"
     return Criterion(
-        name="errors",
+        key="errors",
         unit="share",
         baseline=others / of if of else None,
         candidate=found / count if count else None,
@@ -100,7 +100,7 @@ def throughput(kept: Sequence[Round], limits: Limits, look: Look) -> Criterion:
     elif found and limit is not None and found.high < limit:
         outcome = "fail"
     return Criterion(
-        name="throughput",
+        key="throughput",
         unit="/s",
         baseline=fmean([b.achieved for _, b in pairs(kept)]) if pairs(kept) else None,
         candidate=fmean(achieved) if achieved else None,
@@ -113,7 +113,7 @@ def requests(kept: Sequence[Round], limits: Limits) -> Criterion:
     """Whether there were enough requests to decide anything."""
     count = sum(r.candidate.count for r in kept)
     return Criterion(
-        name="requests",
+        key="requests",
         unit="count",
         baseline=sum(b.count for _, b in pairs(kept)) if pairs(kept) else None,
         candidate=count,
@@ -132,9 +132,7 @@ def growth(kept: Sequence[Round]) -> list[Criterion]:
     candidate = mean(lambda r: r.candidate)
     if candidate is None:
         return []
-    return [
-        Criterion(name="memory growth a request", unit="kB", baseline=mean(lambda r: r.baseline), candidate=candidate)
-    ]
+    return [Criterion(key="grown_kb", unit="kB", baseline=mean(lambda r: r.baseline), candidate=candidate)]
 
 
 def image(sizes: Sequence[float | None], limits: Limits) -> list[Criterion]:
@@ -144,4 +142,4 @@ def image(sizes: Sequence[float | None], limits: Limits) -> list[Criterion]:
     limit = limits.max_image_mb
     outcome: Result = "info" if limit is None else "pass" if sizes[0] <= limit else "fail"
     other = sizes[1] if len(sizes) > 1 else None
-    return [Criterion(name="image size", unit="MB", baseline=other, candidate=sizes[0], limit=limit, outcome=outcome)]
+    return [Criterion(key="image_mb", unit="MB", baseline=other, candidate=sizes[0], limit=limit, outcome=outcome)]

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from perf.report.wording import headline, percent
 from perf.rule import criteria
 from perf.rule.estimate import WIDEST, Look, estimate, log_ratio, look_at
-from perf.verdict import Accepted, Criterion, Judgement, Limits, Result, Round
+from perf.verdict import Accepted, Criterion, Judgement, Key, Limits, Result, Round
 
 SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this
 ESTIMATED = 0.5  # of max_regression: and be estimated at this at least; nobody should chase less
@@ -80,27 +80,22 @@ def _rows(
 ) -> list[Criterion]:
     """The report's rows, in its order. `reasons` gets why the arms cannot be compared."""
     itself = [_self_check(kept, look, reasons)] if paired else []
-    others = [
-        ("p50 latency", "p50"),
-        ("p99 latency", "p99"),
-        ("mean latency", "mean"),
-        ("CPU time a request", "cpu_ms"),
-    ]
+    others: tuple[Key, ...] = ("p50", "p99", "mean", "cpu_ms")
     if paired:
         rows = [_regression(kept, limits, look, reasons, up_to)]
-        rows += [criteria.compared(name, kept, look, field)[0] for name, field in others]
+        rows += [criteria.compared(key, kept, look)[0] for key in others]
     else:
-        rows = [criteria.alone(name, kept, field) for name, field in [("p95 latency", "p95"), *others]]
-    rows = [row for row in rows if row.candidate is not None or row.name != "CPU time a request"]
+        rows = [criteria.alone(key, kept) for key in ("p95", *others)]
+    rows = [row for row in rows if row.candidate is not None or row.key != "cpu_ms"]
     rows += [
-        criteria.ceiling("p95 from the intended start", "ms", kept, look, "p95_due", limits.p95_ms),
+        criteria.ceiling("p95_due", "ms", kept, look, limits.p95_ms),
         criteria.errors(kept, limits, look),
         criteria.throughput(kept, limits, look),
         criteria.requests(kept, limits),
-        criteria.ceiling("start to ready", "s", kept, look, "ready_seconds", limits.max_ready_seconds),
+        criteria.ceiling("ready_seconds", "s", kept, look, limits.max_ready_seconds),
     ]
     if any(r.candidate.memory_mb is not None for r in kept):
-        rows += [criteria.ceiling("memory", "MB", kept, look, "memory_mb", limits.max_memory_mb)]
+        rows += [criteria.ceiling("memory_mb", "MB", kept, look, limits.max_memory_mb)]
     return [*rows, *criteria.growth(kept), *itself]
 
 
@@ -111,7 +106,7 @@ def _regression(kept: Sequence[Round], limits: Limits, look: Look, reasons: list
     below it and fails surely above it. So each error keeps its budget: 1 % of the runs fail what is within it, 5 % pass
     what is not. To fail where the estimate alone is above it would fail every other run of what is just within.
     """
-    row, found = criteria.compared("p95 latency", kept, look, "p95")
+    row, found = criteria.compared("p95", kept, look)
     limit = limits.max_regression
     if limit is None:
         return row
@@ -146,7 +141,7 @@ def _self_check(kept: Sequence[Round], look: Look, reasons: list[str]) -> Criter
         difference = percent(math.expm1(found.mean))
         reasons.append(f"the baseline differs from itself by {difference}: the machine is not steady")
     return Criterion(
-        name="baseline against itself",
+        key="steadiness",
         unit="ms",
         change=math.expm1(found.mean) if found else None,
         interval=(math.expm1(found.low), math.expm1(found.high)) if found else None,

@@ -46,7 +46,7 @@ def report_of(rounds: Sequence[Round], **changes: object) -> Report:
     assert judged.outcome != "continue"
     paired = bool(rounds) and rounds[0].baseline is not None
     fields: dict[str, object] = {
-        "schema": 1,
+        "schema": 2,
         "outcome": judged.outcome,
         "exit_code": {"pass": 0, "fail": 1, "inconclusive": 2}[judged.outcome],
         "headline": judged.headline,

@@ -97,7 +97,7 @@ def test_an_acceptance_saves_nothing_else() -> None:
     slow = judge(rounds, replace(LIMITS, p95_ms=2.0), [8], accepted=accepts(0.2))
     assert (slow.outcome, slow.headline.startswith("p95 from the intended start is ")) == ("fail", True)
     off = judge(rounds, replace(LIMITS, max_regression=None), [8], accepted=accepts(0.2))
-    assert (off.outcome, [row.name for row in off.criteria if row.accepted]) == ("pass", [])
+    assert (off.outcome, [row.key for row in off.criteria if row.accepted]) == ("pass", [])
 
 
 def test_a_failure_beyond_it_says_so() -> None:
@@ -124,7 +124,7 @@ def test_the_bound_in_examples(high: float, most: float) -> None:
 
 
 def changed(report: Report, **outcomes: str) -> Report:
-    rows = [replace(row, outcome=outcomes.get(row.name, row.outcome)) for row in report.criteria]  # type: ignore[arg-type]
+    rows = [replace(row, outcome=outcomes.get(row.key, row.outcome)) for row in report.criteria]  # type: ignore[arg-type]
     return replace(report, criteria=rows)
 
 
@@ -140,7 +140,7 @@ PASSED = report_of(rounds_of([3.0] * 5, [3.0] * 5))
         (PASSED, "r", "the verdict is pass"),
         (replace(FAILED, outcome="inconclusive", exit_code=2), "r", "the verdict is inconclusive"),
         (changed(FAILED, errors="fail", throughput="fail"), "r", "errors, throughput failed"),
-        (changed(FAILED, **{"p95 latency": "pass", "errors": "fail"}), "r", "errors failed"),
+        (changed(FAILED, p95="pass", errors="fail"), "r", "errors failed"),
         (replace(FAILED, baseline=None), "r", "no slow-down of p95 against a baseline"),
         (
             replace(FAILED, baseline=FAILED.baseline and replace(FAILED.baseline, version="")),

@@ -144,7 +144,7 @@ def test_a_candidate_that_cannot_keep_the_schedule_fails(gate: Gate, standin: Pa
     run = ended(gate(*both, MLOPS_FAULT_BURN_MS="250"), tmp_path / "out")
     report = run.report
     assert (run.code, report.outcome) == (1, "fail"), run.text
-    assert "throughput" in {row.name for row in report.criteria if row.outcome == "fail"}
+    assert "throughput" in {row.key for row in report.criteria if row.outcome == "fail"}
     assert not [r.dropped for r in report.rounds if r.dropped and not r.dropped.startswith("the host gave ")]
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from perf.report.wording import disagreement
 from perf.rule.estimate import FALSE_FAIL, FALSE_PASS, look_at
 from perf.rule.judge import judge
-from perf.verdict import Judgement
+from perf.verdict import Judgement, row_of
 from pipeline.settings import load_settings
 from tests.engine.perf.conftest import ROOT
 from tests.engine.perf.examples import LIMITS, LOOKS, arm_figures, one_round, rounds_of
@@ -25,9 +25,9 @@ broken = st.sampled_from([None, math.nan, math.inf, 0.0, -1.0])
 
 
 def change(judged: Judgement) -> float:
-    found = next(row for row in judged.criteria if row.name == "p95 latency").change
-    assert found is not None
-    return found
+    found = row_of(judged.criteria, "p95")
+    assert found is not None and found.change is not None
+    return found.change
 
 
 def noisy(ratio: float, count: int, seed: int, spread: float = 0.04) -> tuple[list[float], list[float]]:
@@ -139,7 +139,7 @@ def test_rounds_that_do_not_count_do_not_count(seed: int) -> None:
 @pytest.mark.parametrize(
     ("figures", "broken_row"),
     [
-        (arm_figures(120.0), "p95 from the intended start"),
+        (arm_figures(120.0), "p95_due"),
         (arm_figures(3.0, errors=25), "errors"),
         (arm_figures(3.0, count=300, achieved=60.0), "throughput"),
     ],
@@ -151,7 +151,7 @@ def test_a_broken_absolute_limit_fails(figures: object, broken_row: str, paired:
     rounds = [replace(r, baseline=r.baseline and replace(r.baseline, errors=0)) for r in rounds]
     judged = judge(rounds, LIMITS, LOOKS)
     assert judged.outcome == "fail"
-    assert [row.name for row in judged.criteria if row.outcome == "fail"] == [broken_row]
+    assert [row.key for row in judged.criteria if row.outcome == "fail"] == [broken_row]
 
 
 def test_a_slow_candidate_is_called_slow_even_where_throughput_gave_it_away() -> None:
@@ -255,7 +255,7 @@ def test_a_limit_that_is_off_decides_nothing(off: str) -> None:
     rounds = [one_round(awful, arm_figures(3.0), n) for n in range(1, 13)]
     switches = {"p95_ms": None, "max_regression": None, "max_error_rate": None, "min_throughput": None}
     assert judge(rounds, replace(LIMITS, **switches), [12]).outcome == "pass"
-    rows = {row.name: row for row in judge(rounds, replace(LIMITS, **{off: None}), [12]).criteria}
+    rows = {row.key: row for row in judge(rounds, replace(LIMITS, **{off: None}), [12]).criteria}
     assert sum(row.outcome == "fail" for row in rows.values()) == 3
 
 
@@ -281,7 +281,7 @@ def test_an_image_has_a_size() -> None:
     rounds, limits = rounds_of([3.0, 3.0], [3.0, 3.0]), replace(LIMITS, max_image_mb=400.0)
     assert judge(rounds, limits, [2], [410.2, 300.0]).headline == "image size is 410.2 MB, the limit is 400 MB"
     assert judge(rounds, limits, [2], [390.0, None]).outcome == "pass"
-    assert "image size" not in {row.name for row in judge(rounds, limits, [2], [None, None]).criteria}
+    assert "image_mb" not in {row.key for row in judge(rounds, limits, [2], [None, None]).criteria}
 
 
 @settings(deadline=None)

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from perf.rule.judge import judge
 from perf.rule.rounds import Samples, blame, disturbance, figures
-from perf.verdict import Limits, Round
+from perf.verdict import Limits, Round, row_of
 from tests.engine.perf.examples import LIMITS, arm_figures, one_round
 
 odd = st.sampled_from([0.0, 5e-324, 1e-9, 3.0, 1e9, 1e308, math.nan, math.inf, -1.0])
@@ -64,7 +64,8 @@ def test_one_distinct_latency_is_no_error(latency: float) -> None:
     """Rounds without any spread have an interval without any width, and a latency of zero has no logarithm."""
     same = [(latency, True)] * 60
     judged = judge([measured(n, (same, same)) for n in range(1, 6)], replace(LIMITS, min_requests=100), [5])
-    row = next(row for row in judged.criteria if row.name == "p95 latency")
+    row = row_of(judged.criteria, "p95")
+    assert row is not None
     assert judged.outcome == ("pass" if latency else "inconclusive")
     assert row.interval == (pytest.approx((0.0, 0.0)) if latency else None)
 

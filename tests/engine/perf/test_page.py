@@ -11,6 +11,7 @@ from perf.report.narrowing import figure_of, narrowing
 from perf.report.page import STYLE, page
 from perf.report.timeline import FEWEST, binned, spans
 from perf.rule.rounds import Samples
+from perf.verdict import row_of
 from tests.engine.perf.examples import report_of, rounds_of
 from tests.engine.perf.pages import ALONE, ERROR, FAILED, PASSED, Page, degenerate, ordinary, samples_of
 
@@ -89,7 +90,8 @@ def test_the_bounds_narrow_to_those_of_the_verdict() -> None:
 def test_without_a_baseline_the_rounds_are_in_milliseconds() -> None:
     """p95 from the intended start, held against the absolute limit."""
     assert [figure_of(r, ALONE) for r in ALONE.rounds[:2]] == pytest.approx([3.3, 3.355])
-    row = next(row for row in ALONE.criteria if row.name == "p95 from the intended start")
+    row = row_of(ALONE.criteria, "p95_due")
+    assert row is not None
     last = narrowing(ALONE)[-1]
     assert (last.mean, (last.low, last.high)) == (pytest.approx(row.candidate), pytest.approx(row.interval))
 

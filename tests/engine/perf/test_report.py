@@ -103,7 +103,8 @@ def test_the_verdict_knows_the_candidates_p95() -> None:
         ({"surprise": 1}, "surprise"),
         ({"headline": "x" * 501}, "headline"),
         ({"rounds": "many"}, "rounds"),
-        ({"schema": 2}, "schema"),
+        ({"schema": 1, "processes": 2}, r"another version of the gate \(schema 1, .*; run `make perf`"),
+        ({"schema": "2"}, "schema"),
         ({"seconds": -1}, "seconds"),
     ],
 )

@@ -178,8 +178,8 @@ def test_hostile_texts_are_no_more_than_text(github: GitHub, tell: Any) -> None:
     """Every text that a pull request can choose is an attack: in the verdict and in the names of its jobs."""
     report = msgspec.to_builtins(hostile())
     poisoned(report, report)
-    assert report["criteria"][0]["name"].startswith("$x$ ")
-    assert report["candidate"]["kind"] == "process"  # where the schema allows no other
+    assert report["candidate"]["name"].startswith("$x$ ")
+    assert (report["candidate"]["kind"], report["criteria"][0]["key"]) == ("process", "p95")  # of a few words only
     github.artifact("verdict", zipped(verdict_json=msgspec.json.encode(report)))
     github.jobs = [{"id": n, "name": f"`@x{n} {ATTACK}", "conclusion": "failure"} for n in range(40)]
     refused = json.dumps({"passed": False, "sentence": ATTACK}).encode()

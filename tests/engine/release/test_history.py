@@ -119,7 +119,7 @@ def test_a_version_against_another_model_has_no_baseline_here() -> None:
 
 def test_every_metric_is_a_row_of_the_report() -> None:
     """A row that is renamed would vanish from MLflow without a word."""
-    assert set(figures.METRICS) <= {row.name for row in verdict_on("2", "1").criteria}
+    assert set(figures.METRICS) <= {row.key for row in verdict_on("2", "1").criteria}
 
 
 @given(st.lists(st.floats(-0.5, 1.0), min_size=1, max_size=30))
