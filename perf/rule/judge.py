@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from perf.report.wording import headline, percent
 from perf.rule import criteria
-from perf.rule.estimate import WIDEST, Look, estimate, log_ratio, look_at
+from perf.rule.estimate import WIDEST, Estimate, Look, estimate, log_ratio, look_at
 from perf.verdict import Accepted, Criterion, Judgement, Key, Limits, Result, Round
 
 SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this
@@ -42,8 +42,9 @@ def judge(
     kept = [r for r in rounds if not r.dropped]
     look = look_at(len(kept), looks)
     paired = bool(kept) and all(r.baseline is not None for r in kept)
-    reasons: list[str] = []
-    rows = [*_rows(kept, limits, look, paired, reasons, up_to), *criteria.image(images_mb, limits)]
+    rows, incomparable = _rows(kept, limits, look, paired, up_to)
+    rows += criteria.image(images_mb, limits)
+    reasons = [incomparable] if incomparable else []
     outcomes = {row.outcome for row in rows}
     offered = sum(r.candidate.intended for r in kept)
     outcome: Literal["pass", "fail", "inconclusive", "continue"]
@@ -75,14 +76,15 @@ def spare(looks: Sequence[int]) -> int:
     return math.ceil(DROPPED * looks[-1])
 
 
-def _rows(
-    kept: Sequence[Round], limits: Limits, look: Look, paired: bool, reasons: list[str], up_to: float
-) -> list[Criterion]:
-    """The report's rows, in its order. `reasons` gets why the arms cannot be compared."""
-    itself = [_self_check(kept, look, reasons)] if paired else []
+def _rows(kept: Sequence[Round], limits: Limits, look: Look, paired: bool, up_to: float) -> tuple[list[Criterion], str]:
+    """The report's rows, in its order, and why the arms cannot be compared; empty where they can."""
     others: tuple[Key, ...] = ("p50", "p99", "mean", "cpu_ms")
+    itself, incomparable = [], ""
     if paired:
-        rows = [_regression(kept, limits, look, reasons, up_to)]
+        p95, found = criteria.compared("p95", kept, look)
+        itself = [_steadiness(kept, look)]
+        incomparable = _incomparable(kept, limits, itself[0], found)
+        rows = [_regression(p95, found, limits, up_to, comparable=not incomparable)]
         rows += [criteria.compared(key, kept, look)[0] for key in others]
     else:
         rows = [criteria.alone(key, kept) for key in ("p95", *others)]
@@ -96,57 +98,57 @@ def _rows(
     ]
     if any(r.candidate.memory_mb is not None for r in kept):
         rows += [criteria.ceiling("memory_mb", "MB", kept, look, limits.max_memory_mb)]
-    return [*rows, *criteria.growth(kept), *itself]
+    return [*rows, *criteria.growth(kept), *itself], incomparable
 
 
-def _regression(kept: Sequence[Round], limits: Limits, look: Look, reasons: list[str], up_to: float) -> Criterion:
-    """p95 against the baseline's.
+def _incomparable(kept: Sequence[Round], limits: Limits, itself: Criterion, found: Estimate | None) -> str:
+    """Why nobody can tell what the arms differ by; empty where it can be told, or is not asked."""
+    if itself.outcome == "inconclusive":
+        return f"the baseline differs from itself by {percent(itself.change)}: the machine is not steady"
+    if limits.max_regression is None:
+        return ""
+    errors, count = (sum(getattr(b, name) for _, b in criteria.pairs(kept)) for name in ("errors", "count"))
+    if limits.max_error_rate is not None and errors > limits.max_error_rate * count:
+        return f"the baseline answered {errors} of {count} requests with errors, so it is nothing to compare with"
+    return "" if found is not None else "a p95 latency needs two rounds with answers from both arms"
+
+
+def _regression(p95: Criterion, found: Estimate | None, limits: Limits, up_to: float, *, comparable: bool) -> Criterion:
+    """p95 against the baseline's, with its outcome.
 
     Where more than the limit was accepted (`up_to`), that takes its place on both sides: a candidate passes surely
     below it and fails surely above it. So each error keeps its budget: 1 % of the runs fail what is within it, 5 % pass
     what is not. To fail where the estimate alone is above it would fail every other run of what is just within.
     """
-    row, found = criteria.compared("p95", kept, look)
     limit = limits.max_regression
     if limit is None:
-        return row
-    pairs = criteria.pairs(kept)
+        return p95
     needed = up_to > limit and not (found is not None and found.high < math.log1p(limit))
     most = up_to if needed else limit
-    errors, count = sum(b.errors for _, b in pairs), sum(b.count for _, b in pairs)
     outcome: Result = "inconclusive"
-    if reasons:
-        pass  # the machine is not steady: whatever the arms differ by may be its doing
-    elif limits.max_error_rate is not None and errors > limits.max_error_rate * count:
-        answered = f"the baseline answered {errors} of {count} requests with errors"
-        reasons.append(f"{answered}, so it is nothing to compare with")
-    elif found is None:
-        reasons.append("a p95 latency needs two rounds with answers from both arms")
+    if found is None or not comparable:
+        pass  # whatever the arms differ by may be the machine's doing
     elif found.high < math.log1p(most):
         outcome = "pass"  # first: where a slow-down is real and within what the project allows, the project has said so
     elif needed:
         outcome = "fail" if found.low > math.log1p(most) else "inconclusive"
     elif found.low > math.log1p(SURELY * limit) and found.mean >= math.log1p(ESTIMATED * limit):
         outcome = "fail"
-    return replace(row, limit=most, accepted=needed, outcome=outcome)
+    return replace(p95, limit=most, accepted=needed, outcome=outcome)
 
 
-def _self_check(kept: Sequence[Round], look: Look, reasons: list[str]) -> Criterion:
+def _steadiness(kept: Sequence[Round], look: Look) -> Criterion:
     """The same rule on the baseline's odd requests against its even ones: a difference there is the machine's."""
     ratios = [log_ratio(b.p95_odd, b.p95_even) for _, b in criteria.pairs(kept)]
     found = estimate(ratios, look._replace(beta=look.alpha))
-    outcome: Result = "info"
-    if found and max(found.low, -found.high) > 0 and abs(found.mean) >= math.log1p(UNSTEADY):
-        outcome = "inconclusive"
-        difference = percent(math.expm1(found.mean))
-        reasons.append(f"the baseline differs from itself by {difference}: the machine is not steady")
+    surely = found is not None and max(found.low, -found.high) > 0 and abs(found.mean) >= math.log1p(UNSTEADY)
     return Criterion(
         key="steadiness",
         unit="ms",
         change=math.expm1(found.mean) if found else None,
         interval=(math.expm1(found.low), math.expm1(found.high)) if found else None,
         relative=True,
-        outcome=outcome,
+        outcome="inconclusive" if surely else "info",
     )
 
 
