@@ -37,7 +37,7 @@ from perf.arms.specs import arms
 from perf.baseline import Sides, choose
 from perf.conclude import clear, conclude, write
 from perf.findings import Findings, Setup
-from perf.interrupts import interruptible
+from perf.interrupts import Interrupt, interruptible
 from perf.measure import measure
 from perf.report.display import Display, Screen
 from perf.verdict import Report
@@ -83,8 +83,7 @@ def requests_of(candidate: str) -> Path:
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     cpus = split_cpus(available_cpus())
-    found, console = Findings(), Screen()
-    interruptible(found)
+    found, console, interrupt = Findings(), Screen(), interruptible()
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)  # gevent prints a traceback of what else ends its loop
     try:
         settings = load_settings()
@@ -101,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"Cannot run: {error}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        print(f"Cannot run: interrupted by {found.interrupted}", file=sys.stderr)
+        print(f"Cannot run: interrupted by {interrupt.name}", file=sys.stderr)
         return 3
     setup = Setup(
         settings.project.name,
@@ -119,23 +118,23 @@ def main(argv: list[str] | None = None) -> int:
     began = time.perf_counter()
     try:
         with pinned(cpus.client), Display(console) as display:
-            measure(setup, found, display)
+            measure(setup, found, display, interrupt)
     except (KeyboardInterrupt, Exception) as error:  # an interrupt in the middle of a write may end as another error
-        if found.interrupted:
-            found.failure = f"interrupted by {found.interrupted}"
+        if interrupt.name:
+            found.failure = f"interrupted by {interrupt.name}"
         elif isinstance(error, ArmError):
             found.failure, found.log = str(error), error.log
         elif isinstance(error, OSError):  # such as a full disk
             found.failure = str(error)
         else:
             raise
-    found.ending = True
+    interrupt.ending = True
     for arm in (candidate, baseline):
         if arm is not None:
             arm.stop()  # again, for an interrupt between two steps of the cleaning up
     found.seconds = time.perf_counter() - began
     try:
-        report = concluded(setup, found)
+        report = concluded(setup, found, interrupt)
     except OSError as error:
         print(f"Cannot run: {'; '.join(filter(None, [found.failure, str(error)]))}", file=sys.stderr)
         return 3
@@ -143,15 +142,15 @@ def main(argv: list[str] | None = None) -> int:
     return report.exit_code
 
 
-def concluded(setup: Setup, found: Findings) -> Report:
+def concluded(setup: Setup, found: Findings, interrupt: Interrupt) -> Report:
     """Writes the verdict, and once more where an interrupt came meanwhile: it is a verdict on that. Raises OSError."""
     while True:
-        known = found.interrupted
+        known = interrupt.name
         if known and not found.failure:
             found.failure = f"interrupted by {known}"
         report = conclude(setup, found)
         write(setup.output, report, found)
-        if found.interrupted == known:
+        if interrupt.name == known:
             return report
 
 

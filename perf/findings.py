@@ -43,5 +43,3 @@ class Findings:
     failure: str = ""  # why the measurement ended before there was a verdict
     log: str = ""  # the last lines of the arm that failed
     deaths: int = 0  # of arms, in rounds that were measured again
-    interrupted: str = ""  # the signal that asked for an end
-    ending: bool = False  # the arms are being stopped

@@ -9,9 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from types import FrameType
 
-from perf.findings import Findings
-
 ECHO = 1.0  # seconds in which a second signal is the first one's echo: `make` passes on what the terminal sent to both
+
+
+@dataclass
+class Interrupt:
+    """What asked for an end, if anything did."""
+
+    name: str = ""  # of the signal
+    ending: bool = False  # the arms are being stopped, which no further signal may disturb
 
 
 @dataclass
@@ -36,26 +42,26 @@ def held() -> Iterator[None]:
             raise KeyboardInterrupt(name)
 
 
-def interruptible(found: Findings) -> None:
-    """Lets SIGINT and SIGTERM end the measurement.
+def interruptible() -> Interrupt:
+    """Lets SIGINT and SIGTERM end the measurement; what it returns is filled once one has come.
 
     Python drops an exception that is raised while a destructor runs, so the request is noted as well, for `measure` to
     see between rounds. Once the cleaning up has begun nothing is raised, and it is not disturbed.
     """
-    last = -math.inf
+    interrupt, last = Interrupt(), -math.inf
 
     def handle(number: int, _: FrameType | None) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last < ECHO:
             return
-        found.interrupted = signal.Signals(number).name
-        if found.ending:
+        interrupt.name = signal.Signals(number).name
+        if interrupt.ending:
             return
         last = now
         if not _state.holds:
-            raise KeyboardInterrupt(found.interrupted)
-        _state.waiting = found.interrupted
+            raise KeyboardInterrupt(interrupt.name)
+        _state.waiting = interrupt.name
 
     def dropped(what: "sys.UnraisableHookArgs") -> None:
         nonlocal last
@@ -66,3 +72,4 @@ def interruptible(found: Findings) -> None:
     sys.unraisablehook = dropped
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, handle)
+    return interrupt

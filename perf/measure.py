@@ -18,7 +18,7 @@ from perf.arms.common import common
 from perf.arms.containers import leftovers
 from perf.arms.usage import Usage
 from perf.findings import Findings, Setup
-from perf.interrupts import held
+from perf.interrupts import Interrupt, held
 from perf.load import Schedule, closed_loop, run_pairs
 from perf.records import Records
 from perf.report.display import Display
@@ -30,7 +30,7 @@ PROBE_SECONDS = 2.0  # or a round, where that is shorter
 UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be measured; lower, and too few requests
 
 
-def measure(setup: Setup, found: Findings, display: Display) -> None:
+def measure(setup: Setup, found: Findings, display: Display, interrupt: Interrupt) -> None:
     """Measures until there is a verdict. `found` is filled step by step, so that it holds something in any case.
 
     Raises ArmError where an arm cannot be started, does not get ready or dies twice. None outlives the call.
@@ -43,7 +43,7 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
     with contextlib.ExitStack() as stack:
         for arm in arms:
             display.step(f"starting the {arm.role}")
-            stack.callback(end, arm, found)
+            stack.callback(end, arm, found, interrupt)
             arm.start()
             arm.ready()
         arms, bodies = introduce(arms, setup.bodies, found)
@@ -63,8 +63,8 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
         sizes = [arm.image_mb() for arm in arms]
         records = Records(setup.output)
         for order in restarts(arms, dice):
-            if found.interrupted:
-                raise KeyboardInterrupt(found.interrupted)
+            if interrupt.name:
+                raise KeyboardInterrupt(interrupt.name)
             number = len(found.rounds) + 1
             display.begin(number, plan.looks, found)
             try:
@@ -86,9 +86,9 @@ def measure(setup: Setup, found: Findings, display: Display) -> None:
                 break
 
 
-def end(arm: Arm, found: Findings) -> None:
+def end(arm: Arm, found: Findings, interrupt: Interrupt) -> None:
     """Stops an arm, which no interrupt may disturb."""
-    found.ending = True
+    interrupt.ending = True
     arm.stop()
     if arm.left:
         found.notes.append(f"The container {arm.left} could not be removed; the next run does that.")

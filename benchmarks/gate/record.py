@@ -29,8 +29,7 @@ from benchmarks.gate.scenarios import FOLDER, ROOT, WEIGHTS, scenarios
 from perf.__main__ import pinned
 from perf.arms.arm import ArmError, Died, Role, available_cpus, environment_of, split_cpus
 from perf.arms.specs import arm
-from perf.findings import Findings
-from perf.interrupts import interruptible
+from perf.interrupts import Interrupt, interruptible
 from perf.load import Schedule
 from perf.measure import check, one_round, restarts
 from perf.verdict import Round
@@ -43,8 +42,8 @@ RECENT = 30  # rounds whose p95 is the usual one: a machine is faster at times
 class Recorder:
     """Two arms on the project, and the rounds that they have run."""
 
-    def __init__(self, perf: Perf, folder: Path, spec: str, found: Findings, stack: ExitStack) -> None:
-        self.cpus, self.folder, self.perf, self.found = split_cpus(available_cpus()), folder, perf, found
+    def __init__(self, perf: Perf, folder: Path, spec: str, interrupt: Interrupt, stack: ExitStack) -> None:
+        self.cpus, self.folder, self.perf, self.interrupt = split_cpus(available_cpus()), folder, perf, interrupt
         self.plain = environment_of("baseline", os.environ, self.cpus)
         roles: tuple[Role, ...] = ("candidate", "baseline")
         self.arms = [arm(spec, role, self.plain, self.cpus, folder) for role in roles]
@@ -58,8 +57,8 @@ class Recorder:
 
     def round(self, scenario: str, faults: dict[str, str]) -> Round:
         """One round with these faults in the candidate; kept where the scenario has a name. Raises ArmError, Died."""
-        if self.found.interrupted:  # in a destructor, of which Python drops what is raised
-            raise KeyboardInterrupt(self.found.interrupted)
+        if self.interrupt.name:  # in a destructor, of which Python drops what is raised
+            raise KeyboardInterrupt(self.interrupt.name)
         candidate = self.arms[0]
         if candidate.environment != self.plain | faults:
             candidate.environment = self.plain | faults
@@ -121,12 +120,11 @@ def main() -> None:
     if unknown := set(only) - set(WEIGHTS):
         sys.exit(f"No such scenario: {', '.join(sorted(unknown))}. There are: {', '.join(WEIGHTS)}")
     folder = FOLDER / ("disturbed" if arguments.disturb else "containers" if arguments.image else "quiet")
-    found = Findings()
-    interruptible(found)
+    interrupt = interruptible()
     try:
         with ExitStack() as stack:
             noise = stack.enter_context(Disturbance()) if arguments.disturb else None
-            recorder = Recorder(perf, folder, arguments.image or str(ROOT), found, stack)
+            recorder = Recorder(perf, folder, arguments.image or str(ROOT), interrupt, stack)
             stack.enter_context(pinned(recorder.cpus.client))
             record(arguments.minutes, only, recorder, noise, Console())
     except (ArmError, ValueError) as error:

@@ -194,18 +194,16 @@ def test_an_interrupt_in_a_destructor_is_not_lost() -> None:
     """Python drops what is raised there; what asked for an end is known all the same, and `measure` looks."""
     program = """if True:
         import os, signal
-        from perf.__main__ import interruptible
-        from perf.findings import Findings
+        from perf.interrupts import interruptible
         class Last:
             def __del__(self):
                 os.kill(os.getpid(), signal.SIGTERM)
-        found = Findings()
-        interruptible(found)
+        interrupt = interruptible()
         Last()
-        print(found.interrupted)
-        found.ending = True
+        print(interrupt.name)
+        interrupt.ending = True
         os.kill(os.getpid(), signal.SIGINT)
-        print(found.interrupted)
+        print(interrupt.name)
     """
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["SIGTERM", "SIGINT"]
