@@ -16,7 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from perf.accepted import told
 from perf.arms.arm import ArmError
-from perf.report.markdown import Report, ReportError, read_verdict
+from perf.verdict import Report, ReportError, read_verdict
 from pipeline import command
 from pipeline.settings import SettingsError, load_settings
 from release import load_test_tags as figures

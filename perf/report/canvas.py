@@ -4,51 +4,42 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from html import escape
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 # Colours that matplotlib is given and that the style sheet then takes over, so that pictures follow the reader's theme.
-INK, SOFT, GRID, CANDIDATE, BASELINE, BAD, GOOD, WARN = (f"#01020{n}" for n in range(8))
-VARIABLES = {
-    INK: "--ink",
-    SOFT: "--soft",
-    GRID: "--grid",
-    CANDIDATE: "--candidate",
-    BASELINE: "--baseline",
-    BAD: "--bad",
-    GOOD: "--good",
-    WARN: "--warn",
-}
+VARIABLES = {f"#01020{n}": name for n, name in enumerate(("ink", "soft", "grid", "candidate", "baseline", "bad"))}
+INK, SOFT, GRID, CANDIDATE, BASELINE, BAD = VARIABLES
 COLOURS = {"baseline": BASELINE, "candidate": CANDIDATE}  # in the order in which they are drawn
 DASHES = {"baseline": (4.0, 1.6), "candidate": ()}  # and marks, so that nobody needs the colours
 MARKERS = {"baseline": "s", "candidate": "o"}
 NARROW = (4.9, 3.5)  # inches; at 360 pixels, letters of 11 points are still 10 pixels high
-PLACES = re.compile(r' (?:d|x|y|transform)="[^"]*"')  # in points, of which more than two decimals are only bytes
 WIDE_SPAN = 4.0  # the largest over the smallest value, from which an axis is logarithmic
+STYLE = {
+    **{"font.size": 11, "text.color": INK, "svg.fonttype": "none"},
+    **{"axes.edgecolor": SOFT, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT},
+    **{"axes.facecolor": "none", "figure.facecolor": "none", "axes.spines.top": False, "axes.spines.right": False},
+}
+
+
+class Picture(NamedTuple):
+    """A picture with what to see in it above, and how to read it below."""
+
+    title: str
+    drawn: Markup
+    caption: str
+    kind: str = ""  # of its place on the page
 
 
 @contextmanager
 def canvas(size: tuple[float, float] = NARROW) -> Iterator[tuple[Figure, Axes]]:
     """A figure of `size` inches with one pair of axes, while it is drawn."""
-    style = {
-        "font.size": 11,
-        "axes.edgecolor": SOFT,
-        "axes.labelcolor": SOFT,
-        "text.color": INK,
-        "xtick.color": SOFT,
-        "ytick.color": SOFT,
-        "axes.facecolor": "none",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.facecolor": "none",
-        "svg.fonttype": "none",
-    }
-    with rc_context(style):
+    with rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.add_subplot()
 
@@ -67,32 +58,13 @@ def milliseconds(axes: Axes, name: Literal["x", "y"], low: float, high: float) -
     return wide
 
 
-def svg(figure: Figure, name: str, words: str) -> str:
+def svg(figure: Figure, name: str, words: str) -> Markup:
     """The figure as inline SVG in the colours of the page. `name`: of no other picture; `words`: for who cannot see."""
     buffer = io.StringIO()
-    nothing = {"Date": None, "Creator": None, "Format": None, "Type": None}
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata=nothing)
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
-    text = PLACES.sub(lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), text[text.index("<svg") :])
-    for colour, variable in VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
-    used = set(re.findall(r"#([\w-]+)", text))  # the others would be there once for each picture
-    text = re.sub(r' id="([\w-]+)"', lambda found: found[0] if found[1] in used else "", text)
     text = re.sub(r"font-family: [^;]*;|<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.S)
-    return text.replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1)
-
-
-def framed(title: str, drawn: str, caption: str, kind: str = "") -> str:
-    """A picture with what to see in it above, and, in HTML, how to read it below."""
-    return f'<figure class="{kind}"><h2>{prose(title)}</h2>{drawn}<figcaption>{caption}</figcaption></figure>'
-
-
-def prose(text: str) -> str:
-    """Text as HTML, in which no line begins with the unit of a number."""
-    return re.sub(r"(?<=\d) (?=%|ms\b)", "&nbsp;", escape(text))
-
-
-def named(name: str) -> str:
-    """The name of an arm in its colour."""
-    return f'<b class="{name}">{name}</b>'
+    for colour, variable in VARIABLES.items():
+        text = text.replace(colour, f"var(--{variable})")
+    return Markup(text[text.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(words)}"', 1))  # noqa: S704

@@ -7,13 +7,11 @@ nothing.
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from perf.accepted import told
 from perf.report.wording import NAMES, amount, bound, percent, span
-from perf.verdict import Arm, Criterion, Report, ReportError, Round, read_verdict, write_verdict
-
-__all__ = ["Report", "ReportError", "markdown", "read_verdict", "write_verdict"]
+from perf.verdict import Arm, Criterion, Report, Round, Runner
 
 ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "⛔", "info": ""}
 ACCEPTED = "✍️"  # beside the tick: somebody has signed for it
@@ -151,27 +149,31 @@ not)."""
 
 
 def method(report: Report) -> str:
-    return PAIRED if report.baseline else ALONE
+    """How it was measured and judged, in one line."""
+    return " ".join((PAIRED if report.baseline else ALONE).split())
 
 
-def facts(report: Report, quote: Callable[[str], str]) -> list[str]:
-    """What was measured on what, with text from elsewhere as `quote` gives it."""
-    runner = report.runner
+def placement(runner: Runner) -> str:
+    """Who ran on which CPUs."""
     arms, client = (", ".join(map(str, cpus or [])) for cpus in (runner.arms_cpus, runner.client_cpus))
-    found = [f"candidate: {_arm(report.candidate, quote)}"]
-    found += [f"baseline: {_arm(report.baseline, quote)}"] if report.baseline else []
-    found += [f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"]
-    found += [f"{quote(runner.system)}, Python {quote(runner.python)}, {quote(report.created)}"]
-    return [*found, f"{report.users} users, seed {report.seed}"]
+    return f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"
 
 
 def _method(report: Report) -> str:
-    return method(report) + "\n\n" + "\n".join(f"- {fact}" for fact in facts(report, quoted))
+    facts = [
+        f"candidate: {_arm(report.candidate)}",
+        *([f"baseline: {_arm(report.baseline)}"] if report.baseline else []),
+    ]
+    system, python, created = map(quoted, (report.runner.system, report.runner.python, report.created))
+    facts += [placement(report.runner), f"{system}, Python {python}, {created}"]
+    return f"{method(report)}\n\n" + "\n".join(
+        f"- {fact}" for fact in [*facts, f"{report.users} users, seed {report.seed}"]
+    )
 
 
-def _arm(arm: Arm, quote: Callable[[str], str]) -> str:
-    parts = [f"{arm.kind} {quote(arm.source)}", f"model {quote(arm.name)} version {quote(arm.version)}"]
-    parts += [f"bundle {quote(arm.bundle_sha256[:12])}"] if arm.bundle_sha256 else []
-    parts += [f"image {quote(arm.image_id)}"] if arm.image_id else []
-    parts += [f"with {quote(', '.join(arm.faults))}"] if arm.faults else []
+def _arm(arm: Arm) -> str:
+    parts = [f"{arm.kind} {quoted(arm.source)}", f"model {quoted(arm.name)} version {quoted(arm.version)}"]
+    parts += [f"bundle {quoted(arm.bundle_sha256[:12])}"] if arm.bundle_sha256 else []
+    parts += [f"image {quoted(arm.image_id)}"] if arm.image_id else []
+    parts += [f"with {quoted(', '.join(arm.faults))}"] if arm.faults else []
     return ", ".join(parts)

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from perf.report.canvas import BAD, COLOURS, DASHES, GRID, INK, NARROW, SOFT, canvas, framed, milliseconds, named, svg
+from perf.report.canvas import BAD, COLOURS, DASHES, GRID, NARROW, SOFT, Picture, canvas, milliseconds, svg
 from perf.rule.rounds import Samples
 from perf.verdict import Report, Round
 
@@ -60,61 +61,56 @@ def _of_round(span: Span, arm: str, most: int) -> Bins:
     edges = np.linspace(span.begin, span.end, count + 1)
     figures = np.full((4, count + 2), math.nan)
     if of_arm is not None:
-        order = np.argsort(of_arm.start)
-        starts, latency, ok = of_arm.start[order] + span.begin, of_arm.latency[order], of_arm.ok[order]
-        for index, (each, fine) in enumerate(
-            zip(*(np.split(column, np.searchsorted(starts, edges[1:-1])) for column in (latency, ok)), strict=True)
-        ):
-            good = each[fine & np.isfinite(each)]
+        bins = np.clip(np.digitize(of_arm.start + span.begin, edges) - 1, 0, count - 1)
+        for index in range(count):
+            latency, ok = of_arm.latency[bins == index], of_arm.ok[bins == index]
+            good = latency[ok & np.isfinite(latency)]
             if good.size:
                 figures[:3, index] = np.quantile(good, (0.5, 0.95, 1.0))
-            figures[3, index] = np.count_nonzero(~fine)
+            figures[3, index] = np.count_nonzero(~ok)
     figures[:2, count] = figures[:2, count - 1]  # so that lines go on to the end of the round; then there is a gap
     return Bins(np.append(edges, edges[-1]), *figures)
 
 
-def draw_timeline(report: Report, samples: Sequence[Mapping[str, Samples]]) -> str:
-    """The picture, once for wide screens and once for narrow ones; nothing where no request was answered."""
-    rounds = spans(report, samples)
-    drawn, found = "", {}
+def timeline(report: Report, samples: Sequence[Mapping[str, Samples]]) -> Picture | None:
+    """The picture, once for wide screens and once for narrow ones; None where no request was answered."""
+    rounds, drawn, failed = spans(report, samples), Markup(), False
     for kind, (size, most) in SIZES.items():
         found = {arm: binned(rounds, arm, most) for arm in COLOURS if any(arm in span.samples for span in rounds)}
         if not any(np.isfinite(bins.slowest).any() for bins in found.values()):
-            return ""
-        drawn += f'<div class="on-{kind}">{_draw(rounds, found, kind, size)}</div>'
-    errors = any(np.nansum(bins.errors) for bins in found.values())
-    names = " and ".join(named(name) + (", dashed" if DASHES[name] else "") for name in found)
-    caption = f"{names}: from the median (lower line) to p95 (upper line) of short spans of time; dots are the slowest "
-    caption += "request of each. Restarts between rounds are left out."
-    caption += " Shaded rounds were dropped." if any(span.round.dropped for span in rounds) else ""
-    caption += ' <b class="bad">Marks at the bottom</b>: requests that failed.' if errors else ""
-    title = "Over time: a drift, a step or a stall would show; in both versions at once it is the machine's"
-    if report.baseline is None:
-        title = "Over time: a drift, a step or a stall would show"
-    return framed(title, drawn, caption, "whole")
+            return None
+        failed = any(np.nansum(bins.errors) for bins in found.values())
+        drawn += Markup('<div class="on-{}">{}</div>').format(kind, _draw(rounds, found, kind, size))
+    title, caption = "Over time: a drift, a step or a stall would show", "From"
+    if report.baseline is not None:
+        title += "; in both versions at once it is the machine's"
+        caption = Markup('<b class="baseline">Baseline</b>, dashed, and <b class="candidate">candidate</b>: from')
+    caption += " the median (lower line) to p95 (upper line) of short spans of time; dots are the slowest request of "
+    caption += "each. Restarts between rounds are left out, and shaded rounds were dropped."
+    if failed:
+        caption += Markup(' <b class="bad">Marks at the bottom</b>: requests that failed.')
+    return Picture(title, drawn, caption, "whole")
 
 
-def _draw(rounds: Sequence[Span], found: Mapping[str, Bins], kind: str, size: tuple[float, float]) -> str:
+def _draw(rounds: Sequence[Span], found: Mapping[str, Bins], kind: str, size: tuple[float, float]) -> Markup:
     shown = np.concatenate([np.ravel((bins.median, bins.slowest)) for bins in found.values()])
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     with canvas(size) as (figure, axes):
-        if milliseconds(axes, "y", low, high):
-            axes.set_ylim(low / 1.3, high * 1.3)
-        else:
-            axes.set_ylim(0, high * 1.1 or 1.0)
+        wide = milliseconds(axes, "y", low, high)
+        axes.set_ylim(low / 1.3 if wide else 0, high * (1.3 if wide else 1.1) or 1.0)
         axes.set_xlim(0, rounds[-1].end)
         _frame_rounds(axes, rounds, size[0])
         for name, bins in found.items():
-            colour, dashes = COLOURS[name], DASHES[name]
-            axes.fill_between(bins.edges, bins.median, bins.p95, step="post", color=colour, alpha=0.18, linewidth=0)
-            axes.step(bins.edges, bins.median, where="post", color=colour, linewidth=0.8, dashes=dashes)
-            axes.step(bins.edges, bins.p95, where="post", color=colour, linewidth=1.4, dashes=dashes)
-            middles = bins.edges + np.diff(bins.edges, append=bins.edges[-1]) / 2
-            axes.plot(middles, bins.slowest, ".", color=colour, alpha=0.85, markersize=5, markeredgewidth=0)
-            failed = np.nan_to_num(bins.errors) > 0
-            axes.plot(
-                middles[failed], np.zeros(failed.sum()), "|", color=BAD, transform=axes.get_xaxis_transform(), zorder=4
+            style: dict[str, Any] = {"color": COLOURS[name], "where": "post", "dashes": DASHES[name]}
+            axes.fill_between(
+                bins.edges, bins.median, bins.p95, step="post", color=COLOURS[name], alpha=0.18, linewidth=0
             )
+            axes.step(bins.edges, bins.median, linewidth=0.8, **style)
+            axes.step(bins.edges, bins.p95, linewidth=1.4, **style)
+            middles = bins.edges + np.diff(bins.edges, append=bins.edges[-1]) / 2
+            axes.plot(middles, bins.slowest, ".", color=COLOURS[name], alpha=0.85, markersize=5, markeredgewidth=0)
+            failed = middles[np.nan_to_num(bins.errors) > 0]
+            axes.plot(failed, 0 * failed, "|", color=BAD, transform=axes.get_xaxis_transform(), zorder=4)
         axes.set_xlabel("seconds under load")
         axes.set_ylabel("latency, ms")
         return svg(figure, f"timeline-{kind}", f"Latency over time, in {len(rounds)} rounds")
@@ -124,17 +120,13 @@ def _frame_rounds(axes: Axes, rounds: Sequence[Span], width: float) -> None:
     """Shows where rounds begin, their numbers, and which were dropped, as far as `width` inches have room."""
     letters = len(str(rounds[-1].round.number)) + 1
     every = math.ceil(len(rounds) * letters / (9 * width))
-    for index, span in enumerate(rounds):
-        above: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "center"}
-        middle = (span.begin + span.end) / 2
+    above, some = axes.secondary_xaxis("top"), rounds[::every]
+    above.set_xticks([(span.begin + span.end) / 2 for span in some], [str(span.round.number) for span in some])
+    above.tick_params(length=0)
+    above.spines["top"].set_visible(False)
+    above.set_xlabel("round", loc="left", color=SOFT)
+    for span in rounds:
         if len(rounds) < 12 * width:
             axes.axvline(span.begin, color=GRID, linewidth=0.8, zorder=0)
-        if index % every == 0:
-            axes.annotate(str(span.round.number), (middle, 1), xytext=(0, 9), color=SOFT, **above)
         if span.round.dropped:
             axes.axvspan(span.begin, span.end, color=GRID, alpha=0.5, linewidth=0, zorder=0)
-        if span.round.dropped and len(rounds) < 3.5 * width:
-            axes.annotate("dropped", (middle, 1), xytext=(0, -3), va="top", rotation=90, color=INK, **above)
-    axes.annotate(
-        "round", (0, 1), xycoords="axes fraction", xytext=(-4, 9), textcoords="offset points", ha="right", color=SOFT
-    )

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from perf.report.narrowing import figure_of, narrowing
-from perf.report.page import STYLE, page
+from perf.report.page import page
+from perf.report.pictures import figure_of, steps_of
 from perf.report.timeline import FEWEST, binned, spans
 from perf.rule.rounds import Samples
 from perf.verdict import row_of
+from tests.engine.perf.conftest import ROOT
 from tests.engine.perf.examples import report_of, rounds_of
 from tests.engine.perf.pages import ALONE, ERROR, FAILED, PASSED, Page, degenerate, ordinary, samples_of
 
@@ -44,11 +45,12 @@ def test_every_verdict_has_a_page(case: Page) -> None:
 def test_titles_say_what_to_see() -> None:
     """What the bounds say about the limit is in the title; nothing measured, nothing drawn."""
     failed = shown(page(FAILED, samples_of(FAILED.rounds)))
-    assert "The change of p95 is +50&nbsp;%, and its bounds lie above the limit of +10&nbsp;%" in failed
+    assert "The change of p95 is +50 %, and its bounds lie above the limit of +10 %" in failed
     assert "2,500 answered requests of each version" in failed
-    assert "bounds lie below the limit of +10&nbsp;%" in page(PASSED, [])
+    assert "bounds lie below the limit of +10 %" in shown(page(PASSED, []))
+    assert "is +50\N{NO-BREAK SPACE}%, and" in page(FAILED, [])  # no line begins with the unit of a number
     alone = page(ALONE, samples_of(ALONE.rounds))
-    assert "p95 from the intended start is 3.30&nbsp;ms, and its bounds lie below the limit of 100&nbsp;ms" in alone
+    assert "p95 from the intended start is 3.30 ms, and its bounds lie below the limit of 100 ms" in shown(alone)
     assert "The limit of 100 ms is far above." in alone
     assert ">baseline<" not in alone
     assert "<figure" not in page(ERROR, [])
@@ -78,10 +80,10 @@ def test_the_marks_of_the_curves_are_labelled() -> None:
 def test_the_bounds_narrow_to_those_of_the_verdict() -> None:
     """After each round that counts, with the error budget of the look ahead; at the end they are the table's."""
     report = ORDINARY["inconclusive"][0]
-    found = narrowing(report)
+    found = steps_of(report)
     assert [(step.number, step.kept) for step in found] == [(2, 2), (4, 3), (5, 4), (6, 5)]
     judged = report_of([r for r in report.rounds if not r.dropped])
-    last = narrowing(judged)[-1]
+    last = steps_of(judged)[-1]
     row = judged.criteria[0]
     assert (last.mean, (last.low, last.high)) == (pytest.approx(row.change), pytest.approx(row.interval))
     assert found[0].high - found[0].low > 10 * (found[-1].high - found[-1].low)
@@ -92,7 +94,7 @@ def test_without_a_baseline_the_rounds_are_in_milliseconds() -> None:
     assert [figure_of(r, ALONE) for r in ALONE.rounds[:2]] == pytest.approx([3.3, 3.355])
     row = row_of(ALONE.criteria, "p95_due")
     assert row is not None
-    last = narrowing(ALONE)[-1]
+    last = steps_of(ALONE)[-1]
     assert (last.mean, (last.low, last.high)) == (pytest.approx(row.candidate), pytest.approx(row.interval))
 
 
@@ -141,7 +143,8 @@ def test_the_page_says_what_was_measured_on_what() -> None:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_has_contrast(theme: int) -> None:
     """Every colour in which text is written has 4.5 to 1 on the page and on cards, as WCAG AA asks."""
-    colours = dict(re.findall(r"--(\w+): (#\w+)", re.findall(r":root \{(.*?)\}", STYLE, flags=re.S)[theme]))
+    style = (ROOT / "perf" / "report" / "page.css").read_text()
+    colours = dict(re.findall(r"--(\w+): (#\w+)", re.findall(r":root \{(.*?)\}", style, flags=re.S)[theme]))
     for ground in (colours["paper"], colours["card"]):
         for name in ("ink", "soft", "candidate", "baseline", "bad", "good", "warn"):
             pair = sorted(luminance(colour) for colour in (colours[name], ground))

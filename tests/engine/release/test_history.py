@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from mlflow import MlflowClient
 from msgspec.structs import replace
 
-from perf.report.markdown import Report, write_verdict
+from perf.verdict import Report, write_verdict
 from pipeline.settings import load_settings
 from release import history, promote
 from release import load_test_tags as figures

@@ -6,8 +6,7 @@ import pytest
 from mlflow import MlflowClient
 from msgspec.structs import replace
 
-from perf.report.markdown import Report, write_verdict
-from perf.verdict import Accepted, Measured
+from perf.verdict import Accepted, Measured, Report, write_verdict
 from pipeline.settings import load_settings
 from release import promote
 from tests.engine.conftest import ROOT
