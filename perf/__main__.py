@@ -12,13 +12,11 @@ Exit code 0: pass, 1: fail, 2: inconclusive, 3: could not run, or was interrupte
 """
 
 import argparse
-import contextlib
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
@@ -31,8 +29,8 @@ from perf.locustfile import load_requests  # isort: skip  before all that opens 
 from gevent.hub import Hub  # type: ignore[import-untyped]
 from rich.console import Console
 
-from perf import accepted
-from perf.arms.arm import ArmError, available_cpus, split_cpus
+from perf import accept
+from perf.arms.arm import ArmError, available_cpus, pinned, split_cpus
 from perf.arms.specs import arms
 from perf.baseline import Sides, choose
 from perf.conclude import clear, conclude, write
@@ -80,66 +78,48 @@ def requests_of(candidate: str) -> Path:
     return (Path(candidate) if Path(candidate).is_dir() else Path()) / "bundle" / "requests.jsonl"
 
 
-def main(argv: list[str] | None = None) -> int:
-    arguments = parse(argv)
-    cpus = split_cpus(available_cpus())
-    found, console, interrupt = Findings(), Screen(), interruptible()
-    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)  # gevent prints a traceback of what else ends its loop
-    try:
-        settings = load_settings()
-        sides = (
-            Sides(arguments.candidate, arguments.baseline)
-            if arguments.baseline
-            else choose(arguments.candidate, Path())
-        )
-        acceptance = accepted.read(Path())
-        bodies = load_requests(arguments.requests or requests_of(sides.candidate))
-        candidate, baseline = arms(sides.candidate, sides.baseline, os.environ, cpus, arguments.output, sides.image)
-        clear(arguments.output)
-    except (SettingsError, ArmError, ValueError, OSError) as error:
-        print(f"Cannot run: {error}", file=sys.stderr)
-        return 3
-    except KeyboardInterrupt:
-        print(f"Cannot run: interrupted by {interrupt.name}", file=sys.stderr)
-        return 3
+def prepare(arguments: Arguments) -> tuple[Setup, str]:
+    """What is to be measured, and what a reader has to know of that. Nothing is started.
+
+    Raises SettingsError, ArmError, ValueError or OSError.
+    """
+    cpus, settings = split_cpus(available_cpus()), load_settings()
+    named = Sides(arguments.candidate, arguments.baseline)
+    sides = named if arguments.baseline else choose(arguments.candidate, Path())
+    acceptance = accept.read(Path())
+    bodies = load_requests(arguments.requests or requests_of(sides.candidate))
+    candidate, baseline = arms(sides.candidate, sides.baseline, os.environ, cpus, arguments.output, sides.image)
     setup = Setup(
-        settings.project.name,
-        settings.perf,
-        candidate,
-        baseline,
-        bodies,
-        cpus,
-        arguments.seed,
-        arguments.output,
-        sides.base,
-        acceptance,
+        project=settings.project.name,
+        perf=settings.perf,
+        candidate=candidate,
+        baseline=baseline,
+        bodies=bodies,
+        cpus=cpus,
+        seed=arguments.seed,
+        output=arguments.output,
+        base=sides.base,
+        accepted=acceptance,
     )
-    found.notes += [sides.note] if sides.note else []
+    return setup, sides.note
+
+
+def attempt(setup: Setup, found: Findings, console: Screen, interrupt: Interrupt) -> None:
+    """Measures, and notes what ended that before there was a verdict. All arms are gone afterwards."""
     began = time.perf_counter()
     try:
-        with pinned(cpus.client), Display(console) as display:
+        with pinned(setup.cpus.client), Display(console) as display:
             measure(setup, found, display, interrupt)
     except (KeyboardInterrupt, Exception) as error:  # an interrupt in the middle of a write may end as another error
-        if interrupt.name:
-            found.failure = f"interrupted by {interrupt.name}"
-        elif isinstance(error, ArmError):
-            found.failure, found.log = str(error), error.log
-        elif isinstance(error, OSError):  # such as a full disk
-            found.failure = str(error)
-        else:
+        if not interrupt.name and not isinstance(error, ArmError | OSError):  # OSError: such as a full disk
             raise
+        found.failure = f"interrupted by {interrupt.name}" if interrupt.name else str(error)
+        found.log = error.log if isinstance(error, ArmError) and not interrupt.name else ""
     interrupt.ending = True
-    for arm in (candidate, baseline):
+    for arm in (setup.candidate, setup.baseline):
         if arm is not None:
             arm.stop()  # again, for an interrupt between two steps of the cleaning up
     found.seconds = time.perf_counter() - began
-    try:
-        report = concluded(setup, found, interrupt)
-    except OSError as error:
-        print(f"Cannot run: {'; '.join(filter(None, [found.failure, str(error)]))}", file=sys.stderr)
-        return 3
-    tell(console, report, arguments.output)
-    return report.exit_code
 
 
 def concluded(setup: Setup, found: Findings, interrupt: Interrupt) -> Report:
@@ -154,32 +134,42 @@ def concluded(setup: Setup, found: Findings, interrupt: Interrupt) -> Report:
             return report
 
 
-@contextlib.contextmanager
-def pinned(cpus: list[int] | None) -> Iterator[None]:
-    """Keeps this process to some CPUs for a while."""
-    before = available_cpus()
-    if cpus is None or before is None:
-        yield
-        return
-    os.sched_setaffinity(0, cpus)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
 def tell(console: Console, report: Report, output: Path) -> None:
-    if report.log:
-        console.print(report.log, markup=False, highlight=False)
     styles = {"pass": "bold green", "fail": "bold red", "inconclusive": "bold yellow", "error": "bold red"}
     word, style = report.outcome.upper(), styles[report.outcome]
     if report.accepted and report.outcome == "pass":
         word, style = "PASS, ACCEPTED", styles["inconclusive"]
-    console.print(f"{word}: {report.headline}", style=style, markup=False, highlight=False, soft_wrap=True)
-    for reason in report.reasons:
-        console.print(reason, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Report: {output / 'report.html'}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"Next: {report.next}", markup=False, highlight=False, soft_wrap=True)
+    if report.log:
+        console.print(report.log, markup=False, highlight=False)
+    lines = [(f"{word}: {report.headline}", style), *((reason, "") for reason in report.reasons)]
+    for line, of in [*lines, (f"Report: {output / 'report.html'}", ""), (f"Next: {report.next}", "")]:
+        console.print(line, style=of, markup=False, highlight=False, soft_wrap=True)
+
+
+def refuse(why: str) -> int:
+    print(f"Cannot run: {why}", file=sys.stderr)
+    return 3
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = parse(argv)
+    found, console, interrupt = Findings(), Screen(), interruptible()
+    Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)  # gevent prints a traceback of what else ends its loop
+    try:
+        setup, note = prepare(arguments)
+        clear(setup.output)
+    except (SettingsError, ArmError, ValueError, OSError) as error:
+        return refuse(str(error))
+    except KeyboardInterrupt:
+        return refuse(f"interrupted by {interrupt.name}")
+    found.notes += [note] if note else []
+    attempt(setup, found, console, interrupt)
+    try:
+        report = concluded(setup, found, interrupt)
+    except OSError as error:
+        return refuse("; ".join(filter(None, [found.failure, str(error)])))
+    tell(console, report, setup.output)
+    return report.exit_code
 
 
 if __name__ == "__main__":

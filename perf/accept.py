@@ -1,10 +1,12 @@
-"""Accepts the slow-down for which the last load test failed, in a file that is committed and reviewed like code.
+"""A slow-down that somebody accepted: perf-accepted.json beside pipeline.toml, committed and reviewed like code.
 
     make perf-accept REASON="why"
     python -m perf.accept --reason WHY [--verdict reports/verdict.json]
 
-Writes perf-accepted.json. Exit code 0: written; 1: it cannot be accepted, and the last line says why; 3: could not be
-done.
+Writes the file, for the slow-down for which the last load test failed. It is about one baseline, so it ends by itself
+once another version is the champion. What it changes: rule/judge.py.
+
+Exit code 0: written; 1: it cannot be accepted, and the last line says why; 3: could not be done.
 """
 
 import argparse
@@ -12,18 +14,78 @@ import getpass
 import math
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from perf.accepted import FILE, refusal
-from perf.report.wording import percent, rounded
-from perf.verdict import Accepted, Measured, Report, ReportError, read_verdict, row_of
+from perf.report.wording import NAMES, percent, rounded
+from perf.verdict import Accepted, Arm, Criterion, Measured, Outcome, Report, ReportError, read_verdict, row_of
 from pipeline import command
 
+FILE = Path("perf-accepted.json")
+MAX_BYTES = 10_000
 STEP = 0.05
 MAX_REASON = 500
+
+
+class AcceptedError(ValueError):
+    """perf-accepted.json cannot be read; the message says what is wrong with it."""
+
+
+def read(root: Path) -> Accepted | None:
+    """What perf-accepted.json in `root` says; None where there is none. Raises AcceptedError."""
+    path = root / FILE
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES:
+            raise AcceptedError(f"{path}: larger than {MAX_BYTES:,} bytes")
+        return msgspec.json.decode(data, type=Accepted)
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
+        what = f"{path}: not what `make perf-accept` writes ({error})"
+        raise AcceptedError(f"{what}; write it anew, or delete it") from None
+
+
+def in_force(accepted: Accepted | None, baseline: Arm | None) -> Accepted | None:
+    """What was accepted, where it was against this very baseline."""
+    if accepted is None or baseline is None:
+        return None
+    named = accepted.baseline
+    return accepted if (baseline.version, baseline.bundle_sha256) == (named.version, named.bundle_sha256) else None
+
+
+def notes(accepted: Accepted | None, baseline: Arm | None, base: str, criteria: Sequence[Criterion]) -> list[str]:
+    """What a reader has to know of an acceptance that decided nothing. `base`: what BASE named, if anything."""
+    if accepted is None or any(row.accepted for row in criteria):
+        return []
+    if in_force(accepted, baseline) is not None:
+        return [f"{FILE} was not needed."]
+    over = "does not apply here" if base else "no longer applies and can be deleted"
+    return [f"{FILE} is about version {accepted.baseline.version[:40]}, which is not the baseline: it {over}."]
+
+
+def refusal(outcome: Outcome, criteria: Sequence[Criterion], baseline: Arm | None) -> str:
+    """Why a verdict cannot be accepted; empty where it can."""
+    if outcome != "fail":
+        return f"the verdict is {outcome}, and only one that failed can be accepted"
+    failed = [row for row in criteria if row.outcome == "fail"]
+    others = [NAMES[row.key] for row in failed if row.key != "p95"]
+    if others:
+        return f"{', '.join(others)} failed, and only a slow-down of p95 against the baseline can be accepted"
+    if not failed or failed[0].interval is None or baseline is None:
+        return "it holds no slow-down of p95 against a baseline"
+    if not baseline.version or not baseline.bundle_sha256:
+        return "its baseline is no registered version, so nobody could tell when the acceptance ends"
+    return ""
+
+
+def in_words(accepted: Accepted, quote: Callable[[str], str]) -> str:
+    """Who accepted what, when and why, with text from elsewhere as `quote` gives it."""
+    what = f"p95 up to {rounded(percent(accepted.up_to))} over version {quote(accepted.baseline.version)}"
+    return f"{what}, by {quote(accepted.by)}, {quote(accepted.at)}: {quote(accepted.reason)}"
 
 
 class NotAccepted(ValueError):
@@ -43,8 +105,8 @@ def accept(report: Report, reason: str, by: str) -> Accepted:
         raise NotAccepted('say why, as in make perf-accept REASON="the new features are worth it"')
     if len(why) > MAX_REASON:
         raise NotAccepted(f"the reason has {len(why)} characters, and {MAX_REASON} are room enough")
-    if said := refusal(report.outcome, report.criteria, report.baseline):
-        raise NotAccepted(said)
+    if why_not := refusal(report.outcome, report.criteria, report.baseline):
+        raise NotAccepted(why_not)
     p95 = row_of(report.criteria, "p95")
     assert report.baseline is not None  # noqa: S101  else it would have been refused
     assert p95 is not None and p95.interval is not None  # noqa: S101
@@ -71,7 +133,9 @@ def who() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m perf.accept", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m perf.accept", description="Accept the slow-down for which the last load test failed."
+    )
     parser.add_argument("--reason", default="", metavar="WHY")
     parser.add_argument("--verdict", type=Path, default=Path("reports/verdict.json"))
     arguments = parser.parse_args(argv)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from perf import accepted, verdict
+from perf import accept, verdict
 from perf.arms.arm import Arm
 from perf.files import replace
-from perf.findings import Findings, Setup
+from perf.findings import Findings, Setup, limits_of
 from perf.report.markdown import markdown
 from perf.report.page import page
 from perf.report.wording import disagreement
-from perf.verdict import EXIT_CODES, Limits, Outcome, Report, Runner, write_verdict
+from perf.verdict import EXIT_CODES, Outcome, Report, Runner, write_verdict
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
 
@@ -41,7 +41,7 @@ def conclude(setup: Setup, found: Findings) -> Report:
         outcome = judged.outcome if judged is not None and judged.outcome != "continue" else "inconclusive"
     candidate = found.candidate or _unknown(setup.candidate)
     rows = judged.criteria if judged else []
-    acceptable = not accepted.refusal(outcome, rows, found.baseline)
+    acceptable = not accept.refusal(outcome, rows, found.baseline)
     return Report(
         schema=2,
         outcome=outcome,
@@ -54,12 +54,12 @@ def conclude(setup: Setup, found: Findings) -> Report:
         candidate=candidate,
         baseline=found.baseline,
         identical=identical(candidate, found.baseline),
-        limits=Limits(**{name: getattr(setup.perf, name) for name in Limits.__struct_fields__}),
+        limits=limits_of(setup.perf),
         criteria=rows,
         reasons=[reason[:500] for reason in judged.reasons] if judged else [],
         confidence=judged.confidence if judged else 0.0,
         detectable=judged.detectable if judged else None,
-        looks=list(setup.perf.schedule.looks),
+        looks=list(setup.perf.length.looks),
         rate=found.rate,
         users=setup.perf.load.users,
         seed=setup.seed,
@@ -102,7 +102,7 @@ def notes(candidate: verdict.Arm, found: Findings, setup: Setup) -> Sequence[str
     if found.judgement is not None:
         rows = found.judgement.criteria
         texts += [apart] if (apart := disagreement(rows)) else []
-        texts += accepted.notes(setup.accepted, baseline, setup.base, rows)
+        texts += accept.notes(setup.accepted, baseline, setup.base, rows)
     if setup.baseline is None:
         texts.append("No baseline: judged by the absolute limits alone.")
     if identical(candidate, baseline):

@@ -8,8 +8,13 @@ from typing import NamedTuple
 from perf import verdict
 from perf.arms.arm import Arm, Cpus
 from perf.rule.rounds import Samples
-from perf.verdict import Accepted, Judgement, Round
+from perf.verdict import Accepted, Judgement, Limits, Round
 from pipeline.schema import Perf
+
+
+def limits_of(perf: Perf) -> Limits:
+    """[perf] of pipeline.toml, as the verdict has it."""
+    return Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
 
 
 class Setup(NamedTuple):

@@ -6,25 +6,23 @@ an arm is forgiven, since anything may have killed it: that round is measured ag
 """
 
 import contextlib
-import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from perf import accepted, verdict
+from perf.accept import in_force
 from perf.arms.arm import Arm, Died
-from perf.arms.common import common
 from perf.arms.containers import leftovers
 from perf.arms.usage import Usage
-from perf.findings import Findings, Setup
+from perf.findings import Findings, Setup, limits_of
 from perf.interrupts import Interrupt, held
+from perf.introduction import introduce
 from perf.load import Schedule, closed_loop, run_pairs
 from perf.records import Records
 from perf.report.display import Display
 from perf.rule.judge import judge
 from perf.rule.rounds import Samples, Spent, blame, disturbance, figures, long_enough
-from perf.verdict import Limits, Round
+from perf.verdict import Round
 
 PROBE_SECONDS = 2.0  # or a round, where that is shorter
 UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be measured; lower, and too few requests
@@ -35,8 +33,6 @@ def measure(setup: Setup, found: Findings, display: Display, interrupt: Interrup
 
     Raises ArmError where an arm cannot be started, does not get ready or dies twice. None outlives the call.
     """
-    perf, plan = setup.perf, setup.perf.schedule
-    dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
     arms = [arm for arm in (setup.candidate, setup.baseline) if arm is not None]
     if any(arm.kind == "container" for arm in arms):
         found.notes += leftovers()
@@ -47,43 +43,54 @@ def measure(setup: Setup, found: Findings, display: Display, interrupt: Interrup
             arm.start()
             arm.ready()
         arms, bodies = introduce(arms, setup.bodies, found)
-        setup = setup._replace(bodies=bodies)
         for note in found.notes:
             display.say(note)
-        display.step("finding the rate")
-        found.rate = rate_for(arms[-1], setup, len(arms))
-        seconds = long_enough(plan.round_seconds, found.rate, perf.min_requests, plan.looks[-1])
-        if seconds > plan.round_seconds:
-            display.say(
-                f"Rounds of {seconds:.0f} s: the service takes that long for the {perf.min_requests:,} requests that "
-                "perf.min_requests asks for."
-            )
-        schedule = Schedule(found.rate, perf.load.users, plan.warmup_seconds, seconds)
-        limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
-        sizes = [arm.image_mb() for arm in arms]
-        records = Records(setup.output)
-        for order in restarts(arms, dice):
-            if interrupt.name:
-                raise KeyboardInterrupt(interrupt.name)
-            number = len(found.rounds) + 1
-            display.begin(number, plan.looks, found)
-            try:
-                restart(order)
-                measured, samples = one_round(number, arms, schedule, bodies, dice)
-                check(arms, number)
-            except Died as death:
-                forgive(death, number, found, display)
-                continue
-            with held():
-                records.write(measured, samples)
-                found.rounds.append(measured)
-                found.samples.append(samples)
-            found.judgement = judge(
-                found.rounds, limits, plan.looks, sizes, accepted.in_force(setup.accepted, found.baseline)
-            )
-            display.end(measured, found)
-            if found.judgement.outcome != "continue":
-                break
+        setup = setup._replace(bodies=bodies)
+        run_rounds(arms, schedule_for(arms, setup, found, display), setup, found, display, interrupt)
+
+
+def schedule_for(arms: Sequence[Arm], setup: Setup, found: Findings, display: Display) -> Schedule:
+    """The rate that the arms can take, and rounds that are long enough at it. Raises ArmError."""
+    perf, length = setup.perf, setup.perf.length
+    display.step("finding the rate")
+    found.rate = rate_for(arms[-1], setup, len(arms))
+    seconds = long_enough(length.round_seconds, found.rate, perf.min_requests, length.looks[-1])
+    if seconds > length.round_seconds:
+        display.say(
+            f"Rounds of {seconds:.0f} s: the service takes that long for the {perf.min_requests:,} requests that "
+            "perf.min_requests asks for."
+        )
+    return Schedule(found.rate, perf.load.users, length.warmup_seconds, seconds)
+
+
+def run_rounds(
+    arms: Sequence[Arm], schedule: Schedule, setup: Setup, found: Findings, display: Display, interrupt: Interrupt
+) -> None:
+    """Round after round, each with its restarts, until the judge has seen enough. Raises ArmError."""
+    dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
+    looks, limits, acceptance = setup.perf.length.looks, limits_of(setup.perf), in_force(setup.accepted, found.baseline)
+    sizes = [arm.image_mb() for arm in arms]
+    records = Records(setup.output)
+    for order in restarts(arms, dice):
+        if interrupt.name:
+            raise KeyboardInterrupt(interrupt.name)
+        number = len(found.rounds) + 1
+        display.begin(number, looks, found)
+        try:
+            restart(order)
+            measured, samples = one_round(number, arms, schedule, setup.bodies, dice)
+            check(arms, number)
+        except Died as death:
+            forgive(death, number, found, display)
+            continue
+        with held():
+            records.write(measured, samples)
+            found.rounds.append(measured)
+            found.samples.append(samples)
+        found.judgement = judge(found.rounds, limits, looks, sizes, acceptance)
+        display.end(measured, found)
+        if found.judgement.outcome != "continue":
+            break
 
 
 def end(arm: Arm, found: Findings, interrupt: Interrupt) -> None:
@@ -117,76 +124,19 @@ def forgive(death: Died, number: int, found: Findings, display: Display) -> None
     display.say(found.notes[-1])
 
 
-def introduce(arms: Sequence[Arm], bodies: Sequence[bytes], found: Findings) -> tuple[list[Arm], Sequence[bytes]]:
-    """Notes who the arms are; returns those that can be measured, and with what requests.
-
-    A baseline of another contract gets requests that both arms take. One that cannot answer is left out, and why.
-
-    Raises ArmError where the candidate rejects what its own bundle recorded. A 5xx is measured instead, and fails.
-    """
-    candidate, *others = arms
-    found.candidate = describe(candidate)
-    status, answer = candidate.predict(bodies[0])
-    if 400 <= status < 500:
-        raise candidate.error(f"answers {status} to a request of its own bundle: {detail(answer)}")
-    for baseline in others:
-        found.baseline = describe(baseline)
-        status, answer = baseline.predict(bodies[0])
-        if status == 200:
-            return [candidate, baseline], bodies
-        if 400 <= status < 500:
-            shared, whose = common(candidate, baseline, bodies)
-            if shared:
-                found.notes.append(
-                    f"The baseline (version {found.baseline.version[:40]}) answers {status} to the candidate's "
-                    f"requests: {detail(answer)} So both were measured with {whose}."
-                )
-                return [candidate, baseline], shared
-        why = "so its contract is another one" if 400 <= status < 500 else "so it does not work"
-        found.notes.append(
-            f"The baseline (version {found.baseline.version[:40]}) answers {status or 'nothing'} to the candidate's "
-            f"requests, {why}: {detail(answer)} Judged without a baseline."
-        )
-        found.left_out, found.baseline = found.baseline, None
-        baseline.stop()
-    return [candidate], bodies
-
-
-def describe(arm: Arm) -> verdict.Arm:
-    """Who the arm is, from its model card and from where it was started."""
-    card, identity = arm.card(), arm.identity()
-    names = ("name", "version", "run_id", "git_sha", "runtime", "bundle_sha256", "code_sha256")
-    return verdict.Arm(
-        kind=arm.kind,
-        source=arm.source[:500],
-        faults=[f"{key}={value}"[:500] for key, value in arm.faults().items()],
-        **{name: str(card.get(name, ""))[:200] for name in names} | identity,
-    )
-
-
-def detail(answer: str) -> str:
-    """What an RFC 9457 problem says, in one line of at most 200 characters."""
-    try:
-        problem: Any = json.loads(answer)
-        text = problem.get("detail") or problem.get("title") or answer
-    except (ValueError, AttributeError):
-        text = answer
-    return " ".join(str(text).split())[:200].rstrip(".") + "."
-
-
 def rate_for(arm: Arm, setup: Setup, arms: int) -> float:
     """Pairs a second, from what `arm` can do alone: the baseline, lest a slow candidate lower the load on itself.
 
     Raises ArmError where it died of it.
     """
     perf = setup.perf
-    seconds = min(PROBE_SECONDS, perf.schedule.round_seconds)
+    seconds = min(PROBE_SECONDS, perf.length.round_seconds)
     most = closed_loop(arm.url, setup.bodies, users=perf.load.users, seconds=seconds)
     if not arm.alive():
         raise arm.error("died while its capacity was measured")
     if not most:  # it answers with errors alone, which shall show at once
         return perf.load.max_rate
-    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.schedule.round_seconds)
+    return max(min(perf.load.max_rate, UTILISATION * most / arms), 1 / perf.length.round_seconds)
 
 
 def restarts(arms: Sequence[Arm], dice: random.Random) -> Iterator[list[Arm]]:

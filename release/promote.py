@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from perf.accepted import told
+from perf.accept import in_words
 from perf.arms.arm import ArmError
 from perf.verdict import Report, ReportError, read_verdict
 from pipeline import command
@@ -97,7 +97,7 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str, replac
     if champion is not None and not again:
         tags["replaced"] = str(champion.version)
     if verdict.accepted is not None:
-        tags["accepted"] = told(verdict.accepted, str)
+        tags["accepted"] = in_words(verdict.accepted, str)
     client.log_batch(candidate.run_id, metrics=figures.metrics(verdict))
     production.move(client, candidate, image, tags)
     return str(client.get_model_version_by_alias(name, registry.CHAMPION).version)

@@ -11,8 +11,8 @@ from scipy.stats import binomtest
 from benchmarks.gate.recorded import Recorded
 from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
 from benchmarks.gate.verdicts import RIVALS, Run, cost_of, gate, p95, pooled, rival
+from perf.findings import limits_of
 from perf.rule.estimate import log_ratio
-from perf.verdict import Limits
 from pipeline.settings import load_settings
 
 CONDITIONS = ("quiet", "busy host", "disturbed")
@@ -75,7 +75,7 @@ class Case(NamedTuple):
 def judged(rounds: Sequence[Recorded]) -> list[Case]:
     """All verdicts on the rounds."""
     perf = load_settings(ROOT).perf
-    limits = Limits(**{name: getattr(perf, name) for name in Limits.__struct_fields__})
+    limits = limits_of(perf)
     length = perf.profiles.standard.looks[0]
     plain = chosen(rounds, "quiet", SAME)
     usual = float(np.median([p95(pooled(plain[at : at + length], 1)) for at in range(0, len(plain), length)]))

@@ -26,8 +26,7 @@ from rich.console import Console
 
 from benchmarks.gate.disturb import Disturbance
 from benchmarks.gate.scenarios import FOLDER, ROOT, WEIGHTS, scenarios
-from perf.__main__ import pinned
-from perf.arms.arm import ArmError, Died, Role, available_cpus, environment_of, split_cpus
+from perf.arms.arm import ArmError, Died, Role, available_cpus, environment_of, pinned, split_cpus
 from perf.arms.specs import arm
 from perf.interrupts import Interrupt, interruptible
 from perf.load import Schedule
@@ -68,7 +67,7 @@ class Recorder:
             each.restart()
             each.ready()
         self.count += 1
-        plan = self.perf.schedule
+        plan = self.perf.length
         schedule = Schedule(self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds)
         found, samples = one_round(self.count, self.arms, schedule, self.bodies, self.dice)
         check(self.arms, self.count)
@@ -93,7 +92,7 @@ def record(minutes: float, only: list[str], recorder: Recorder, noise: Disturban
         turn = [name for name, weight in WEIGHTS.items() for _ in range(weight) if not only or name in only]
         for name in recorder.dice.sample(turn, len(turn)):
             faults = scenarios(float(np.nanmedian(usual)))[name]
-            for _ in range(recorder.perf.schedule.looks[0]):
+            for _ in range(recorder.perf.length.looks[0]):
                 try:
                     found = recorder.round(name, faults)
                 except Died as death:  # which the gate, too, forgives; the round is not kept

@@ -1,5 +1,6 @@
 """A service under test: what every kind of arm can do, and what both arms share."""
 
+import contextlib
 import functools
 import json
 import os
@@ -8,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -54,6 +55,20 @@ def split_cpus(available: set[int] | None) -> Cpus:
 
 def available_cpus() -> set[int] | None:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+
+
+@contextlib.contextmanager
+def pinned(cpus: list[int] | None) -> Iterator[None]:
+    """Keeps this process to some CPUs for a while; None: where it is."""
+    before = available_cpus()
+    if cpus is None or before is None:
+        yield
+        return
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def environment_of(role: Role, shell: Mapping[str, str], cpus: Cpus) -> dict[str, str]:

@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from perf.accepted import told
+from perf.accept import in_words
 from perf.report.wording import NAMES, amount, bound, percent, span
 from perf.verdict import Arm, Criterion, Report, Round, Runner
 
@@ -43,7 +43,7 @@ def markdown(report: Report) -> str:
     """report.md: the summary of a step and the comment on a pull request."""
     icon = ICONS[report.outcome] + (ACCEPTED if report.accepted and report.outcome == "pass" else "")
     first = f"### {icon} Performance gate: {sentence(report.headline)}"
-    signed = [f"**Accepted:** {told(report.accepted, quoted)}"] if report.accepted else []
+    signed = [f"**Accepted:** {in_words(report.accepted, quoted)}"] if report.accepted else []
     next_step = f"**Next:** {sentence(report.next)}"
     shown = [
         *signed,

@@ -180,7 +180,7 @@ class Perf(Struct, frozen=True, forbid_unknown_fields=True):
     profiles: Profiles = Profiles()
 
     @property
-    def schedule(self) -> Profile:
+    def length(self) -> Profile:
         """How long is measured, by the profile that is set."""
         chosen: Profile = getattr(self.profiles, self.profile)
         return chosen

@@ -15,9 +15,8 @@ import pytest
 
 from perf.arms import containers
 from perf.arms.arm import ArmError, Cpus
-from perf.arms.containers import LABEL, leftovers
+from perf.arms.containers import LABEL, leftovers, owner
 from perf.arms.containers import docker as run_docker
-from perf.arms.owner import owner
 from perf.arms.specs import arm
 from tests.engine.perf.conftest import Gate
 from tests.engine.perf.test_gate import ended

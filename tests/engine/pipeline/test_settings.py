@@ -54,7 +54,7 @@ def test_environment_beats_the_file(root: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("MLOPS_PERF__PROFILES__STANDARD__LOOKS", "[2, 4]")
     settings = load_settings(root)
     assert settings.perf.p95_ms == 42.5
-    assert settings.perf.schedule.looks == [2, 4]
+    assert settings.perf.length.looks == [2, 4]
 
 
 @pytest.mark.parametrize("key", ["p95_ms", "max_regression", "max_error_rate", "min_throughput", "max_memory_mb"])
@@ -76,7 +76,7 @@ def test_false_switches_a_limit_off(root: Path, monkeypatch: pytest.MonkeyPatch,
 def test_the_profile_is_the_one_that_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLOPS_PERF__PROFILE chooses among the three."""
     monkeypatch.setenv("MLOPS_PERF__PROFILE", "quick")
-    assert load_settings(root).perf.schedule.looks == [6, 10, 16]
+    assert load_settings(root).perf.length.looks == [6, 10, 16]
     monkeypatch.setenv("MLOPS_PERF__PROFILE", "slow")
     with pytest.raises(SettingsError, match="profile"):
         load_settings(root)

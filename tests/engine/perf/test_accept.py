@@ -13,9 +13,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from perf import accept as accepting
-from perf import accepted
-from perf.accept import accept, main, up_to
-from perf.accepted import AcceptedError
+from perf.accept import AcceptedError, accept, in_force, main, read, refusal, up_to
 from perf.report.markdown import markdown
 from perf.report.page import page
 from perf.rule.judge import judge
@@ -70,7 +68,7 @@ def test_the_error_rates_stay(most: float) -> None:
 def test_what_was_accepted_passes(ratio: float, spread: float, seed: int) -> None:
     """The very rounds for which it was accepted, and the headline says that it was."""
     report = failed(ratio, spread, seed)
-    if accepted.refusal(report.outcome, report.criteria, report.baseline):
+    if refusal(report.outcome, report.criteria, report.baseline):
         assert report.outcome != "fail"
         return
     signed = accept(report, "worth it", "ada")
@@ -177,10 +175,10 @@ def test_what_is_written_is_read(
     (tmp_path / "reports").mkdir()
     write_verdict(tmp_path / "reports" / "verdict.json", FAILED)
     assert main(["--reason", " the new\nfeatures "]) == 0
-    found = accepted.read(tmp_path)
+    found = read(tmp_path)
     assert found is not None
     assert (found.baseline, found.up_to, found.reason, found.by) == (THIRD, 0.15, "the new features", "Grace Hopper")
-    assert accepted.in_force(found, FAILED.baseline) == found
+    assert in_force(found, FAILED.baseline) == found
     said = capsys.readouterr().out
     assert "p95 up to +15 % over version 3" in said
     assert "commit perf-accepted.json" in said
@@ -230,10 +228,10 @@ GOOD = msgspec.to_builtins(accepts(0.2))
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
     """In one line that names the file."""
-    assert accepted.read(tmp_path) is None
+    assert read(tmp_path) is None
     (tmp_path / "perf-accepted.json").write_bytes(data)
     with pytest.raises(AcceptedError, match=r"perf-accepted\.json") as raised:
-        accepted.read(tmp_path)
+        read(tmp_path)
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -241,13 +239,13 @@ def test_a_file_that_is_none_is_refused(tmp_path: Path, data: bytes) -> None:
 def test_it_ends_with_its_baseline(version: str, bundle: str) -> None:
     """Another version, or another model of that number, and it does not count; the note says what to do."""
     other = FAILED.baseline and replace(FAILED.baseline, version=version, bundle_sha256=bundle)
-    assert accepted.in_force(accepts(0.2), other) is None
-    assert accepted.in_force(accepts(0.2), None) is None
-    (note,) = accepted.notes(accepts(0.2), other, "", FAILED.criteria)
+    assert in_force(accepts(0.2), other) is None
+    assert in_force(accepts(0.2), None) is None
+    (note,) = accepting.notes(accepts(0.2), other, "", FAILED.criteria)
     assert "is about version 3, which is not the baseline: it no longer applies and can be deleted" in note
-    (note,) = accepted.notes(accepts(0.2), other, "main", FAILED.criteria)
+    (note,) = accepting.notes(accepts(0.2), other, "main", FAILED.criteria)
     assert "does not apply here" in note
-    assert accepted.notes(accepts(0.2), FAILED.baseline, "", PASSED.criteria) == ["perf-accepted.json was not needed."]
+    assert accepting.notes(accepts(0.2), FAILED.baseline, "", PASSED.criteria) == ["perf-accepted.json was not needed."]
 
 
 def test_the_report_shows_who_when_and_why() -> None:
@@ -323,7 +321,7 @@ def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, mo
     assert 'make perf-accept REASON="why" accepts it.' in report.next
     monkeypatch.chdir(project)
     assert main(["--verdict", str(project.parent / "first" / "verdict.json"), "--reason", "worth it"]) == 0
-    signed = accepted.read(project)
+    signed = read(project)
     assert signed is not None
     assert (signed.baseline.version, signed.baseline.bundle_sha256) == ("1", "b1")
     # So much that a machine with other things to do passes too.
