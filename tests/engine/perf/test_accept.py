@@ -303,6 +303,7 @@ def _gate_there(project: Path) -> Iterator[Gate]:
 WIDE = {"MLOPS_PERF__P95_MS": "false", "MLOPS_PERF__MIN_THROUGHPUT": "false"}
 
 
+@pytest.mark.slow
 def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the failed verdict to the file, and from the file to a pass that says so; another baseline ends it."""
     older = copy_standin(project.parent / "older")

@@ -77,6 +77,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
     yield found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["candidate", "baseline"])
 def test_one_death_is_forgiven_and_said(runs: dict[str, Run], role: str) -> None:
     """Its round is measured again, and counts once: in the verdict, in rounds.csv and among the requests."""
@@ -92,6 +93,7 @@ def test_one_death_is_forgiven_and_said(runs: dict[str, Run], role: str) -> None
     assert len(lines) - 1 == sum(r.candidate.count + (r.baseline.count if r.baseline else 0) for r in report.rounds)
 
 
+@pytest.mark.slow
 def test_a_second_death_ends_the_run(runs: dict[str, Run]) -> None:
     """With what was measured before, and the last lines of the dead."""
     run = runs["twice"]
@@ -104,6 +106,7 @@ def test_a_second_death_ends_the_run(runs: dict[str, Run]) -> None:
     assert "died in round 2. Round 2 was measured again." in report.notes[0]
 
 
+@pytest.mark.slow
 def test_a_candidate_that_answers_with_errors_alone_fails(runs: dict[str, Run]) -> None:
     """At the usual rate: no rounds that get longer and longer, since it can do nothing."""
     run = runs["failing"]
@@ -112,6 +115,7 @@ def test_a_candidate_that_answers_with_errors_alone_fails(runs: dict[str, Run]) 
     assert run.report.rate == float(SHORT["MLOPS_PERF__LOAD__MAX_RATE"])
 
 
+@pytest.mark.slow
 def test_a_baseline_that_answers_with_errors_alone_is_left_out(runs: dict[str, Run]) -> None:
     """There is nothing to compare with, and the verdict says so."""
     run = runs["nothing"]
@@ -120,6 +124,7 @@ def test_a_baseline_that_answers_with_errors_alone_is_left_out(runs: dict[str, R
     assert "Judged without a baseline." in run.report.notes[0]
 
 
+@pytest.mark.slow
 def test_a_candidate_that_still_takes_the_older_requests_is_compared(runs: dict[str, Run]) -> None:
     """A field that the candidate no longer needs: both get the baseline's own records."""
     run = runs["older"]
@@ -130,6 +135,7 @@ def test_a_candidate_that_still_takes_the_older_requests_is_compared(runs: dict[
     assert sum(r.candidate.errors for r in run.report.rounds) == 0
 
 
+@pytest.mark.slow
 def test_arms_that_share_some_fields_are_compared_by_them(runs: dict[str, Run]) -> None:
     """A field that the candidate can do without and the baseline does not know is left out."""
     run = runs["looser"]

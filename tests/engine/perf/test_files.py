@@ -122,24 +122,26 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_million_requests_take_seconds(tmp_path: Path) -> None:
-    """Figures, judgement, raw files and report, by the CPU time that they take. Half of it would do."""
+def test_a_million_requests_cost_little_more_than_their_file(tmp_path: Path) -> None:
+    """Figures, judgement and report take less CPU time than writing down each request, on whatever machine."""
     dice = np.random.default_rng(1)
     rounds, per_arm = 40, 12_500
     raw = [{arm: _samples(dice, per_arm) for arm in ("candidate", "baseline")} for _ in range(rounds)]
-    began = time.process_time()
     records = Records(tmp_path)
-    seen = []
+    seen, writing, began = [], 0.0, time.process_time()
     for number, samples in enumerate(raw, 1):
         of = {arm: figures(found, per_arm, 125.0, 0.5) for arm, found in samples.items()}
         seen.append(Round(number=number, candidate=of["candidate"], baseline=of["baseline"], client_cpu=0.2, steal=0.0))
+        before = time.process_time()
         records.write(seen[-1], samples)
+        writing += time.process_time() - before
         judge(seen, LIMITS, [10, 16, 24, 40])
     report = report_of(seen)
     (tmp_path / "report.html").write_text(page(report, raw))
     (tmp_path / "report.md").write_text(markdown(report))
     write_verdict(tmp_path / "verdict.json", report)
-    assert time.process_time() - began < 10
+    print(writing, time.process_time() - began)
+    assert time.process_time() - began < 2 * writing
     assert read_verdict(tmp_path / "verdict.json") == report
     assert requests(tmp_path) == 2 * rounds * per_arm
 

@@ -1,6 +1,6 @@
 """The gate as it is called: `python -m perf`, real gunicorn, real Locust, short rounds."""
 
-import ast
+import contextlib
 import csv
 import gzip
 import itertools
@@ -22,7 +22,7 @@ import pytest
 from perf.arms.arm import Cpus, free_port
 from perf.arms.specs import arm
 from perf.verdict import Report, read_verdict
-from tests.engine.perf.conftest import ROOT, Gate, copy_standin, gates
+from tests.engine.perf.conftest import ROOT, copy_standin, gates
 
 
 class Run(NamedTuple):
@@ -51,9 +51,35 @@ def survivors(folder: Path) -> list[list[str]]:
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
+# So wide that a machine with other things to do passes too: how often equals pass is not these tests' question.
+WIDE = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "5000", "MLOPS_PERF__MIN_THROUGHPUT": "0.1"}
+LOOKS = "MLOPS_PERF__PROFILES__STANDARD__LOOKS"
+Calls = dict[str, tuple[tuple[str, ...], dict[str, str]]]
+
+
+def run_all(folder: Path, calls: Calls) -> dict[str, Run]:
+    """Calls of the gate of which none minds what the others do to the machine, all at the same time."""
+    with gates(folder) as gate:
+        started = {name: gate(*arguments, output=name, **more) for name, (arguments, more) in calls.items()}
+        for number in INTERRUPTS:
+            if number.name in started:
+                wait_for_a_round(folder / number.name)
+                started[number.name].send_signal(number)
+        found = {name: ended(process, folder / name) for name, process in started.items()}
+    assert survivors(folder) == []
+    return found
+
+
+def wait_for_a_round(out: Path) -> None:
+    deadline = time.monotonic() + 60
+    while not ((out / "rounds.csv").is_file() and len((out / "rounds.csv").read_text().splitlines()) > 1):
+        assert time.monotonic() < deadline, "no round came about"
+        time.sleep(0.05)
+
+
 @pytest.fixture(scope="module", name="runs")
 def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """Calls of the gate of which none minds what the others do to the machine, all at the same time."""
+    """What the gate says at once, and a whole run of either kind."""
     folder = tmp_path_factory.mktemp("gate")
     standin = str(copy_standin(folder))
     older = shutil.copytree(standin, folder / "older")
@@ -61,37 +87,33 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     (folder / "crash").mkdir()
     (folder / "crash" / "verdict.json").write_text("an older verdict")
     both = ("--candidate", standin, "--baseline", standin)
-    # So wide that a machine with other things to do passes too: how often equals pass is not this test's question.
-    wide = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "5000", "MLOPS_PERF__MIN_THROUGHPUT": "0.1"}
-    erring = {
-        "MLOPS_FAULT_ERRORS": "1",
-        "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1]",
-        "MLOPS_PERF__MIN_REQUESTS": "5",
-    }
-    calls: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {number.name: (both, {}) for number in INTERRUPTS} | {
-        "equal": (both, wide),
-        "alone": (
-            ("--candidate", standin, "--baseline", "none"),
-            wide | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1, 3, 9]"},
-        ),
+    # Enough requests that no single stall of a busy machine hides it.
+    slowed = {"MLOPS_FAULT_BURN_MS": "25", "MLOPS_PERF__LOAD__MAX_RATE": "25"}
+    erring = {"MLOPS_FAULT_ERRORS": "1", LOOKS: "[1]", "MLOPS_PERF__MIN_REQUESTS": "5"}
+    calls: Calls = {
+        "equal": (both, WIDE),
+        "slowed": (both, slowed | {"MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6"}),
         "crash": (both, {"MLOPS_FAULT_CRASH": "1"}),
-        "death": (both, {"MLOPS_FAULT_DIE_AT": "5"}),
         "rejects": (("--candidate", str(older), "--baseline", "none"), {}),
         "errors": (("--candidate", standin, "--baseline", str(older)), erring),
         "nowhere": (("--candidate", "./nowhere"), {}),
         "surprise": (("--surprise",), {}),
     }
-    with gates(folder) as gate:
-        started = {name: gate(*arguments, output=name, **more) for name, (arguments, more) in calls.items()}
-        for number in INTERRUPTS:
-            rounds = folder / number.name / "rounds.csv"
-            deadline = time.monotonic() + 30
-            while not (rounds.is_file() and len(rounds.read_text().splitlines()) > 1) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            started[number.name].send_signal(number)
-        found = {name: ended(process, folder / name) for name, process in started.items()}
-    assert survivors(folder) == []
-    return found
+    return run_all(folder, calls)
+
+
+@pytest.fixture(scope="module", name="long_runs")
+def _long_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Runs in which something happens."""
+    folder = tmp_path_factory.mktemp("gate")
+    standin = str(copy_standin(folder))
+    both, alone = ("--candidate", standin, "--baseline", standin), ("--candidate", standin, "--baseline", "none")
+    calls: Calls = {number.name: (both, {}) for number in INTERRUPTS} | {
+        "alone": (alone, WIDE | {LOOKS: "[1, 3, 9]"}),
+        "death": (both, {"MLOPS_FAULT_DIE_AT": "5"}),
+        "late": (both, {"MLOPS_FAULT_BURN_MS": "250"}),
+    }
+    return run_all(folder, calls)
 
 
 def test_equal_arms_pass(runs: dict[str, Run]) -> None:
@@ -117,20 +139,18 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
     assert "Report: " in run.text
 
 
-def test_the_first_version_gets_as_many_rounds_as_any(runs: dict[str, Run]) -> None:
+@pytest.mark.slow
+def test_the_first_version_gets_as_many_rounds_as_any(long_runs: dict[str, Run]) -> None:
     """Without a baseline too, what the first look cannot decide is measured on: the first push shall be green."""
-    run = runs["alone"]
+    run = long_runs["alone"]
     assert (run.code, run.report.outcome) == (0, "pass"), run.text
     assert len([r for r in run.report.rounds if not r.dropped]) >= 3
     assert "No baseline: judged by the absolute limits alone." in run.report.notes
 
 
-def test_a_slowed_candidate_fails(gate: Gate, standin: Path, tmp_path: Path) -> None:
+def test_a_slowed_candidate_fails(runs: dict[str, Run]) -> None:
     """A fault of the shell reaches the candidate alone, and its p95 fails."""
-    # Enough requests that no single stall of a busy machine hides it.
-    settings = {"MLOPS_PERF__LOAD__MAX_RATE": "25", "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6"}
-    both = ("--candidate", str(standin), "--baseline", str(standin))
-    run = ended(gate(*both, MLOPS_FAULT_BURN_MS="25", **settings), tmp_path / "out")
+    run = runs["slowed"]
     report = run.report
     assert (run.code, report.outcome, report.identical) == (1, "fail", False), run.text
     assert report.headline.startswith("p95 of POST /predict is ")
@@ -138,10 +158,10 @@ def test_a_slowed_candidate_fails(gate: Gate, standin: Path, tmp_path: Path) -> 
     assert (report.candidate.faults, report.baseline and report.baseline.faults) == (["MLOPS_FAULT_BURN_MS=25"], [])
 
 
-def test_a_candidate_that_cannot_keep_the_schedule_fails(gate: Gate, standin: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_candidate_that_cannot_keep_the_schedule_fails(long_runs: dict[str, Run]) -> None:
     """So slow that requests pile up, it fails; it does not get its rounds dropped."""
-    both = ("--candidate", str(standin), "--baseline", str(standin))
-    run = ended(gate(*both, MLOPS_FAULT_BURN_MS="250"), tmp_path / "out")
+    run = long_runs["late"]
     report = run.report
     assert (run.code, report.outcome) == (1, "fail"), run.text
     assert "throughput" in {row.key for row in report.criteria if row.outcome == "fail"}
@@ -157,9 +177,10 @@ def test_a_crash_at_start_is_an_error(runs: dict[str, Run]) -> None:
         assert "the stand-in crashes at start, as it was told" in text
 
 
-def test_an_arm_that_dies_is_an_error(runs: dict[str, Run]) -> None:
+@pytest.mark.slow
+def test_an_arm_that_dies_is_an_error(long_runs: dict[str, Run]) -> None:
     """The round in which it died is named."""
-    run = runs["death"]
+    run = long_runs["death"]
     assert (run.code, run.report.outcome) == (3, "error")
     assert "died in round 1" in run.report.headline
 
@@ -181,10 +202,11 @@ def test_errors_fail(runs: dict[str, Run]) -> None:
     assert "row 0, field State: unknown or missing. Judged without a baseline." in report.notes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [number.name for number in INTERRUPTS])
-def test_an_interrupt_is_an_error(runs: dict[str, Run], name: str) -> None:
+def test_an_interrupt_is_an_error(long_runs: dict[str, Run], name: str) -> None:
     """In the middle of it all: what was measured is kept (and both arms are gone, as after each call)."""
-    run = runs[name]
+    run = long_runs[name]
     assert (run.code, run.report.outcome) == (3, "error")
     assert f"interrupted by {name}" in run.report.headline
     assert len(run.report.rounds) >= 1
@@ -233,37 +255,32 @@ def _service(standin: Path, tmp_path: Path) -> Iterator[str]:
 
 
 def test_locust_sends_from_one_process_or_several(service: str, standin: Path, tmp_path: Path) -> None:
-    """The commands that the locustfile names, from any directory, with the bundle that BUNDLE names: all answered."""
-    text = ast.get_docstring(ast.parse(LOCUSTFILE.read_text())) or ""
-    documented = re.findall(r"^    locust --locustfile perf/locustfile\.py (.*)", text, flags=re.M)
-    environment = os.environ | {"BUNDLE": str(standin / "bundle")}
+    """As docs/gate.md says it, from any directory, with the bundle that BUNDLE names: all is answered."""
+    text = (ROOT / "docs" / "gate.md").read_text()
+    several, master, worker = re.findall(r"^\.venv/bin/locust -f perf/locustfile\.py (.*)", text, flags=re.M)
+    # Longer than it takes to start on a busy machine: gevent counts a time from before that, at times.
+    short = ("--headless", "-u", "2", "-r", "2", "-t", "3s", "--json")
 
     def start(options: str, port: int, *more: str) -> "subprocess.Popen[str]":
-        command = [
-            *LOCUST,
-            *options.replace("http://127.0.0.1:8000", service).split(),
-            *more,
-            "--master-port",
-            str(port),
-        ]
+        command = [*LOCUST, *options.replace("http://127.0.0.1:8000", service).split(), *more, f"--master-port={port}"]
+        environment = os.environ | {"BUNDLE": str(standin / "bundle")}
         return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
 
-    def check(sender: "subprocess.Popen[str]") -> None:
-        answers = sender.communicate(timeout=60)[0]
-        assert sender.returncode == 0
-        lists = re.sub(r"\]\s*\[", "],[", answers.strip())  # each process prints one
+    with contextlib.ExitStack() as stack:
+        ports = [free_port() for _ in range(3)]
+        other = stack.enter_context(start(worker, ports[0]))
+        senders = [
+            stack.enter_context(start(options, port, *short, f"--master-bind-port={port}"))
+            for options, port in zip((master, several, "--headless --host http://127.0.0.1:8000"), ports, strict=True)
+        ]
+        answers = [each.communicate(timeout=60)[0] for each in senders]
+        other.communicate(timeout=60)
+    assert [each.returncode for each in (*senders, other)] == [0] * 4
+    for each in answers:
+        lists = re.sub(r"\]\s*\[", "],[", each.strip())  # each process prints one
         (found,) = itertools.chain(*json.loads(f"[{lists}]"))
         assert (found["name"], found["method"], found["num_failures"]) == ("/predict", "POST", 0)
         assert found["num_requests"] > 20
-
-    one, several, master, worker = documented
-    short = ("--headless", "-u", "2", "-r", "2", "-t", "1s", "--json")
-    for options in (one, several):
-        check(start(options, port := free_port(), *short, "--master-bind-port", str(port)))
-    other = start(worker, port := free_port())
-    check(start(master, port, *short, "--master-bind-port", str(port)))
-    other.communicate(timeout=60)
-    assert other.returncode == 0
 
 
 def test_the_locustfile_needs_a_bundle(tmp_path: Path) -> None:

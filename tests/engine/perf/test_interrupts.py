@@ -60,6 +60,7 @@ def interrupted(run: Run) -> None:
         assert not (run.out / "rounds.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_an_interrupt_at_any_moment(gate: Gate, standin: Path, tmp_path: Path, part: int) -> None:
     """From the first imports to the third round or so, as a terminal does it, and as `make` and `timeout` do."""
