@@ -355,7 +355,7 @@ def test_a_base_is_named_in_the_verdict(tmp_path: Path) -> None:
     project, older = copy_standin(tmp_path), copy_standin(tmp_path / "older")
     (project / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
     notes.write(project, Baseline("it's", "it's, commit 0123456", "", str(older)))
-    wide = {"MLOPS_PERF__MAX_REGRESSION": "90", **WIDE}
+    wide = {"MLOPS_PERF__MAX_REGRESSION": "90", "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[2, 9]", **WIDE}
     with gates(tmp_path, project) as gate:
         text, _ = (process := gate(**wide)).communicate(timeout=100)
     report = read_verdict(tmp_path / "out" / "verdict.json")

@@ -136,6 +136,7 @@ def test_a_service_that_ended_at_once_shows_its_last_lines(standin_image: str, t
         run_docker("rm", "--force", container)
 
 
+@pytest.mark.slow
 def test_the_gate_compares_an_image_with_a_service(
     gate: Callable[..., "subprocess.Popen[str]"], standin_image: str, service: tuple[str, int], tmp_path: Path
 ) -> None:

@@ -10,6 +10,8 @@ import sys
 import termios
 from pathlib import Path
 
+import pytest
+
 from perf.findings import Findings
 from perf.report.display import so_far
 from perf.rule.judge import judge
@@ -46,6 +48,7 @@ def on_a_terminal(*arguments: str) -> tuple[int, str]:
     return process.wait(30), written.decode()
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_how_far_it_is(standin: Path, tmp_path: Path) -> None:
     """The step, the round, the estimate with its interval and the time left; then they make room for the verdict."""
     code, written = on_a_terminal(

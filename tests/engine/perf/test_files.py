@@ -44,6 +44,7 @@ def _disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], capture_output=True, check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run(gate: Gate, standin: Path, tmp_path: Path, disk: Path) -> None:
     """Exit code 3, a sentence that names the file, no half of a verdict, and no service left."""
     process = gate("--candidate", str(standin), "--baseline", str(standin), output="disk/out", **ENDLESS)

@@ -215,23 +215,27 @@ def outcomes(noise: str, ratio: float, runs: int) -> list[str]:
     return [run() for _ in range(runs)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NOISES)
 def test_alpha_is_kept(noise: str) -> None:
     """Of 1,000 runs of equal arms 1 % fail at most. (More than 20 of 1,000 would be by chance once in 600 times.)"""
     assert outcomes(noise, 1.0, 1000).count("fail") <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", NOISES)
 def test_beta_is_kept(noise: str) -> None:
     """Of 200 runs of arms that differ by the limit 5 % pass at most. (More than 20 by chance once in 700 times.)"""
     assert outcomes(noise, 1 + (LIMITS.max_regression or 0), 200).count("pass") <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "ratio"), [("little", 1.1), ("medium", 1.2)])
 def test_a_slow_down_is_caught(noise: str, ratio: float) -> None:
     assert outcomes(noise, ratio, 200).count("fail") >= 180
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.001, 0.005, 0.02])
 @pytest.mark.parametrize("looks", [[6, 10, 16, 24, 40], [40, 80, 120, 160]])
 def test_what_a_run_could_see_it_sees(spread: float, looks: list[int]) -> None:

@@ -121,6 +121,7 @@ def test_containers_of_killed_gates_are_removed(standin_image: str) -> None:
         assert f"Removed the container {names[each]}, which a run that was killed had left." in said
 
 
+@pytest.mark.slow
 def test_a_container_that_dies_once_is_forgiven(gate: Gate, standin_image: str, tmp_path: Path) -> None:
     """Killed by somebody in the middle of a round, as by the system where memory is short."""
     longer = ENDLESS | {
@@ -153,6 +154,7 @@ exec "{docker}" "$@"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["at once", "at the start", "after a round"])
 def test_an_engine_that_disappears_ends_the_run(gate: Gate, standin_image: str, tmp_path: Path, when: str) -> None:
     """One sentence, what was measured, and later the rest."""
@@ -182,6 +184,7 @@ def test_an_engine_that_disappears_ends_the_run(gate: Gate, standin_image: str, 
         run_docker("rm", "--force", "nothing", *containers_of(process.pid))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(3))
 def test_an_interrupt_at_any_moment_leaves_no_container(
     gate: Gate, standin_image: str, tmp_path: Path, part: int
