@@ -50,10 +50,9 @@ def milliseconds(axes: Axes, name: Literal["x", "y"], low: float, high: float) -
     wide = 0 < WIDE_SPAN * low < high
     if wide:
         axes.set(**{f"{name}scale": "log"})
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,), numticks=6))
-        axis.set_minor_formatter(NullFormatter())
-    else:
-        axis.set_major_locator(MaxNLocator(6))
+    steps = (1, 2, 5) if high < 100 * low else (1,)
+    axis.set_major_locator(LogLocator(subs=steps, numticks=6) if wide else MaxNLocator(6))
+    axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     return wide
 

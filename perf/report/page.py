@@ -21,11 +21,7 @@ def joined(text: str) -> str:
 
 
 TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    keep_trailing_newline=True,
+    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
 TEMPLATES.filters["joined"] = joined
 for each in (amount, bound, figure_of, method, percent, placement, span, who):
@@ -34,11 +30,14 @@ for each in (amount, bound, figure_of, method, percent, placement, span, who):
 
 def page(report: Report, samples: Sequence[Mapping[str, Samples]]) -> str:
     """The whole of report.html. `samples`: of each round, by arm."""
-    return TEMPLATES.get_template("page.html").render(
-        report=report,
-        ICONS=ICONS,
-        NAMES=NAMES,
-        pictures=pictures(report, samples),
-        kept=sum(not r.dropped for r in report.rounds),
-        most=rounded(percent(report.accepted.up_to)) if report.accepted else "",
+    return (
+        TEMPLATES.get_template("page.html").render(
+            report=report,
+            ICONS=ICONS,
+            NAMES=NAMES,
+            pictures=pictures(report, samples),
+            kept=sum(not r.dropped for r in report.rounds),
+            most=rounded(percent(report.accepted.up_to)) if report.accepted else "",
+        )
+        + "\n"
     )

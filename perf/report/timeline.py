@@ -56,18 +56,17 @@ def binned(rounds: Sequence[Span], arm: str, most: int) -> Bins:
 
 
 def _of_round(span: Span, arm: str, most: int) -> Bins:
-    of_arm = span.samples.get(arm)
-    count = 1 if of_arm is None else min(most, max(1, of_arm.start.size // FEWEST))
+    start, latency, ok = (getattr(span.samples.get(arm), name, np.empty(0)) for name in ("start", "latency", "ok"))
+    count = min(most, max(1, start.size // FEWEST))
     edges = np.linspace(span.begin, span.end, count + 1)
+    place = np.clip(np.digitize(start + span.begin, edges) - 1, 0, count - 1)
+    good = (ok > 0) & np.isfinite(latency)
     figures = np.full((4, count + 2), math.nan)
-    if of_arm is not None:
-        bins = np.clip(np.digitize(of_arm.start + span.begin, edges) - 1, 0, count - 1)
-        for index in range(count):
-            latency, ok = of_arm.latency[bins == index], of_arm.ok[bins == index]
-            good = latency[ok & np.isfinite(latency)]
-            if good.size:
-                figures[:3, index] = np.quantile(good, (0.5, 0.95, 1.0))
-            figures[3, index] = np.count_nonzero(~ok)
+    for index in range(count if start.size else 0):
+        here = place == index
+        if (here & good).any():
+            figures[:3, index] = np.quantile(latency[here & good], (0.5, 0.95, 1.0))
+        figures[3, index] = np.count_nonzero(here & (ok == 0))
     figures[:2, count] = figures[:2, count - 1]  # so that lines go on to the end of the round; then there is a gap
     return Bins(np.append(edges, edges[-1]), *figures)
 
@@ -119,8 +118,7 @@ def _draw(rounds: Sequence[Span], found: Mapping[str, Bins], kind: str, size: tu
 def _frame_rounds(axes: Axes, rounds: Sequence[Span], width: float) -> None:
     """Shows where rounds begin, their numbers, and which were dropped, as far as `width` inches have room."""
     letters = len(str(rounds[-1].round.number)) + 1
-    every = math.ceil(len(rounds) * letters / (9 * width))
-    above, some = axes.secondary_xaxis("top"), rounds[::every]
+    above, some = axes.secondary_xaxis("top"), rounds[:: math.ceil(len(rounds) * letters / (9 * width))]
     above.set_xticks([(span.begin + span.end) / 2 for span in some], [str(span.round.number) for span in some])
     above.tick_params(length=0)
     above.spines["top"].set_visible(False)
