@@ -1,6 +1,6 @@
 """A slow-down that somebody accepted: perf-accepted.json beside pipeline.toml, committed and reviewed like code.
 
-    make perf-accept REASON="why"
+    make accept REASON="why"
     python -m perf.accept --reason WHY [--verdict reports/verdict.json]
 
 Writes the file, for the slow-down for which the last load test failed. It is about one baseline, so it ends by itself
@@ -45,7 +45,7 @@ def read(root: Path) -> Accepted | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError, msgspec.DecodeError) as error:
-        what = f"{path}: not what `make perf-accept` writes ({error})"
+        what = f"{path}: not what `make accept` writes ({error})"
         raise AcceptedError(f"{what}; write it anew, or delete it") from None
 
 
@@ -102,7 +102,7 @@ def accept(report: Report, reason: str, by: str) -> Accepted:
     """The acceptance of what a verdict found. Raises NotAccepted."""
     why = " ".join(reason.split())
     if not why:
-        raise NotAccepted('say why, as in make perf-accept REASON="the new features are worth it"')
+        raise NotAccepted('say why, as in make accept REASON="the new features are worth it"')
     if len(why) > MAX_REASON:
         raise NotAccepted(f"the reason has {len(why)} characters, and {MAX_REASON} are room enough")
     if why_not := refusal(report.outcome, report.criteria, report.baseline):

@@ -120,7 +120,7 @@ def next_step(outcome: Outcome, faults: Sequence[str], base: str = "", acceptabl
     """What to type. `base`: what BASE named; `acceptable`: the verdict is one that somebody may accept."""
     again = " ".join([*faults, "make perf", *([f"BASE={shlex.quote(base)}"] if base else [])])
     promote = "make perf compares it with the champion" if base else "make promote makes this model the champion"
-    accept = ' make perf-accept REASON="why" accepts it.' if acceptable else ""
+    accept = ' make accept REASON="why" accepts it.' if acceptable else ""
     return {
         "pass": f"{promote}; {again} measures it again.",
         "fail": f"{again} reproduces this here. The limits are in pipeline.toml under [perf].{accept}",

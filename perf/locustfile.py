@@ -1,13 +1,8 @@
 """Replays the bundle's recorded requests against a running service.
 
-    locust --locustfile perf/locustfile.py --host http://127.0.0.1:8000
+    locust -f perf/locustfile.py --host http://127.0.0.1:8000
 
-One process sends a few thousand requests a second. For more, several processes send on one machine, or on several:
-
-    locust --locustfile perf/locustfile.py --host http://127.0.0.1:8000 --headless -u 20 -r 20 -t 30s --processes 2
-    locust --locustfile perf/locustfile.py --host http://127.0.0.1:8000 --headless -u 20 -r 20 -t 30s --master
-    locust --locustfile perf/locustfile.py --worker --master-host 127.0.0.1
-
+docs/gate.md says how several processes send at once.
 BUNDLE in the environment names another bundle folder than the project's own.
 """
 

@@ -319,7 +319,7 @@ def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, mo
 
     code, text, report = ended(*started("first", older))
     assert (code, report.accepted) == (1, None), text
-    assert 'make perf-accept REASON="why" accepts it.' in report.next
+    assert 'make accept REASON="why" accepts it.' in report.next
     monkeypatch.chdir(project)
     assert main(["--verdict", str(project.parent / "first" / "verdict.json"), "--reason", "worth it"]) == 0
     signed = read(project)
@@ -347,7 +347,7 @@ def test_a_damaged_file_stops_the_gate(tmp_path: Path) -> None:
     with gates(tmp_path, project) as gate:
         text, _ = (process := gate("--baseline", "none")).communicate(timeout=100)
     assert (process.returncode, len(text.strip().splitlines())) == (3, 1), text
-    assert "perf-accepted.json: not what `make perf-accept` writes" in text
+    assert "perf-accepted.json: not what `make accept` writes" in text
 
 
 def test_a_base_is_named_in_the_verdict(tmp_path: Path) -> None:
