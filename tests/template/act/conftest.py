@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.engine.conftest import engine  # noqa: F401  a fixture
 from tests.engine.release.github_server import serving
 from tests.template.act.place import IMAGE, Place, serving_registry, shorten_tests
 from tests.template.conftest import Bake, Run, commit_all
@@ -21,7 +22,7 @@ SHORT = "min_requests = 200\n[perf.profiles.quick]\nlooks = [3, 5, 8]\n"  # at t
 
 
 @pytest.fixture(name="act", scope="session")
-def _act(engine: None) -> None:
+def _act(engine: None) -> None:  # noqa: F811
     """act and the image of its runner. Without them a test is skipped, but fails in CI."""
     missing = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
     if shutil.which("act") is None:
