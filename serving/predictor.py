@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import model
 from pipeline import matrix, stored
 from pipeline.bundle import Bundle, BundleError, code_digest, read
 from pipeline.columns import Record, arrays, derived, missing
@@ -26,7 +27,7 @@ def check(folder: Path) -> Bundle:
     Loads no runtime: gunicorn's master calls this, and a runtime with threads does not survive the fork to a worker.
     """
     bundle = read(folder)
-    here = Path(__file__).parent.parent / "src" / "model"
+    here = Path(str(model.__file__)).parent
     if code_digest(here) != bundle.card.code_sha256:
         raise BundleError(
             f"{folder}: {bundle.card.name} version {bundle.card.version} was trained with other code than what is in "

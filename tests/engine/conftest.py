@@ -1,4 +1,7 @@
-"""What more than one folder of tests needs: the project, trained once in a scratch copy."""
+"""What more than one folder of tests needs: a project, trained once in a scratch copy.
+
+The engine is this repository's; data, settings and model are those of the folder project/, whatever src/model is here.
+"""
 
 import os
 import shutil
@@ -12,19 +15,23 @@ import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before scikit-learn: on little data, threads only wait for each other
 
-import training  # noqa: F401  before scikit-learn as well
-from tests.engine.browser import NAMES, Browser, browser
-
 ROOT = Path(__file__).parents[2]
-PARTS = ("src", "training", "serving", "perf", "release", "data", "requirements", "pipeline.toml", ".python-version")
+PROJECT = Path(__file__).with_name("project")
+sys.path.insert(0, str(PROJECT / "src"))  # its `model` comes before that of this repository
+
+import training  # noqa: E402, F401  before scikit-learn as well
+from tests.engine.browser import NAMES, Browser, browser  # noqa: E402
+
+ENGINE = ("src/pipeline", "training", "serving", "perf", "release", "requirements", ".python-version")
 
 
 def copy_project(folder: Path) -> Path:
     """A copy of what the stages need, in `folder`."""
-    folder.mkdir(parents=True)
-    for part in PARTS:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT, folder, ignore=ignored)
+    for part in ENGINE:
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, folder / part, ignore=ignored)
         else:
             shutil.copy(ROOT / part, folder / part)
     return folder

@@ -20,7 +20,8 @@ from perf.rule.judge import judge
 from perf.verdict import Accepted, Measured, Report, read_verdict, write_verdict
 from pipeline import notes
 from pipeline.notes import Baseline
-from tests.engine.perf.conftest import ROOT, Gate, copy_standin, gates
+from tests.engine.conftest import PROJECT
+from tests.engine.perf.conftest import Gate, copy_standin, gates
 from tests.engine.perf.examples import LIMITS, LOOKS, report_of, rounds_of
 from tests.engine.perf.pages import accepted as accepted_report
 from tests.engine.perf.test_judge import noisy
@@ -289,7 +290,7 @@ def _project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The stand-in as a project, beside an older one that is its champion."""
     folder = tmp_path_factory.mktemp("accepted")
     project = copy_standin(folder)
-    (project / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
+    (project / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     return project
 
 
@@ -342,7 +343,7 @@ def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, mo
 def test_a_damaged_file_stops_the_gate(tmp_path: Path) -> None:
     """Exit code 3 and one line, before anything is started."""
     project = copy_standin(tmp_path)
-    (project / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
+    (project / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     (project / "perf-accepted.json").write_text('{"up_to": 0.5}')
     with gates(tmp_path, project) as gate:
         text, _ = (process := gate("--baseline", "none")).communicate(timeout=100)
@@ -350,10 +351,11 @@ def test_a_damaged_file_stops_the_gate(tmp_path: Path) -> None:
     assert "perf-accepted.json: not what `make accept` writes" in text
 
 
+@pytest.mark.slow
 def test_a_base_is_named_in_the_verdict(tmp_path: Path) -> None:
     """What it was compared with, and how to do so again in one command; it is not promoted."""
     project, older = copy_standin(tmp_path), copy_standin(tmp_path / "older")
-    (project / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
+    (project / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     notes.write(project, Baseline("it's", "it's, commit 0123456", "", str(older)))
     wide = {"MLOPS_PERF__MAX_REGRESSION": "90", "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[2, 9]", **WIDE}
     with gates(tmp_path, project) as gate:

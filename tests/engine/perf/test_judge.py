@@ -16,7 +16,7 @@ from perf.rule.estimate import FALSE_FAIL, FALSE_PASS, look_at
 from perf.rule.judge import judge
 from perf.verdict import Judgement, row_of
 from pipeline.settings import load_settings
-from tests.engine.perf.conftest import ROOT
+from tests.engine.conftest import PROJECT
 from tests.engine.perf.examples import LIMITS, LOOKS, arm_figures, one_round, rounds_of
 
 latency = st.floats(0.5, 90.0)
@@ -205,7 +205,7 @@ NOISES: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
 
 def outcomes(noise: str, ratio: float, runs: int) -> list[str]:
     """What the gate says of as many runs, with the looks of pipeline.toml."""
-    looks, dice = load_settings(ROOT).perf.profiles.standard.looks, np.random.default_rng(len(noise))
+    looks, dice = load_settings(PROJECT).perf.profiles.standard.looks, np.random.default_rng(len(noise))
 
     def run() -> str:
         candidate = (3 * ratio * np.exp(NOISES[noise](dice, looks[-1]))).tolist()

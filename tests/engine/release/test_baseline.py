@@ -18,11 +18,11 @@ from pipeline.schema import METRICS
 from pipeline.settings import load_settings
 from release import baseline
 from release.baseline import BaselineError, lay_out
-from tests.engine.conftest import ROOT, copy_project, run
+from tests.engine.conftest import PROJECT, copy_project, run
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
-SETTINGS = load_settings(ROOT)
+SETTINGS = load_settings(PROJECT)
 NAME = SETTINGS.project.name
 ANYTHING = {True: "-1e9", False: "1e9"}[METRICS[SETTINGS.data.task][SETTINGS.quality.metric]]  # any model reaches it
 

@@ -18,20 +18,20 @@ from pipeline.settings import load_settings
 from release import history, promote
 from release import load_test_tags as figures
 from release.history import Promoted, chain, draw, headline, path, read
-from tests.engine.conftest import ROOT
+from tests.engine.conftest import PROJECT
 from tests.engine.perf.examples import report_of, rounds_of
 from training import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
-NAME = load_settings(ROOT).project.name
+NAME = load_settings(PROJECT).project.name
 HOSTILE = '<script>alert(1)</script><img src=x onerror="y"> & $x^2$ \u202e'
 
 
 @pytest.fixture(name="client")
 def _client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     """An empty store in a folder of its own, in which commands run."""
-    (tmp_path / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
+    (tmp_path / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     monkeypatch.chdir(tmp_path)
     return registry.connect(NAME)
 
@@ -223,7 +223,7 @@ def test_a_store_that_is_none_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In one line, without a traceback."""
-    (tmp_path / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
+    (tmp_path / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://nowhere")
     assert history.main() == 3

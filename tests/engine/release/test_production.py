@@ -20,12 +20,12 @@ from pipeline.settings import load_settings
 from release import production, promote, restore, rollback
 from release.production import Refused
 from release.repository import ImageError, Lookup
-from tests.engine.conftest import ROOT, copy_project, run
+from tests.engine.conftest import PROJECT, copy_project, run
 from training import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
-SETTINGS = load_settings(ROOT)
+SETTINGS = load_settings(PROJECT)
 NAME = SETTINGS.project.name
 ANYTHING = {True: "-1e9", False: "1e9"}[METRICS[SETTINGS.data.task][SETTINGS.quality.metric]]  # any model reaches it
 REPOSITORY = "ghcr.io/acme/loans"

@@ -9,20 +9,20 @@ from msgspec.structs import replace
 from perf.verdict import Accepted, Measured, Report, write_verdict
 from pipeline.settings import load_settings
 from release import promote
-from tests.engine.conftest import ROOT
+from tests.engine.conftest import PROJECT
 from tests.engine.perf.examples import report_of, rounds_of
 from training import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
-NAME = load_settings(ROOT).project.name
+NAME = load_settings(PROJECT).project.name
 
 
 @pytest.fixture(name="client", scope="module")
 def _client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
     """A store with three versions of nothing."""
     folder = tmp_path_factory.mktemp("promote")
-    (folder / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
+    (folder / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # MLflow sets it for whoever comes next
@@ -36,7 +36,7 @@ def _client(tmp_path_factory: pytest.TempPathFactory) -> MlflowClient:
 
 @pytest.fixture(name="there")
 def _there(client: MlflowClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / "pipeline.toml").write_text((ROOT / "pipeline.toml").read_text())
+    (tmp_path / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", str(client.tracking_uri))
     return tmp_path

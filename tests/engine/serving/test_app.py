@@ -19,10 +19,10 @@ from pipeline.settings import load_settings
 from serving.app import create_app
 from serving.records import Decoder
 from serving.replies import Problem
-from tests.engine.conftest import ROOT
+from tests.engine.conftest import PROJECT, ROOT
 from training.answers import largest_difference, predict, tolerance
 
-SETTINGS = load_settings(ROOT)
+SETTINGS = load_settings(PROJECT)
 
 
 def body(*records: object) -> bytes:
@@ -184,7 +184,7 @@ def test_a_missing_value_is_taken_where_training_saw_one(trained: Path, loan: di
     """null is a value where the contract says so, and only there."""
     bundle = bundles.read(trained / "bundle")
     fields = [msgspec.structs.replace(field, nullable=field.name == number) for field in bundle.contract.fields]
-    decode = Decoder(msgspec.structs.replace(bundle.contract, fields=fields), load_settings(ROOT).serving).body
+    decode = Decoder(msgspec.structs.replace(bundle.contract, fields=fields), load_settings(PROJECT).serving).body
     assert decode(body(loan | {number: None}))[0][number] is None
     other = next(field.name for field in fields if field.name != number)
     with pytest.raises(Problem, match=f"field '{other}': is null"):

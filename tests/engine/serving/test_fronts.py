@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import load_settings
-from tests.engine.conftest import ROOT, environment
+from tests.engine.conftest import PROJECT, environment
 from tests.engine.serving.conftest import HANGS, PLAIN, Service, free_port, metrics, wait_until_ready
 
 Request = tuple[str, str, bytes, dict[str, str]]
 OWN = {"date", "server", "connection", "transfer-encoding"}  # of the server, not of the service
-NAME = load_settings(ROOT).project.name
+NAME = load_settings(PROJECT).project.name
 ID = {"X-Request-ID": "a-request", "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
 
 

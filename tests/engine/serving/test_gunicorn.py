@@ -18,7 +18,7 @@ import skops.io
 
 from pipeline import bundle as bundles
 from pipeline.settings import load_settings
-from tests.engine.conftest import ROOT, copy_project, environment
+from tests.engine.conftest import PROJECT, copy_project, environment
 from tests.engine.serving.conftest import HANGS, Service, free_port, metrics, wait_until_ready
 
 Serve = Callable[..., Service]
@@ -83,7 +83,7 @@ def test_metrics_add_up_over_workers(serve: Serve, records: list[bytes]) -> None
     assert found[f"http_request_seconds_count{{{route}}}"] == 32
     assert found[f'http_request_seconds_bucket{{le="0.02",{route}}}'] == 1  # what was refused burnt nothing
     assert found[f'http_request_seconds_bucket{{le="+Inf",{route}}}'] == 32
-    limit = load_settings(ROOT).perf.p95_ms
+    limit = load_settings(PROJECT).perf.p95_ms
     assert limit
     assert f'http_request_seconds_bucket{{le="{limit / 1000}",{route}}}' in found
     assert (found["predicted_rows_count"], found["predicted_rows_sum"]) == (31, 50)

@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pipeline.settings import load_settings
-from tests.engine.conftest import ROOT
+from tests.engine.conftest import PROJECT
 from tests.engine.serving.conftest import Service
 
 # What the description cannot say: that `data` of a tensor is as long as its shape, and rows of a frame as its columns.
@@ -92,7 +92,7 @@ def test_what_is_too_large_is_answered_as_described(client: FlaskClient) -> None
     """In the form of the path's own protocol."""
     description = client.get("/openapi.json").json
     assert description is not None
-    large = b" " * (load_settings(ROOT).serving.max_body_bytes + 1)
+    large = b" " * (load_settings(PROJECT).serving.max_body_bytes + 1)
     for path in [path for path, methods in description["paths"].items() if "post" in methods]:
         answer = client.post(path, data=large)
         assert answer.status_code == 413

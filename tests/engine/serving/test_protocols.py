@@ -25,7 +25,7 @@ from serving.predictor import Scores
 from serving.protocols import instances, mlflow
 from serving.protocols.routes import Model
 from serving.records import Decoder
-from tests.engine.conftest import ROOT
+from tests.engine.conftest import PROJECT
 
 JSON = {"Content-Type": "application/json"}
 
@@ -91,7 +91,7 @@ def test_kserve_v1(client: FlaskClient, bundle: Bundle, rows: list[dict[str, Any
 
 def test_vertex_ai(bundle: Bundle) -> None:
     """A custom container is told its routes by the environment."""
-    model = Model(bundle.card, bundle.contract, Decoder(bundle.contract, load_settings(ROOT).serving), len, -1, [])  # type: ignore[arg-type]
+    model = Model(bundle.card, bundle.contract, Decoder(bundle.contract, load_settings(PROJECT).serving), len, -1, [])  # type: ignore[arg-type]
     told = {"AIP_PREDICT_ROUTE": "/v1/endpoints/7:predict", "AIP_HEALTH_ROUTE": "/v1/endpoints/7"}
     table = {(route.method, route.path) for route in instances.routes(model, told)}
     assert {("POST", told["AIP_PREDICT_ROUTE"]), ("GET", told["AIP_HEALTH_ROUTE"])} <= table
@@ -135,7 +135,7 @@ def test_mlflow_takes_nan_for_missing(bundle: Bundle, rows: list[dict[str, Any]]
     """Python's clients write NaN into JSON, and pandas' names for it into CSV."""
     fields = [msgspec.structs.replace(field, nullable=True) for field in bundle.contract.fields]
     contract = msgspec.structs.replace(bundle.contract, fields=fields)
-    decode, seen = Decoder(contract, load_settings(ROOT).serving), []
+    decode, seen = Decoder(contract, load_settings(PROJECT).serving), []
 
     def predict(records: Sequence[Record]) -> Scores:
         seen.append(list(records))

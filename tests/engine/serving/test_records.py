@@ -11,7 +11,7 @@ from pipeline.contract import VERSION, Contract, Field
 from pipeline.settings import load_settings
 from serving.records import Decoder
 from serving.replies import Problem
-from tests.engine.conftest import ROOT
+from tests.engine.conftest import PROJECT
 
 CONTRACT = Contract(
     version=VERSION,
@@ -26,7 +26,7 @@ CONTRACT = Contract(
     columns=[],
     classes=[],
 )
-LIMITS = msgspec.structs.replace(load_settings(ROOT).serving, max_rows=5)
+LIMITS = msgspec.structs.replace(load_settings(PROJECT).serving, max_rows=5)
 DECODERS = {
     kind: Decoder(CONTRACT, msgspec.structs.replace(LIMITS, unknown_fields=kind)) for kind in ("reject", "ignore")
 }

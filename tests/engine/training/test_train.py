@@ -22,14 +22,14 @@ from pipeline.notes import Baseline
 from pipeline.schema import METRICS
 from pipeline.settings import load_settings
 from release.baseline import lay_out
-from tests.engine.conftest import ROOT, environment
+from tests.engine.conftest import PROJECT, environment
 from training import evaluate
 from training.answers import predict
 from training.train import main
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
-SETTINGS = load_settings(ROOT)
+SETTINGS = load_settings(PROJECT)
 NAME, TASK = SETTINGS.project.name, SETTINGS.data.task
 FLOOR = {True: "2", False: "-1"}[METRICS[TASK][SETTINGS.quality.metric]]  # that no model reaches
 ANYTHING = {True: "-1e9", False: "1e9"}[METRICS[TASK][SETTINGS.quality.metric]]  # that every model reaches
