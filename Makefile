@@ -112,5 +112,5 @@ lint: $(VENV)/.dev ## run every linter, as the commit hook does
 format: $(VENV)/.dev
 	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
 
-lock: $(bin)/uv ## pin requirements/*.in again (UPGRADE=1: the newest that fit)
+lock: $(bin)/uv ## pin the groups of pyproject.toml (UPGRADE=1: the newest that fit)
 	@VENV=$(abspath $(VENV)) sh requirements/lock.sh

@@ -1,7 +1,8 @@
 """A span of OpenTelemetry for each request, where the usual variables ask for it and its packages are installed.
 
 OTEL_EXPORTER_OTLP_ENDPOINT says where spans go, OTEL_TRACES_EXPORTER=console that they are printed. The packages are
-opentelemetry-sdk and, for the first, opentelemetry-exporter-otlp-proto-http; they are added to requirements/serve.in.
+opentelemetry-sdk and, for the first, opentelemetry-exporter-otlp-proto-http. They go into the group `serve` of
+pyproject.toml.
 """
 
 import os
@@ -36,7 +37,8 @@ def tracer(name: str, environment: Mapping[str, str] = os.environ) -> Log | None
             exporter = OTLPSpanExporter()
     except ImportError as error:
         needed = "opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
-        raise ValueError(f"{error}: for spans, add {needed} to requirements/serve.in, then `make lock`") from None
+        where = "the group `serve` of pyproject.toml"
+        raise ValueError(f"{error}: for spans, add {needed} to {where}, then `make lock`") from None
     resource = Resource.create({SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME", name)})
     provider = TracerProvider(resource=resource)
     provider.add_span_processor(BatchSpanProcessor(exporter))
