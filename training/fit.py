@@ -19,8 +19,8 @@ from pipeline.encoder import round_target_encoders
 from pipeline.schema import Task
 from pipeline.stored import StoredError
 from pipeline.transformer import Derive
-from training.answers import predict
 from training.dataset import Part
+from training.onnx.answers import predict
 
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.

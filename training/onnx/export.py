@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from pipeline import matrix
 from pipeline.contract import Column
-from training.answers import largest_difference, predict, spread, tolerance
+from training.onnx.answers import largest_difference, predict, spread, tolerance
 from training.onnx.hard_rows import NEVER_SEEN, Rows, hard_rows, replaced
 
 HUGE = 1e18  # of a number, whose products may be more than float32 holds

@@ -12,8 +12,8 @@ import mlflow.sklearn
 
 from pipeline.settings import load_settings
 from pipeline.transformer import records
-from training.answers import predict
 from training.dataset import read
+from training.onnx.answers import predict
 from training.registry import CANDIDATE, connect
 
 settings = load_settings()

@@ -32,8 +32,7 @@ from sklearn.tree import DecisionTreeClassifier
 from pipeline import stored
 from pipeline.columns import arrays, infer
 from tests.engine.conftest import ROOT, environment
-from training import answers
-from training.onnx import export
+from training.onnx import answers, export
 
 RNG = np.random.default_rng(5)
 

@@ -30,8 +30,7 @@ from sklearn.preprocessing import (
 from pipeline import matrix
 from pipeline.columns import arrays
 from pipeline.contract import Column
-from training import answers
-from training.onnx import export
+from training.onnx import answers, export
 from training.onnx.convert import convert
 
 RNG = np.random.default_rng(3)

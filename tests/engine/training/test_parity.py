@@ -36,8 +36,7 @@ from sklearn.preprocessing import (
 
 from pipeline.columns import arrays, infer
 from pipeline.encoder import round_target_encoders
-from training import answers
-from training.onnx import export
+from training.onnx import answers, export
 from training.onnx.hard_rows import hard_rows
 
 EXAMPLES = int(os.environ.get("PARITY", "12"))
