@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from perf.report.wording import NAMES, percent, rounded
+from perf.rule.wording import NAMES, percent, rounded
 from perf.verdict import Accepted, Arm, Criterion, Measured, Outcome, Report, ReportError, read_verdict, row_of
 from pipeline import command
 

@@ -13,7 +13,7 @@ from perf.files import replace
 from perf.findings import Findings, Setup, limits_of
 from perf.report.markdown import markdown
 from perf.report.page import page
-from perf.report.wording import disagreement
+from perf.rule.wording import disagreement
 from perf.verdict import EXIT_CODES, Outcome, Report, Runner, write_verdict
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")

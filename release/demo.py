@@ -24,7 +24,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from perf.report.wording import amount
+from perf.rule.wording import amount
 from perf.verdict import Report, ReportError, read_verdict, row_of
 from pipeline import command
 from pipeline.bundle import SERVED

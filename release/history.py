@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from perf.report.wording import amount, percent
+from perf.rule.wording import amount, percent
 from pipeline import command
 from pipeline.schema import METRICS
 from pipeline.settings import SettingsError, load_settings

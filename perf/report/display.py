@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from perf.findings import Findings
-from perf.report.wording import amount, percent
+from perf.rule.wording import amount, percent
 from perf.verdict import Figures, Round, row_of
 
 WIDE = 5.0  # an upper bound of +500 % says nothing yet

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from perf.accept import in_words
-from perf.report.wording import NAMES, amount, bound, percent, span
+from perf.rule.wording import NAMES, amount, bound, percent, span
 from perf.verdict import Arm, Criterion, Report, Round, Runner
 
 ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "⛔", "info": ""}

@@ -8,8 +8,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from perf.report.markdown import method, placement, who
 from perf.report.pictures import figure_of, pictures
-from perf.report.wording import NAMES, amount, bound, percent, rounded, span
 from perf.rule.rounds import Samples
+from perf.rule.wording import NAMES, amount, bound, percent, rounded, span
 from perf.verdict import Report
 
 ICONS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "info": ""}

@@ -24,9 +24,9 @@ from perf.report.canvas import (
     svg,
 )
 from perf.report.timeline import timeline
-from perf.report.wording import MINUS, NAMES, amount, percent
 from perf.rule.estimate import estimate, log, log_ratio, look_at
 from perf.rule.rounds import Samples
+from perf.rule.wording import MINUS, NAMES, amount, percent
 from perf.verdict import Report, Round
 
 Floats = NDArray[np.float64]

@@ -15,9 +15,9 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from perf.report.wording import headline, percent
 from perf.rule import criteria
 from perf.rule.estimate import WIDEST, Estimate, Look, estimate, log_ratio, look_at
+from perf.rule.wording import headline, percent
 from perf.verdict import Accepted, Criterion, Judgement, Key, Limits, Result, Round
 
 SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this

@@ -106,6 +106,13 @@ def test_no_import_runs_in_a_circle() -> None:
     assert left == set()
 
 
+def test_the_rule_stands_alone() -> None:
+    """What decides knows the verdict's form and nothing else: no file, no service, no clock."""
+    allowed = {"perf/rule", "perf/verdict.py"}
+    below = {other for one, other in edges() if room(one) == "perf/rule"}
+    assert {str(path) for path in below if room(path) not in allowed and str(path) not in allowed} == set()
+
+
 def test_the_stages_share_no_more_than_the_image_needs() -> None:
     """src/ travels in the image, so what only releases or measures does not lie there."""
     users = defaultdict(set)

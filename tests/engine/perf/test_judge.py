@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from perf.report.wording import disagreement
 from perf.rule.estimate import FALSE_FAIL, FALSE_PASS, look_at
 from perf.rule.judge import judge
+from perf.rule.wording import disagreement
 from perf.verdict import Judgement, row_of
 from pipeline.settings import load_settings
 from tests.engine.conftest import PROJECT

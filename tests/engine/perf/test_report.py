@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
 from perf.report.markdown import MAX_BYTES, markdown
-from perf.report.wording import MINUS, percent
+from perf.rule.wording import MINUS, percent
 from perf.verdict import Report, ReportError, read_verdict, write_verdict
 from tests.engine.perf.pages import ALONE, ERROR, FAILED, PASSED, hostile
 
