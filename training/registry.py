@@ -23,6 +23,8 @@ from mlflow.models import ModelSignature
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
+from pipeline.bundle import SERVED
+
 CANDIDATE, CHAMPION = "candidate", "champion"
 SNAPSHOT = "service"  # the artifact with serving/, src/ and bundle/: a version can be served from it years later
 
@@ -64,9 +66,11 @@ def find(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
 def log_snapshot(root: Path) -> None:
     """Logs all that it takes to serve this version again: its bundle and the code beside it."""
     with tempfile.TemporaryDirectory() as folder:
-        for part in ("serving", "src", "bundle"):
-            shutil.copytree(root / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(root / "pipeline.toml", folder)
+        for part in SERVED:
+            if (root / part).is_dir():
+                shutil.copytree(root / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(root / part, folder)
         mlflow.log_artifacts(folder, SNAPSHOT)
 
 
