@@ -14,7 +14,7 @@ from pipeline.schema import Data, Project, Quality, Settings
 
 HEAD = """# All settings
 
-`make settings-reference` of the template writes this page from `src/pipeline/schema.py`.
+The template makes this page from `src/pipeline/schema.py`.
 
 `pipeline.toml` holds what you mean to set. Every other key has the default below. Any of them may stand in the file.
 A variable of the environment beats the file: `MLOPS_`, the section, two underscores, the key, all in capitals.

@@ -16,7 +16,8 @@ set --
 for group in $groups; do set -- "$@" --group "$group"; done
 : >"$union"
 [ -n "${UPGRADE:-}" ] || cat requirements/*.txt | grep -v '^#' >"$union"
-# shellcheck disable=SC2086  a list of files
+# A list of files:
+# shellcheck disable=SC2086
 compile $more "$@" --output-file "$union"
 for group in $groups; do compile --group "$group" --constraint "$union" --output-file "requirements/$group.txt"; done
 for file in $more; do compile "$file" --constraint "$union" --output-file "${file%.in}.txt"; done
