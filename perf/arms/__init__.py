@@ -1,1 +1,0 @@
-"""The services under test: processes on a folder, containers of an image, or somebody else's containers."""

@@ -1,1 +1,0 @@
-"""report.html: one file with three pictures."""

@@ -1,1 +1,0 @@
-"""What decides, without reading or writing anything."""

@@ -1,1 +1,0 @@
-"""How bytes become requests: gunicorn's worker, and the event loop before the Flask app."""
