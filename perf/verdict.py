@@ -103,6 +103,7 @@ class Criterion(Struct, frozen=True, kw_only=True):
     limit: float | None = None
     relative: bool = False
     accepted: bool = False  # `limit` is what somebody accepted, in place of the project's own
+    broken: float | None = None  # of a change that fails: the bound above which it surely lies
     outcome: Result = "info"
 
 

@@ -13,8 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 # Colours that matplotlib is given and that the style sheet then takes over, so that pictures follow the reader's theme.
-VARIABLES = {f"#01020{n}": name for n, name in enumerate(("ink", "soft", "grid", "candidate", "baseline", "bad"))}
-INK, SOFT, GRID, CANDIDATE, BASELINE, BAD = VARIABLES
+VARIABLES = {
+    f"#01020{n}": name for n, name in enumerate(("ink", "soft", "grid", "candidate", "baseline", "bad", "good"))
+}
+INK, SOFT, GRID, CANDIDATE, BASELINE, BAD, GOOD = VARIABLES
 COLOURS = {"baseline": BASELINE, "candidate": CANDIDATE}  # in the order in which they are drawn
 DASHES = {"baseline": (4.0, 1.6), "candidate": ()}  # and marks, so that nobody needs the colours
 MARKERS = {"baseline": "s", "candidate": "o"}

@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from perf.findings import Findings
-from perf.rule.wording import amount, percent
-from perf.verdict import Figures, Round, row_of
+from perf.rule.wording import NAMES, amount, percent
+from perf.verdict import Round, row_of
 
 WIDE = 5.0  # an upper bound of +500 % says nothing yet
 
@@ -83,12 +83,18 @@ class Display:
         if measured.dropped:
             self.say(f"Round {measured.number} does not count: {measured.dropped}.")
         elif not self.console.is_terminal:
-            pair = f", baseline {_p95(measured.baseline)}" if measured.baseline else ""
-            self.say(f"Round {measured.number}: p95 {_p95(measured.candidate)}{pair}{so_far(found)}")
+            self.say(f"Round {measured.number}: {_p95(measured)}{so_far(found)}")
 
 
-def _p95(arm: Figures) -> str:
-    return amount(arm.p95, "ms") or "no answer"
+def _p95(measured: Round) -> str:
+    """The p95 that the verdict is about: beside a baseline from the sending, else from when requests were due."""
+
+    def shown(milliseconds: float | None) -> str:
+        return amount(milliseconds, "ms") or "no answer"
+
+    if measured.baseline:
+        return f"p95 {shown(measured.candidate.p95)}, baseline {shown(measured.baseline.p95)}"
+    return f"{NAMES['p95_due']} {shown(measured.candidate.p95_due)}"
 
 
 def so_far(found: Findings) -> str:

@@ -14,6 +14,7 @@ from perf.report.canvas import (
     CANDIDATE,
     COLOURS,
     DASHES,
+    GOOD,
     GRID,
     INK,
     MARKERS,
@@ -25,6 +26,7 @@ from perf.report.canvas import (
 )
 from perf.report.timeline import timeline
 from perf.rule.estimate import estimate, log, log_ratio, look_at
+from perf.rule.judge import bounds
 from perf.rule.rounds import Samples
 from perf.rule.wording import MINUS, NAMES, amount, percent
 from perf.verdict import Report, Round
@@ -51,7 +53,6 @@ def answered(rounds: Sequence[Round], samples: Sequence[Mapping[str, Samples]], 
 
 POINTS = 400  # of a curve: more than a screen can show
 MARKS = (0.5, 0.95, 0.99)
-ROOM = 0.2  # of the width, beside the outermost marks, for their labels
 
 
 def distribution(latencies: Mapping[str, Floats]) -> Picture | None:
@@ -67,7 +68,7 @@ def distribution(latencies: Mapping[str, Floats]) -> Picture | None:
     marks = {name: np.quantile(values, MARKS) for name, values in latencies.items()}
     low, high = min(curve[0] for curve in curves.values()), max(curve[-1] for curve in curves.values())
     with canvas() as (figure, axes):
-        logarithmic = milliseconds(axes, "x", low, high)
+        milliseconds(axes, "x", low, high)
         for mark in MARKS:
             axes.axhline(mark, color=GRID, linewidth=0.8, zorder=0)
         for name, curve in curves.items():
@@ -75,12 +76,6 @@ def distribution(latencies: Mapping[str, Floats]) -> Picture | None:
             axes.plot(curve, steps, **style | {"marker": ""})
             axes.plot(marks[name], MARKS, **style, linewidth=0, markersize=5)
             axes.plot([], [], **style, markersize=5, label=name)
-        _label_marks(axes, marks)
-        # Room for the labels beside the outermost marks.
-        there, back = (math.log, math.exp) if logarithmic else (float, float)
-        first, last = (there(float(end(m[at] for m in marks.values()))) for end, at in ((min, 0), (max, -1)))
-        room = ROOM / (1 - 2 * ROOM) * (there(high) - there(low)) or max(0.5 * high, 0.01)
-        axes.set_xlim(back(min(there(low), first - room)), back(max(there(high), last + room)))
         axes.set_yscale("logit")
         axes.set_ylim(0.01, 0.999)
         axes.yaxis.set_major_locator(FixedLocator([0.1, *MARKS, 0.999]))
@@ -91,22 +86,8 @@ def distribution(latencies: Mapping[str, Floats]) -> Picture | None:
         drawn = svg(figure, "distribution", "Distribution of the latencies")
     each = " of each version" if len(curves) > 1 else ""
     count = max(values.size for values in latencies.values())
-    caption = f"{count:,} answered requests{each}, of all rounds that count. The table has means over rounds instead."
+    caption = f"{count:,} answered requests{each}, of all rounds that count. The table has means over rounds."
     return Picture("The further right a curve, the slower; the tail is at the top", drawn, caption)
-
-
-def _label_marks(axes: Axes, marks: Mapping[str, Floats]) -> None:
-    """Writes the value beside each mark: of the faster arm up on the left, of the slower down on the right.
-
-    Curves rise, so nothing else is there, and no two labels can meet.
-    """
-    for index, share in enumerate(MARKS):
-        ordered = sorted(marks, key=lambda name: float(marks[name][index]))
-        for name in ordered:
-            value, left = float(marks[name][index]), len(ordered) > 1 and name == ordered[0]
-            place: dict[str, Any] = {"ha": "right", "va": "bottom"} if left else {"ha": "left", "va": "top"}
-            text = amount(value, "ms").removesuffix(" ms")
-            axes.annotate(text, (value, share), (-5, 4) if left else (5, -4), color=COLOURS[name], **place, **OUTSIDE)
 
 
 # --- What each round said, and how sure the gate was after it
@@ -156,8 +137,9 @@ def narrowing(report: Report) -> Picture | None:
     if not points:
         return None
     steps, paired = steps_of(report), report.baseline is not None
-    accepted = report.accepted.up_to if report.accepted else report.limits.max_regression
-    limit = accepted if paired else report.limits.p95_ms
+    regression, up_to = report.limits.max_regression, report.accepted.up_to if report.accepted else 0.0
+    limits = list(bounds(regression, up_to)) if paired and regression else []
+    limit = max(limits, default=None) if paired else report.limits.p95_ms
     measured = [value for _, value in points] + ([steps[-1].mean] if steps else [])
     far = limit is not None and limit > FAR * max(measured) and not paired
     shown = [*measured, 0.0, *([] if limit is None or far else [limit])]
@@ -178,18 +160,16 @@ def narrowing(report: Report) -> Picture | None:
         if paired:
             axes.axhline(0, color=INK, linewidth=0.8)
         if limit is not None and not far:
-            axes.axhline(limit, color=BAD, linewidth=1.2, linestyle="--")
-            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center", "color": BAD}
-            axes.annotate(f"limit\n{_number(limit, paired, ' ms')}", (1, limit), (4, 0), **place, **OUTSIDE)
+            _draw_limits(axes, limits if len(set(limits)) > 1 else [limit], paired)
         axes.set_xlim(0.5, len(report.rounds) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_xlabel("round")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value, paired)))
         axes.set_ylabel("p95 against the baseline" if paired else f"{NAMES['p95_due']}, ms")
-        title = _title(steps, limit, paired)
+        title = _title(steps, [*limits, limit] if limit is not None else [], paired)
         drawn = svg(figure, "narrowing", title)
     caption = "A dot is a round, a cross one that was dropped; the line is the estimate after it, the band its bounds, "
-    caption += "which narrow; a bar is a look, where the gate may decide."
+    caption += "which narrow; a bar is where the gate may decide."
     beyond = f" The limit of {_number(limit, paired)} ms is far above." if limit is not None and far else ""
     return Picture(title, drawn, caption + beyond)
 
@@ -212,6 +192,16 @@ def _draw_steps(axes: Axes, report: Report, steps: Sequence[Step]) -> None:
             axes.plot([step.number] * 2, ends, color=CANDIDATE, linewidth=2, marker="_", markersize=9)
 
 
+def _draw_limits(axes: Axes, limits: Sequence[float], paired: bool) -> None:
+    """A line for the only limit, or one for what fails above it and one for what passes below it."""
+    texts = ("limit",) if len(limits) == 1 else ("fails above", "passes below")
+    sides, colours = (("center",), (BAD,)) if len(limits) == 1 else (("top", "bottom"), (BAD, GOOD))
+    for height, text, side, colour in zip(limits, texts, sides, colours, strict=True):
+        axes.axhline(height, color=colour, linewidth=1.2, linestyle="--")
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": side, "color": colour}
+        axes.annotate(f"{text}\n{_number(height, paired, ' ms')}", (1, height), (4, 0), **place, **OUTSIDE)
+
+
 def _number(value: float, paired: bool, unit: str = "") -> str:
     """A limit, or a figure at the axis."""
     if not paired:
@@ -220,14 +210,19 @@ def _number(value: float, paired: bool, unit: str = "") -> str:
     return f"{sign}{100 * abs(value) if sign else 0:,.10g} %"
 
 
-def _title(steps: Sequence[Step], limit: float | None, paired: bool) -> str:
-    """What the last bounds say about the limit."""
+def _title(steps: Sequence[Step], limits: Sequence[float], paired: bool) -> str:
+    """What the last bounds say about the limits: the first is what fails above it, the last what passes below it."""
     what = "The change of p95" if paired else NAMES["p95_due"]
     if not steps:
         return f"{what}, round by round: too few rounds that count for bounds"
     found = steps[-1]
     size = percent(found.mean) if paired else amount(found.mean, "ms")
-    if limit is None:
+    if not limits:
         return f"{what} is {size}; it has no limit"
-    where = "lie below" if found.high <= limit else "lie above" if found.low > limit else "contain"
-    return f"{what} is {size}, and its bounds {where} the limit of {_number(limit, paired, ' ms')}"
+    fails, passes = (_number(limit, paired, " ms") for limit in (limits[0], limits[-1]))
+    if found.high <= limits[-1]:
+        return f"{what} is {size}, surely below the limit of {passes}"
+    if found.low > limits[0]:
+        return f"{what} is {size}, surely above {'' if paired and len(set(limits)) > 1 else 'the limit of '}{fails}"
+    other = f", nor surely above {fails}" if fails != passes else f" of {passes}, nor surely above it"
+    return f"{what} is {size}, not surely below the limit{f' of {passes}' if fails != passes else ''}{other}"

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from scipy.special import bdtrc, betaincinv
 
-from perf.rule.estimate import SANE, Estimate, Look, estimate, log, log_ratio, typical
+from perf.rule.estimate import SANE, Estimate, Look, estimate, log, log_ratio, middle, typical
 from perf.verdict import Criterion, Figures, Key, Limits, Result, Round, Unit
 
 WORSE_ERRORS = 0.001  # level of the test that the candidate errs more often than the baseline
@@ -21,14 +21,19 @@ def pairs(kept: Sequence[Round]) -> list[tuple[Figures, Figures]]:
 
 
 def compared(key: Key, kept: Sequence[Round], look: Look) -> tuple[Criterion, Estimate | None]:
-    """A row that compares one figure of both arms, and decides nothing."""
+    """A row that compares one figure of both arms, and decides nothing.
+
+    Its two figures are of the rounds that the change is the mean of, so their ratio is that change.
+    """
     both = [(getattr(c, key), getattr(b, key)) for c, b in pairs(kept)]
-    found = estimate([log_ratio(c, b) for c, b in both], look)
+    ratios = [log_ratio(c, b) for c, b in both]
+    found = estimate(ratios, look)
+    rounds = middle(ratios) if found else None
     row = Criterion(
         key=key,
         unit="ms",
-        baseline=typical([b for _, b in both]),
-        candidate=typical([c for c, _ in both]),
+        baseline=typical([b for _, b in both], rounds),
+        candidate=typical([c for c, _ in both], rounds),
         change=math.expm1(found.mean) if found else None,
         interval=(math.expm1(found.low), math.expm1(found.high)) if found else None,
         relative=True,

@@ -53,14 +53,20 @@ def estimate(values: Sequence[float], look: Look) -> Estimate | None:
     """Mean and bounds of figures, one for each round; None where there are fewer than two, or one is no number."""
     if len(values) < 2 or not all(math.isfinite(v) for v in values):
         return None
-    ordered, n, cut = sorted(values), len(values), _cut(len(values))
-    inside = ordered[cut : n - cut]
+    n, cut = len(values), _cut(len(values))
+    inside = [values[index] for index in middle(values)]
     h = len(inside)
     mean = fmean(inside)
     moved = [inside[0]] * cut + inside + [inside[-1]] * cut
     error = stdev(moved) * math.sqrt((n - 1) / (h * (h - 1)))
     low, high = (min(WIDEST, float(stdtrit(h - 1, 1 - level)) * error) for level in (look.alpha, look.beta))
     return Estimate(mean, mean - low, mean + high, error)
+
+
+def middle(values: Sequence[float]) -> list[int]:
+    """Which of the rounds the mean is of, by their figures, the smallest first: all but the trimmed ones."""
+    cut = _cut(len(values))
+    return sorted(range(len(values)), key=values.__getitem__)[cut : len(values) - cut]
 
 
 def _cut(rounds: int) -> int:
@@ -76,9 +82,9 @@ def log_ratio(candidate: float | None, baseline: float | None) -> float:
     return log(candidate) - log(baseline)
 
 
-def typical(values: Sequence[float | None]) -> float | None:
-    """What a figure was in most rounds: their trimmed geometric mean."""
-    ordered = sorted(log(v) for v in values)
-    cut = _cut(len(ordered))
-    mean = fmean(ordered[cut : len(ordered) - cut]) if ordered and all(map(math.isfinite, ordered)) else math.nan
-    return math.exp(mean) if math.isfinite(mean) else None
+def typical(values: Sequence[float | None], rounds: Sequence[int] | None = None) -> float | None:
+    """What a figure was in most rounds, or in those that are named: their geometric mean, a trimmed one of all."""
+    logs = [log(v) for v in values]
+    if not logs or not all(map(math.isfinite, logs)):
+        return None
+    return math.exp(fmean(logs[index] for index in (middle(logs) if rounds is None else rounds)))

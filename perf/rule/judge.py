@@ -71,6 +71,11 @@ def judge(
     )
 
 
+def bounds(limit: float, up_to: float = 0.0) -> tuple[float, float]:
+    """The change of p95 that fails where it is surely above it, and the one that passes where it is surely below it."""
+    return (up_to, up_to) if up_to > limit else (SURELY * limit, limit)
+
+
 def spare(looks: Sequence[int]) -> int:
     """How many rounds may be dropped before a run gives up."""
     return math.ceil(DROPPED * looks[-1])
@@ -124,17 +129,17 @@ def _regression(p95: Criterion, found: Estimate | None, limits: Limits, up_to: f
     if limit is None:
         return p95
     needed = up_to > limit and not (found is not None and found.high < math.log1p(limit))
-    most = up_to if needed else limit
+    broken, most = bounds(limit, up_to if needed else 0.0)
     outcome: Result = "inconclusive"
     if found is None or not comparable:
         pass  # whatever the arms differ by may be the machine's doing
     elif found.high < math.log1p(most):
         outcome = "pass"  # first: where a slow-down is real and within what the project allows, the project has said so
     elif needed:
-        outcome = "fail" if found.low > math.log1p(most) else "inconclusive"
-    elif found.low > math.log1p(SURELY * limit) and found.mean >= math.log1p(ESTIMATED * limit):
+        outcome = "fail" if found.low > math.log1p(broken) else "inconclusive"
+    elif found.low > math.log1p(broken) and found.mean >= math.log1p(ESTIMATED * limit):
         outcome = "fail"
-    return replace(p95, limit=most, accepted=needed, outcome=outcome)
+    return replace(p95, limit=most, accepted=needed, outcome=outcome, broken=broken if outcome == "fail" else None)
 
 
 def _steadiness(kept: Sequence[Round], look: Look) -> Criterion:

@@ -71,7 +71,9 @@ def rounded(text: str) -> str:
 
 
 def bound(row: Criterion) -> str:
-    """The limit of a row, with the side on which it lies."""
+    """The limit of a row, with the side on which it lies; of a change that fails, the bound that it broke."""
+    if row.broken is not None and not row.accepted:
+        return f"surely ≤ {rounded(percent(row.broken))}"
     side = "≥" if row.key in {"throughput", "requests"} else "<" if row.relative else "≤"
     return "" if row.limit is None else f"{side} {limit(row)}{', accepted' if row.accepted else ''}"
 

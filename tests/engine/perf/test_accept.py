@@ -270,7 +270,7 @@ def test_the_report_shows_who_when_and_why() -> None:
     assert '<h1 class="accepted"><b>pass, accepted</b>' in html
     assert "<code>Grace &lt;b&gt;</code>" in html
     assert '<tr class="accepted">' in html
-    assert "lie below the limit of +20\N{NO-BREAK SPACE}%" in page(report, [{}])
+    assert "surely below the limit of +20\N{NO-BREAK SPACE}%" in page(report, [{}])
 
 
 def test_the_report_keeps_it_however_long_the_rest(tmp_path: Path) -> None:
