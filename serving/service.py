@@ -13,10 +13,10 @@ from pipeline.bundle import Bundle
 from pipeline.columns import Record
 from pipeline.schema import Serving
 from pipeline.settings import load_settings
-from serving import batching, load_test, predictor, records, replies
+from serving import batching, predictor, records, replies
 from serving.faults import Faults
-from serving.observe import access, correlation, tracing
-from serving.observe.access import Log
+from serving.observe import tracing
+from serving.observe.log import Log, id_fields, ids_of, logger
 from serving.observe.metrics import Metrics
 from serving.predictor import Scores
 from serving.protocols import instances, mlflow, open_inference, openapi, pages, probes
@@ -57,11 +57,11 @@ class Service(msgspec.Struct, frozen=True):
 
     def end(self, request: Request, status: int, rows: int = 0, route: str | None = None) -> Headers:
         """Counts, times and logs a request that was answered; the header fields that name it."""
-        ids, seconds = correlation.of(request.headers), perf_counter() - request.began
+        ids, seconds = ids_of(request.headers), perf_counter() - request.began
         self.metrics.end(request.path if route is None else route, status, seconds, rows)
         for log in self.logs:
             log(request.method, request.path, status, seconds, rows, ids)
-        return correlation.headers(ids)
+        return id_fields(ids)
 
     def finish(self, request: Request, reply: Reply) -> Answer:
         """Ends a request with a reply; what goes to the client."""
@@ -112,11 +112,11 @@ def load(bundle: Path | None = None) -> Service:
     paths = [*(route.path for route in routes), openapi.PATH]
     metrics = Metrics(loaded, paths, settings.perf.p95_ms, deciles)
     scrape = probes.scrape(metrics.exposition)
-    tested = load_test.sentence(loaded.card, os.environ, ROOT / "reports")
+    tested = pages.load_test(loaded.card, os.environ, ROOT / "reports")
     routes.append(openapi.route(loaded, limit, [*routes, scrape], tested))
     table = {(route.method, route.path): route for route in routes}
     trace = tracing.tracer(loaded.card.name)
-    logs = [access.logger(limit.access_log), *([trace] if trace else [])]
+    logs = [logger(limit.access_log), *([trace] if trace else [])]
     return Service(loaded, limit, table, scrape, metrics, faults, logs)
 
 

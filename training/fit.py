@@ -15,10 +15,9 @@ from threadpoolctl import threadpool_limits
 
 from pipeline import stored
 from pipeline.columns import DeriveError
-from pipeline.encoder import round_target_encoders
 from pipeline.schema import Task
 from pipeline.stored import StoredError
-from pipeline.transformer import Derive
+from pipeline.transformer import Derive, round_target_encoders
 from training.dataset import Part
 from training.onnx.answers import predict
 

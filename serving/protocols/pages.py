@@ -1,7 +1,12 @@
-"""For people with a browser: the model's page with a form, and one that shows GET /openapi.json."""
+"""For people with a browser: the model's page with a form, what its load test said, and a page of GET /openapi.json."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
+
+from pipeline.bundle import Card
 from serving.protocols.routes import Route, constant
 from serving.replies import Reply
 
@@ -24,3 +29,30 @@ def routes() -> list[Route]:
 def _file(name: str) -> Reply:
     path = FOLDER / name
     return Reply(200, f"{MEDIA[path.suffix]}; charset=utf-8", path.read_bytes(), 0, SAFE)
+
+
+SHOWN = 500
+
+
+class Verdict(msgspec.Struct):
+    """What the page needs of verdict.json."""
+
+    outcome: str
+    headline: str
+    created: str
+    candidate: dict[str, Any]  # what was tested
+
+
+def load_test(card: Card, environment: Mapping[str, str], reports: Path) -> str:
+    """What the load test said of this very model: RELEASE of the environment, else the verdict in `reports`, if any."""
+    if given := environment.get("RELEASE", "").strip():
+        return given[:SHOWN]
+    try:
+        verdict = msgspec.json.decode((reports / "verdict.json").read_bytes(), type=Verdict)
+    except (OSError, msgspec.DecodeError):
+        return ""
+    tested = verdict.candidate
+    same = all(tested.get(key) == getattr(card, key) for key in ("bundle_sha256", "code_sha256"))
+    if tested.get("faults") or not same:
+        return ""
+    return f"{verdict.outcome}: {verdict.headline} (load test of {verdict.created[:10]})"[:SHOWN]

@@ -1,12 +1,39 @@
-"""`derive` as the first step of the registered scikit-learn pipeline, so that it takes the file's own columns too."""
+"""Steps of a fitted pipeline: the first one, which calls `derive`, and target encodings that float32 holds."""
 
 from typing import Any, Self
 
+import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.preprocessing import TargetEncoder
 
 from pipeline.columns import Record, Value, arrays, derived, infer, missing
 from pipeline.contract import Column
+
+
+class RoundedTargetEncoder(TargetEncoder):  # type: ignore[misc]
+    """scikit-learn's TargetEncoder, each number rounded to what a float32 holds.
+
+    Texts that stand for the same mean differ in the last digits of a float64, and trees then learn to tell them apart,
+    which is no knowledge, and which a service on float32 could not repeat.
+    """
+
+    def transform(self, X: Any) -> Any:
+        return _rounded(super().transform(X))
+
+    def fit_transform(self, X: Any, y: Any, **params: Any) -> Any:
+        return _rounded(super().fit_transform(X, y, **params))
+
+
+def round_target_encoders(estimator: BaseEstimator) -> None:
+    """Makes each TargetEncoder in an unfitted estimator a rounded one, in place."""
+    for part in (estimator, *estimator.get_params(deep=True).values()):
+        if type(part) is TargetEncoder:
+            part.__class__ = RoundedTargetEncoder
+
+
+def _rounded(values: Any) -> Any:
+    return values.astype(np.float32).astype(np.float64)
 
 
 class Derive(TransformerMixin, BaseEstimator):  # type: ignore[misc]

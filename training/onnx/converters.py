@@ -16,7 +16,7 @@ from skl2onnx.operator_converters.target_encoder import convert_sklearn_target_e
 from skl2onnx.shape_calculators.target_encoder import calculate_sklearn_target_encoder_output_shapes
 from sklearn.impute import MissingIndicator, SimpleImputer
 
-from pipeline.encoder import RoundedTargetEncoder
+from pipeline.transformer import RoundedTargetEncoder
 from training.onnx.graph import Graph
 
 

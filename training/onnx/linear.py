@@ -1,17 +1,88 @@
-"""Linear models in ONNX in float64, where scikit-learn computes in that.
+"""Scalers and linear models in ONNX that compute and round as scikit-learn's do.
 
-In float32, large terms of opposite signs leave few digits of their sum. scikit-learn has that, too, where all columns
-are numbers, and to be exact is to keep it.
+Scalers: skl2onnx multiplies by the reciprocal of the scale, in float32. What comes out may differ in the last digit. A
+tree behind the scaler then takes the other branch for rows beside a threshold: answers that differ by 0.05 were seen on
+ordinary rows. Here the operations are scikit-learn's own, in its order and in the types that NumPy computes them in.
+
+Linear models: in float32, large terms of opposite signs leave few digits of their sum. scikit-learn has that, too,
+where all columns are numbers, and to be exact is to keep it.
 """
 
+import warnings
+from typing import Any
+
 import numpy as np
+import pandas as pd
 from onnx import ModelProto, TensorProto, helper, numpy_helper
+from skl2onnx import update_registered_converter
+from skl2onnx.common.data_types import FloatTensorType
 from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._base import LinearModel
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
-from training.onnx.graph import last_step
-from training.onnx.scalers import DTYPE
+from training.onnx.graph import Graph, last_step
+
+DTYPE = "_input_dtype"
+TYPES = {np.dtype(np.float32): TensorProto.FLOAT, np.dtype(np.float64): TensorProto.DOUBLE}
+# What each does, in order: operation, fitted attribute, and whether the attribute is rounded to the input's type first.
+STEPS: dict[type[BaseEstimator], list[tuple[str, str, bool]]] = {
+    StandardScaler: [("Sub", "mean_", True), ("Div", "scale_", True)],
+    MinMaxScaler: [("Mul", "scale_", False), ("Add", "min_", False)],
+    RobustScaler: [("Sub", "center_", False), ("Div", "scale_", False)],
+    MaxAbsScaler: [("Div", "scale_", False)],
+}
+
+
+def note_dtypes(part: Any, given: Any) -> None:
+    """Notes in each scaler and linear model which type of numbers it is given, by letting `given` go through."""
+    if isinstance(part, Pipeline):
+        for _, step in part.steps[:-1]:
+            note_dtypes(step, given)
+            given = given if step in (None, "passthrough") else step.transform(given)
+        note_dtypes(part.steps[-1][1], given)
+    elif isinstance(part, ColumnTransformer):
+        for name, step, _ in part.transformers_:
+            columns = part._transformer_to_input_indices[name]
+            if not isinstance(step, str) and len(columns):
+                note_dtypes(step, given.iloc[:, columns] if isinstance(given, pd.DataFrame) else given[:, columns])
+    elif isinstance(part, (*STEPS, LinearModel, LogisticRegression)):
+        setattr(part, DTYPE, np.result_type(*given.dtypes) if isinstance(given, pd.DataFrame) else given.dtype)
+
+
+def _shape(operator: Any) -> None:
+    operator.outputs[0].type = FloatTensorType([None, operator.raw_operator.n_features_in_])
+
+
+def _convert(scope: Any, operator: Any, container: Any) -> None:
+    scaler, graph = operator.raw_operator, Graph(scope, container)
+    dtype = np.dtype(getattr(scaler, DTYPE, np.float32))
+    name = graph.add("Cast", [operator.inputs[0].full_name], to=TYPES[dtype])
+    for operation, attribute, rounded in STEPS[type(scaler)]:
+        values = getattr(scaler, attribute, None)
+        if values is None:  # with_mean=False and the like
+            continue
+        # In place on an array of float32, NumPy computes with float64 and rounds once.
+        inner = dtype if rounded else np.dtype(np.float64)
+        if inner != dtype:
+            name = graph.add("Cast", [name], to=TYPES[inner])
+        name = graph.add(operation, [name, graph.constant(values.astype(inner))])
+        if inner != dtype:
+            name = graph.add("Cast", [name], to=TYPES[dtype])
+    if getattr(scaler, "clip", False):
+        ends = getattr(scaler, "feature_range", (-1.0, 1.0))
+        name = graph.add("Clip", [name, *(graph.constant(np.array(end, dtype)) for end in ends)])
+    graph.add("Cast", [name], operator.outputs[0].full_name, to=TensorProto.FLOAT)
+
+
+def register() -> None:
+    """Makes skl2onnx use these converters."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there were others
+        for scaler in STEPS:
+            update_registered_converter(scaler, f"Exact{scaler.__name__}", _shape, _convert)
 
 
 def multiply_in_double(model: ModelProto, estimator: BaseEstimator) -> None:

@@ -22,9 +22,9 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from pipeline import matrix
 from pipeline.contract import Column
-from pipeline.encoder import RoundedTargetEncoder
 from pipeline.matrix import MatrixColumn
-from training.onnx.scalers import STEPS
+from pipeline.transformer import RoundedTargetEncoder
+from training.onnx.linear import STEPS
 
 Array = np.ndarray[Any, Any]
 ENCODERS = {OneHotEncoder, OrdinalEncoder, TargetEncoder, RoundedTargetEncoder}

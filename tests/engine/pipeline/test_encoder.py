@@ -1,4 +1,4 @@
-"""pipeline.encoder: target encoders give trees the numbers that serving will show them."""
+"""pipeline.transformer: target encoders give trees the numbers that serving will show them."""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
 from pipeline import stored
-from pipeline.encoder import RoundedTargetEncoder, round_target_encoders
+from pipeline.transformer import RoundedTargetEncoder, round_target_encoders
 
 DICE = np.random.default_rng(3)
 FRAME = pd.DataFrame({"code": DICE.choice([f"{n}" for n in range(40)], 600).astype(object), "x": DICE.normal(size=600)})

@@ -35,7 +35,7 @@ from sklearn.preprocessing import (
 )
 
 from pipeline.columns import arrays, infer
-from pipeline.encoder import round_target_encoders
+from pipeline.transformer import round_target_encoders
 from training.onnx import answers, export
 from training.onnx.hard_rows import hard_rows
 

@@ -1,14 +1,44 @@
-"""The access log: a line of JSON on stdout for each request that is to be logged."""
+"""What is logged of a request: a line of JSON on stdout, with the ids that join it to those of other services.
+
+The ids are X-Request-ID, and traceparent of W3C's Trace Context.
+"""
 
 import contextlib
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Literal
+from random import getrandbits
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from serving.observe.correlation import Ids
+from serving.protocols.routes import Headers
+
+_sane = re.compile(rb"[\x21-\x7e]{1,200}").fullmatch
+
+
+class Ids(NamedTuple):
+    request: bytes  # the client's own, or a new one
+    trace: bytes  # traceparent, empty where there is none
+
+
+def ids_of(headers: Headers) -> Ids:
+    """Those that the client sent, or new ones."""
+    request = trace = b""
+    for name, value in headers:
+        if name == b"x-request-id" and _sane(value):
+            request = value
+        elif name == b"traceparent" and _sane(value):
+            trace = value
+    return Ids(request or b"%016x" % getrandbits(64), trace)  # os.urandom: a system call
+
+
+def id_fields(ids: Ids) -> Headers:
+    """The header fields of the answer that say them."""
+    found = [(b"x-request-id", ids.request)]
+    return [*found, (b"traceparent", ids.trace)] if ids.trace else found
+
 
 ERRORS = 400
 # Asked every second: what they answer is seen by who asks, and would bury what a service says of why it is not ready.
