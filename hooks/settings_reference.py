@@ -40,7 +40,9 @@ def _section(section: msgspec.Struct, path: tuple[str, ...]) -> Iterator[str]:
     if keys:
         yield from (f"## `[{'.'.join(path)}]`", "", "| key | default | values | |", "|---|---|---|---|")
         for key in keys:
-            default = "none: the file has to say it" if key.required else _toml(getattr(section, key.name))
+            factory = key.default_factory
+            value = getattr(section, key.name) if factory is msgspec.NODEFAULT else factory()
+            default = "none: the file has to say it" if key.required else _toml(value)
             yield f"| `{key.name}` | {default} | {_values(key.type)} | {_description(key.type)} |"
         yield ""
     for each in fields:

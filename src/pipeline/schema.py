@@ -45,7 +45,10 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
         default_factory=list
     )
     positive: Annotated[
-        str, Meta(description="The class that average_precision and brier look at. Default: the rarest")
+        str,
+        Meta(
+            description="Of two classes, the one that you look for: average_precision is about it. Default: the rarest"
+        ),
     ] = ""
 
     @property
