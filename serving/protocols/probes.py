@@ -8,12 +8,13 @@ from serving.replies import JSON, Reply, as_json
 
 ABOUT = "about"
 STATUS = fields(status=TEXT)
+READY = Reply(200, JSON, b'{"status":"ready"}')
 
 
 def routes(model: Model) -> list[Route]:
     return [
         constant("/livez", Reply(200, JSON, b'{"status":"alive"}'), "Whether the service is alive", ABOUT, STATUS),
-        constant("/readyz", Reply(200, JSON, b'{"status":"ready"}'), "Whether the service is ready", ABOUT, STATUS),
+        constant("/readyz", READY, "Whether the service is ready", ABOUT, STATUS),
         constant("/model", as_json(model.card), "The card of the model", ABOUT),
     ]
 
