@@ -109,8 +109,3 @@ TARGETS = [
     Target(OURS, "rps", ">=", 0.9, FLOOR, load="close"),
     Target(BY_SKLEARN, "rps", ">=", 1.2, TUTORIAL),
 ]
-# What README.md shows.
-SUMMARY = [
-    *(OURS, "FastAPI, a constant", OWN_PYDANTIC, FLOOR, BY_SKLEARN, TUTORIAL),
-    *("FastAPI", "LitServe", "MLServer", "BentoML", "MLflow's scoring server"),
-]
