@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ PROJECT = Path(__file__).with_name("project")
 sys.path.insert(0, str(PROJECT / "src"))  # its `model` comes before that of this repository
 
 import training  # noqa: E402, F401  before scikit-learn as well
+from tests.conftest import environment  # noqa: E402
 from tests.engine.browser import NAMES, Browser, browser  # noqa: E402
 
 ENGINE = ("src/pipeline", "training", "serving", "perf", "release", "requirements", ".python-version")
@@ -35,12 +36,6 @@ def copy_project(folder: Path) -> Path:
         else:
             shutil.copy(ROOT / part, folder / part)
     return folder
-
-
-def environment(project: Path, **more: str) -> Mapping[str, str]:
-    """The environment of a command in `project`: its own code, its own store, nothing of the shell's settings."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("MLOPS_", "MLFLOW_", "PYTHON"))}
-    return {**inherited, "PYTHONPATH": f"{project}{os.pathsep}{project / 'src'}", **more}
 
 
 def run(project: Path, *arguments: str, timeout: float = 120, **more: str) -> subprocess.CompletedProcess[str]:
