@@ -137,9 +137,8 @@ def narrowing(report: Report) -> Picture | None:
     if not points:
         return None
     steps, paired = steps_of(report), report.baseline is not None
-    regression, up_to = report.limits.max_regression, report.accepted.up_to if report.accepted else 0.0
-    limits = list(bounds(regression, up_to)) if paired and regression else []
-    limit = max(limits, default=None) if paired else report.limits.p95_ms
+    limits = _limits(report)
+    limit = max(limits, default=None)
     measured = [value for _, value in points] + ([steps[-1].mean] if steps else [])
     far = limit is not None and limit > FAR * max(measured) and not paired
     shown = [*measured, 0.0, *([] if limit is None or far else [limit])]
@@ -160,13 +159,13 @@ def narrowing(report: Report) -> Picture | None:
         if paired:
             axes.axhline(0, color=INK, linewidth=0.8)
         if limit is not None and not far:
-            _draw_limits(axes, limits if len(set(limits)) > 1 else [limit], paired)
+            _draw_limits(axes, limits, paired)
         axes.set_xlim(0.5, len(report.rounds) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         axes.set_xlabel("round")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _number(value, paired)))
         axes.set_ylabel("p95 against the baseline" if paired else f"{NAMES['p95_due']}, ms")
-        title = _title(steps, [*limits, limit] if limit is not None else [], paired)
+        title = _title(steps, limits, paired)
         drawn = svg(figure, "narrowing", title)
     caption = "A dot is a round, a cross one that was dropped; the line is the estimate after it, the band its bounds, "
     caption += "which narrow; a bar is where the gate may decide."
@@ -192,6 +191,15 @@ def _draw_steps(axes: Axes, report: Report, steps: Sequence[Step]) -> None:
             axes.plot([step.number] * 2, ends, color=CANDIDATE, linewidth=2, marker="_", markersize=9)
 
 
+def _limits(report: Report) -> list[float]:
+    """What fails above it and what passes below it; one figure where that is the same, none where none is set."""
+    if report.baseline is None:
+        return [] if report.limits.p95_ms is None else [report.limits.p95_ms]
+    if report.limits.max_regression is None:
+        return []
+    return sorted(set(bounds(report.limits.max_regression, report.accepted.up_to if report.accepted else 0.0)))
+
+
 def _draw_limits(axes: Axes, limits: Sequence[float], paired: bool) -> None:
     """A line for the only limit, or one for what fails above it and one for what passes below it."""
     texts = ("limit",) if len(limits) == 1 else ("fails above", "passes below")
@@ -211,18 +219,17 @@ def _number(value: float, paired: bool, unit: str = "") -> str:
 
 
 def _title(steps: Sequence[Step], limits: Sequence[float], paired: bool) -> str:
-    """What the last bounds say about the limits: the first is what fails above it, the last what passes below it."""
+    """What the last bounds say about the limits."""
     what = "The change of p95" if paired else NAMES["p95_due"]
     if not steps:
         return f"{what}, round by round: too few rounds that count for bounds"
-    found = steps[-1]
-    size = percent(found.mean) if paired else amount(found.mean, "ms")
+    last = steps[-1]
+    size = f"{what} is {percent(last.mean) if paired else amount(last.mean, 'ms')}"
     if not limits:
-        return f"{what} is {size}; it has no limit"
-    fails, passes = (_number(limit, paired, " ms") for limit in (limits[0], limits[-1]))
-    if found.high <= limits[-1]:
-        return f"{what} is {size}, surely below the limit of {passes}"
-    if found.low > limits[0]:
-        return f"{what} is {size}, surely above {'' if paired and len(set(limits)) > 1 else 'the limit of '}{fails}"
-    other = f", nor surely above {fails}" if fails != passes else f" of {passes}, nor surely above it"
-    return f"{what} is {size}, not surely below the limit{f' of {passes}' if fails != passes else ''}{other}"
+        return f"{size}; it has no limit"
+    fails, passes = _number(limits[0], paired, " ms"), f"the limit of {_number(limits[-1], paired, ' ms')}"
+    if last.high <= limits[-1]:
+        return f"{size}, surely below {passes}"
+    if last.low > limits[0]:
+        return f"{size}, surely above {passes if len(limits) == 1 else fails}"
+    return f"{size}, surely neither below {passes} nor above {'it' if len(limits) == 1 else fails}"
