@@ -15,8 +15,7 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import replies, service
-from serving.protocols import errors
-from serving.protocols.routes import Headers, Route
+from serving.protocols.routes import Headers, Route, errors
 from serving.replies import DRAIN_BYTES, Problem, Reply
 from serving.service import Service
 
@@ -58,7 +57,7 @@ def _before_flask(flask: Wsgi, served: Service) -> Wsgi:
         try:
             reply = route.answer(_body(environ, limit), request.headers)
         except Problem as problem:
-            reply = errors.form(path).reply(problem)
+            reply = errors(path).reply(problem)
         except Exception:  # the server's own, of a body that is none; it answers them
             served.end(request, 400)
             raise
@@ -106,7 +105,7 @@ def _response(reply: Reply) -> Response:
 def _of_http(error: HTTPException) -> Response:
     """Flask's own errors (no such route, wrong method) in the form of the service's."""
     problem = Problem(error.code or 500, error.name, error.description or error.name)
-    plain = _response(errors.form(request.path).reply(problem))
+    plain = _response(errors(request.path).reply(problem))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             # Such as Allow, which Werkzeug has in the order of a set.

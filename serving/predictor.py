@@ -1,9 +1,14 @@
 """The model of a bundle, ready to answer: ONNX Runtime where the pipeline converted, scikit-learn where not."""
 
+import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from importlib.util import find_spec
+from itertools import islice
 from math import isfinite
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -19,6 +24,7 @@ Array = np.ndarray[Any, Any]
 Score = Callable[[Sequence[Record]], Array]  # derived rows to an array with a row for each
 Scores = list[list[float]]  # for each row the probabilities of the classes, or a value
 Predictor = Callable[[Sequence[Record]], Scores]  # raises Problem where the model has no answer
+Job = tuple[Sequence[Record], Future[Scores]]  # one request's rows, and what comes of them
 
 
 def check(folder: Path) -> Bundle:
@@ -114,3 +120,52 @@ def _check_whole(rows: Sequence[Record], gapless: Sequence[str]) -> None:
 
 def _unanswerable(why: str) -> Problem:
     return unprocessable(f"the model has no answer: {why}")
+
+
+def together(predict: Predictor, max_rows: int) -> Predictor:
+    """A predictor for several threads, which calls `predict` in one at a time, with `max_rows` rows at most.
+
+    A call of scikit-learn costs milliseconds, for one row as for a hundred. So whoever comes while it is busy is
+    answered by the next call, with all others who came; nobody waits for others to come.
+
+    Where one request's rows have no answer, each of those who were asked together is asked alone: an error is of one's
+    own rows, by their own numbers.
+    """
+    waiting: deque[Job] = deque()
+    busy = Lock()
+
+    def answer(records: Sequence[Record]) -> Scores:
+        future: Future[Scores] = Future()
+        waiting.append((records, future))
+        with busy:
+            while not future.done():  # else it was answered together with another's
+                _answer_all(predict, _next(waiting, max_rows))
+        return future.result()
+
+    return answer
+
+
+def _next(waiting: deque[Job], max_rows: int) -> list[Job]:
+    """Those who came first, as many as fit, and at least one."""
+    group: list[Job] = []
+    rows = 0
+    while waiting and (not group or rows + len(waiting[0][0]) <= max_rows):
+        group.append(waiting.popleft())
+        rows += len(group[-1][0])
+    return group
+
+
+def _answer_all(predict: Predictor, group: list[Job]) -> None:
+    """Each of them is done afterwards, whatever happens: their threads wait for it."""
+    if len(group) > 1:
+        # Copies: a `derive` that changes what it is given would find it changed when each is asked alone.
+        with contextlib.suppress(BaseException):
+            scores = iter(predict([dict(record) for records, _ in group for record in records]))
+            for records, future in group:
+                future.set_result(list(islice(scores, len(records))))
+            return
+    for records, future in group:
+        try:
+            future.set_result(predict(records))
+        except BaseException as error:
+            future.set_exception(error)

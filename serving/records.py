@@ -1,5 +1,6 @@
 """From the bytes of a request to records that the model can take, or to a problem that names the row and the field."""
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -10,10 +11,9 @@ import msgspec
 from pipeline.columns import Value
 from pipeline.contract import LARGEST, Contract
 from pipeline.schema import Serving
-from serving import lenient_json
-from serving.lenient_json import EXPECTED
-from serving.replies import unprocessable
+from serving.replies import bad_request, unprocessable
 
+EXPECTED = 'expected {"instances": [{"field": value, ...}, ...]}'
 UNREADABLE = re.compile(r'["\\\x00-\x1f\x7f]')  # in a name: msgspec's structs do not take it
 SURROGATE = re.compile("[\ud800-\udfff]")
 SHOWN = 20  # errors in one answer
@@ -41,10 +41,10 @@ class Decoder:
         try:
             return self._records(self._parse(body).instances)  # parsed and validated in one go
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-            return self._slowly(_instances(lenient_json.parse(body)))
+            return self._slowly(_instances(parse(body)))
 
     def instances(self, instances: Any) -> list[Record]:
-        """Of such a list, parsed by `lenient_json`."""
+        """Of such a list, as `parse` gives it."""
         try:
             records = self._records(msgspec.convert(instances, self._rows))
             "".join(value for record in records for value in record.values() if type(value) is str).encode()
@@ -94,6 +94,32 @@ class Decoder:
             if self._known is not None and name not in self._known:
                 printable = name.encode(errors="backslashreplace").decode()[:100]
                 yield {"field": printable, "detail": "is not in the contract"}
+
+
+def parse(body: bytes | memoryview, nan_is_null: bool = False) -> Any:
+    """What is in a body: any JSON, and some that is not (NaN, Infinity, 1e400, lone surrogates), so that a field can be
+    named. Raises Problem (400).
+    """
+    if not body:
+        raise bad_request(f"the body is empty; {EXPECTED}")
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise bad_request("the body is not JSON that can be read: nested too deep") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as strict:
+        try:
+            constant = _null_for_nan if nan_is_null else float
+            return json.loads(bytes(body), parse_int=_parse_int, parse_constant=constant)
+        except (ValueError, RecursionError):
+            raise bad_request(f"the body is not JSON that can be read: {strict}") from None
+
+
+def _null_for_nan(constant: str) -> float | None:
+    return None if constant == "NaN" else float(constant)
+
+
+def _parse_int(digits: str) -> float | int:
+    return int(digits) if len(digits) < 300 else float(digits)  # past Python's own limit for int: infinity is refused
 
 
 def _attribute(number: int, name: str) -> str:

@@ -13,13 +13,13 @@ from pipeline.bundle import Bundle
 from pipeline.columns import Record
 from pipeline.schema import Serving
 from pipeline.settings import load_settings
-from serving import batching, predictor, records, replies
+from serving import predictor, records, replies
 from serving.faults import Faults
 from serving.observe import tracing
 from serving.observe.log import Log, id_fields, ids_of, logger
 from serving.observe.metrics import Metrics
 from serving.predictor import Scores
-from serving.protocols import instances, mlflow, open_inference, openapi, pages, probes
+from serving.protocols import about, instances, mlflow, open_inference, openapi
 from serving.protocols.routes import Headers, Model, Route
 from serving.replies import Problem, Reply
 
@@ -92,7 +92,7 @@ def load(bundle: Path | None = None) -> Service:
     scores = predict(decode.body(b'{"instances":[' + b",".join(sample) + b"]}"))
     quick = loaded.card.runtime == "onnx"  # scikit-learn's calls are the user's code, and wait for each other
     inline = _inline_bytes(lambda body: predict(decode.body(body)), sample[0]) if quick else -1
-    model_answer = predict if quick else batching.together(predict, limit.max_rows)
+    model_answer = predict if quick else predictor.together(predict, limit.max_rows)
     values = [] if loaded.contract.classes else [row[0] for row in scores]
     deciles = statistics.quantiles(values, n=10) if len(values) > 1 else []
 
@@ -108,11 +108,11 @@ def load(bundle: Path | None = None) -> Service:
     # MLflow's server, too, ignores columns that a model's signature does not have.
     lenient = records.Decoder(loaded.contract, msgspec.structs.replace(limit, unknown_fields="ignore"))
     routes = [*instances.routes(model), *open_inference.routes(model), *mlflow.routes(model._replace(decode=lenient))]
-    routes += [*probes.routes(model), *(pages.routes() if limit.page else ())]
+    routes += [*about.routes(model), *(about.pages() if limit.page else ())]
     paths = [*(route.path for route in routes), openapi.PATH]
     metrics = Metrics(loaded, paths, settings.perf.p95_ms, deciles)
-    scrape = probes.scrape(metrics.exposition)
-    tested = pages.load_test(loaded.card, os.environ, ROOT / "reports")
+    scrape = about.scrape(metrics.exposition)
+    tested = about.load_test(loaded.card, os.environ, ROOT / "reports")
     routes.append(openapi.route(loaded, limit, [*routes, scrape], tested))
     table = {(route.method, route.path): route for route in routes}
     trace = tracing.tracer(loaded.card.name)

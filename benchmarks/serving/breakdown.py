@@ -45,7 +45,6 @@ PARTS = {  # by the file of the innermost function of ours, or of these librarie
     "serving/observe/log.py": "access log and request ids",
     "serving/observe/tracing.py": "spans of OpenTelemetry, and sending them",
     "/opentelemetry/": "spans of OpenTelemetry, and sending them",
-    "serving/lenient_json.py": "JSON, validation and decoding",
     "serving/service.py": "the front: routes, counting, header fields",
     "serving/http/asgi.py": "the front: routes, counting, header fields",
     "serving/http/": "HTTP, in httptools, uvicorn and serving/http",

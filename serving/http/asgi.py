@@ -17,8 +17,7 @@ from pipeline.schema import Serving
 from serving import replies, service
 from serving.app import wsgi
 from serving.http.worker import cannot_serve
-from serving.protocols import errors
-from serving.protocols.routes import Headers, Route
+from serving.protocols.routes import Headers, Route, errors
 from serving.replies import DRAIN_BYTES, Problem
 from serving.service import Answer, Service
 
@@ -119,7 +118,7 @@ class Front:
 
     def refused(self, method: str, path: str, headers: Headers, problem: Problem) -> Answer:
         """The answer to what never got to a route."""
-        return self._service.finish(self._service.begin(method, path, headers), errors.form(path).reply(problem))
+        return self._service.finish(self._service.begin(method, path, headers), errors(path).reply(problem))
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

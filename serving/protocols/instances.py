@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 
 from serving.predictor import Scores
-from serving.protocols.routes import Headers, Model, Route, constant, prediction
-from serving.protocols.schema import FLAG, TEXT, array, fields, ref
+from serving.protocols.routes import FLAG, TEXT, Headers, Model, Route, array, constant, fields, prediction, ref
 from serving.records import UNREADABLE
 from serving.replies import JSON, Reply, as_json
 

@@ -11,11 +11,9 @@ from typing import Any
 import msgspec
 
 from pipeline.contract import Contract
-from serving import lenient_json
 from serving.predictor import Scores
-from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
-from serving.protocols.schema import TEXT, array, fields, ref
-from serving.records import Record
+from serving.protocols.routes import TEXT, Headers, Model, Route, array, constant, fields, header, prediction, ref
+from serving.records import Record, parse
 from serving.replies import JSON, Problem, Reply, bad_request, unprocessable
 
 # What pandas, by which MLflow's server reads CSV, takes for a missing number.
@@ -41,7 +39,7 @@ def routes(model: Model) -> list[Route]:
             return model.decode.instances(from_csv(body))
         if media.strip().lower() not in ("application/json", ""):
             raise Problem(415, "Unsupported Media Type", f"{media[:100]!r} is not taken; application/json or text/csv")
-        name, content = _format(lenient_json.parse(body, nan_is_null=True))  # Python's own clients write NaN
+        name, content = _format(parse(body, nan_is_null=True))  # Python's own clients write NaN
         if name == "inputs" and type(content) is dict:
             return model.decode.columns(content)
         return model.decode.instances(_from_split(content) if name == "dataframe_split" else content)

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
-from serving import lenient_json
 from serving.predictor import Scores
 from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
+from serving.records import parse
 from serving.replies import JSON, Problem, Reply, as_json, bad_request, unprocessable
 
 NUMBERS = {
@@ -119,7 +119,7 @@ def _parsed(body: bytes, length: str) -> tuple[InferenceRequest, memoryview]:
         raise bad_request("Inference-Header-Content-Length is no length of a part of the body")
     end = int(length) if length else len(body)
     try:
-        return msgspec.convert(lenient_json.parse(data[:end]), InferenceRequest), data[end:]
+        return msgspec.convert(parse(data[:end]), InferenceRequest), data[end:]
     except msgspec.ValidationError as error:
         raise unprocessable(f"the body is no inference request: {error}") from None
 

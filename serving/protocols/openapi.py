@@ -7,13 +7,11 @@ import msgspec
 from pipeline.bundle import Bundle
 from pipeline.contract import LARGEST, Contract, Field
 from pipeline.schema import Serving
-from serving.protocols import errors
-from serving.protocols.routes import Body, Route, constant
-from serving.protocols.schema import REFERENCE, TEXT, Schema, array, fields, ref
+from serving.protocols.routes import REFERENCE, TEXT, Body, Route, Schema, array, constant, errors, fields, ref
 from serving.replies import JSON, Reply, as_json
 
 PATH = "/openapi.json"
-ERRORS = {
+STATUSES = {
     "What is wrong, and where.": ("400", "415", "422"),
     "More than the service takes.": ("408", "413", "503"),
 }
@@ -49,8 +47,8 @@ def _operation(route: Route) -> Schema:
         examples = {name: {"value": value} for name, value in route.examples.items()}
         content = {"schema": _schema(route.request), "examples": examples}
         operation["requestBody"] = {"required": True, "content": {JSON: content}}
-        form = errors.form(route.path)
-        for description, statuses in ERRORS.items():
+        form = errors(route.path)
+        for description, statuses in STATUSES.items():
             error = {"description": description, "content": {form.media: {"schema": form.schema}}}
             operation["responses"] |= dict.fromkeys(statuses, error)
     return operation

@@ -5,19 +5,37 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 from pipeline.bundle import Card
 from pipeline.contract import Contract
 from serving.predictor import Predictor
-from serving.protocols import errors
-from serving.protocols.schema import ANYTHING, Schema
 from serving.records import Decoder
-from serving.replies import JSON, Problem, Reply
+from serving.replies import JSON, PROBLEM, Problem, Reply
 
+Schema = dict[str, Any]  # JSON Schema
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 Handler = Callable[[bytes, Headers], Reply]  # the body; raises nothing
 Body = Schema | type[Struct]
+ANYTHING: Schema = {"type": "object"}
+TEXT: Schema = {"type": "string"}
+FLAG: Schema = {"type": "boolean"}
+REFERENCE = "#/components/schemas/{name}"
+
+
+def fields(**properties: Schema) -> Schema:
+    """An object with these fields, all of them required."""
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def array(items: Schema, **more: Any) -> Schema:
+    return {"type": "array", "items": items, **more}
+
+
+def ref(name: str) -> Schema:
+    """What openapi.py has among its components."""
+    return {"$ref": REFERENCE.format(name=name)}
 
 
 class Model(NamedTuple):
@@ -44,6 +62,38 @@ class Route(Struct, frozen=True):
     examples: Mapping[str, Any] = {}  # of requests
 
 
+class Errors(NamedTuple):
+    """What is wrong, in the form that the clients of a path know: their protocol's, or RFC 9457 problem details."""
+
+    document: Callable[[Problem], object]
+    schema: Schema
+    media: str = JSON
+    unprocessable: int = 422  # the status of what is JSON, and not what the model takes
+
+    def reply(self, problem: Problem) -> Reply:
+        status = self.unprocessable if problem.status == 422 else problem.status
+        return Reply(status, self.media, msgspec.json.encode(self.document(problem)))
+
+
+def _of_mlflow(problem: Problem) -> dict[str, str]:
+    code = "BAD_REQUEST" if problem.status < 500 else "INTERNAL_ERROR"
+    return {"error_code": code, "message": problem.detail}
+
+
+USUAL = Errors(Problem.document, ref("Problem"), PROBLEM)
+SHORT = Errors(lambda problem: {"error": problem.detail}, fields(error=TEXT))
+ERRORS = {  # by how a path begins; the servers of the last two protocols know no 422
+    "/v1/models": SHORT,
+    "/v2": SHORT._replace(unprocessable=400),
+    "/invocations": Errors(_of_mlflow, fields(error_code=TEXT, message=TEXT), unprocessable=400),
+}
+
+
+def errors(path: str) -> Errors:
+    """Of the protocol that has a path, whether there is a route or not."""
+    return next((each for prefix, each in ERRORS.items() if path.startswith(prefix)), USUAL)
+
+
 def constant(path: str, reply: Reply, summary: str = "", tag: str = "", response: Schema = ANYTHING) -> Route:
     """GET of what is always the same."""
     media, _, _ = reply.content_type.partition(";")
@@ -54,7 +104,7 @@ def prediction(
     model: Model, path: str, answer: Handler, tag: str, request: Body, response: Body, examples: Mapping[str, Any]
 ) -> Route:
     """POST of rows to a function that raises Problem, which is answered in the form of the path's protocol."""
-    form = errors.form(path).reply
+    form = errors(path).reply
 
     def handle(body: bytes, headers: Headers) -> Reply:
         try:

@@ -1,4 +1,4 @@
-"""serving.batching: who waits for a slow model is answered together, and gets the answer to the own rows."""
+"""serving.predictor.together: who waits for a slow model is answered together, and gets the answer to the own rows."""
 
 import threading
 import time
@@ -8,8 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from pipeline.columns import Record
-from serving.batching import together
-from serving.predictor import Predictor, Scores
+from serving.predictor import Predictor, Scores, together
 from serving.replies import Problem
 
 

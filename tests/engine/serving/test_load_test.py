@@ -1,4 +1,4 @@
-"""serving.protocols.pages: the page says what the load test said of this very model, and of no other."""
+"""serving.protocols.about: the page says what the load test said of this very model, and of no other."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ import pytest
 from pipeline import bundle as bundles
 from pipeline.bundle import Card
 from serving.app import create_app
-from serving.protocols.pages import SHOWN
-from serving.protocols.pages import load_test as sentence
+from serving.protocols.about import SHOWN
+from serving.protocols.about import load_test as sentence
 from tests.engine.perf.examples import report_of, rounds_of
 
 REPORT = report_of(rounds_of([1.0] * 6, [1.0] * 6))

@@ -1,15 +1,18 @@
-"""For people with a browser: the model's page with a form, what its load test said, and a page of GET /openapi.json."""
+"""What a service says of itself: to orchestrators whether it is alive and ready, to people its card and its pages."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline.bundle import Card
-from serving.protocols.routes import Route, constant
-from serving.replies import Reply
+from serving.protocols.routes import TEXT, Model, Route, constant, fields
+from serving.replies import JSON, Reply, as_json
 
+ABOUT = "about"
+STATUS = fields(status=TEXT)
+READY = Reply(200, JSON, b'{"status":"ready"}')
 FOLDER = Path(__file__).parents[1] / "page"
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 # Nothing from elsewhere, no inline script, no frame around it: what a record or a class is called cannot run.
@@ -20,10 +23,24 @@ POLICY = (
 SAFE = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
 
 
-def routes() -> list[Route]:
+def routes(model: Model) -> list[Route]:
+    return [
+        constant("/livez", Reply(200, JSON, b'{"status":"alive"}'), "Whether the service is alive", ABOUT, STATUS),
+        constant("/readyz", READY, "Whether the service is ready", ABOUT, STATUS),
+        constant("/model", as_json(model.card), "The card of the model", ABOUT),
+    ]
+
+
+def scrape(exposition: Callable[[], Reply]) -> Route:
+    """GET /metrics, which takes too long for an event loop."""
+    return Route("GET", "/metrics", lambda *_: exposition(), -1, "Counts for Prometheus", ABOUT, TEXT, "text/plain")
+
+
+def pages() -> list[Route]:
+    """A form for the model, and a page of GET /openapi.json."""
     files = ("page.css", "form.js", "docs.js")
-    pages = {"/": "index.html", "/docs": "docs.html"} | {f"/page/{name}": name for name in files}
-    return [constant(path, _file(name)) for path, name in pages.items()]
+    paths = {"/": "index.html", "/docs": "docs.html"} | {f"/page/{name}": name for name in files}
+    return [constant(path, _file(name)) for path, name in paths.items()]
 
 
 def _file(name: str) -> Reply:
