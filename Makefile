@@ -25,7 +25,7 @@ $(bin)/uv: requirements/uv.txt requirements/venv.sh .python-version
 
 $(VENV)/.%: requirements/%.txt $(bin)/uv
 	@cmp -s $< $@ || { echo "Installing $< into $(VENV)"; \
-	  VENV=$(VENV) sh requirements/uv.sh pip install --quiet --python $(bin)/python --require-hashes -r $< && cp $< $@; }
+	  VENV=$(VENV) sh requirements/tool.sh uv pip install --quiet --python $(bin)/python --require-hashes -r $< && cp $< $@; }
 	@touch $@
 
 setup: $(VENV)/.dev ## install everything for development, and the commit hook

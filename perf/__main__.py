@@ -31,8 +31,7 @@ from rich.console import Console
 
 from perf import accept
 from perf.arms.arm import ArmError, available_cpus, pinned, split_cpus
-from perf.arms.specs import arms
-from perf.baseline import Sides, choose
+from perf.arms.specs import Sides, arms, choose
 from perf.conclude import clear, conclude, write
 from perf.findings import Findings, Setup
 from perf.interrupts import Interrupt, interruptible

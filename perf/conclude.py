@@ -9,12 +9,12 @@ from pathlib import Path
 
 from perf import accept, verdict
 from perf.arms.arm import Arm
-from perf.files import replace
+from perf.files import replace, write_verdict
 from perf.findings import Findings, Setup, limits_of
 from perf.report.markdown import markdown
 from perf.report.page import page
 from perf.rule.wording import disagreement
-from perf.verdict import EXIT_CODES, Outcome, Report, Runner, write_verdict
+from perf.verdict import EXIT_CODES, Outcome, Report, Runner
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
 

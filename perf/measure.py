@@ -14,11 +14,11 @@ from perf.accept import in_force
 from perf.arms.arm import Arm, Died
 from perf.arms.containers import leftovers
 from perf.arms.usage import Usage
+from perf.files import Records
 from perf.findings import Findings, Setup, limits_of
 from perf.interrupts import Interrupt, held
 from perf.introduction import introduce
 from perf.load import Schedule, closed_loop, run_pairs
-from perf.records import Records
 from perf.report.display import Display
 from perf.rule.judge import judge
 from perf.rule.rounds import Samples, Spent, blame, disturbance, figures, long_enough

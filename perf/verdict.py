@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from perf.files import replace
-
 Outcome = Literal["pass", "fail", "inconclusive", "error"]
 Result = Literal["pass", "fail", "inconclusive", "info"]  # of one criterion
 Key = Literal[  # of a row of the report; where the row is on one of Figures, the name of that
@@ -236,7 +234,3 @@ def decode(data: bytes) -> Report:
     if EXIT_CODES[report.outcome] != report.exit_code:
         raise msgspec.ValidationError(f"outcome {report.outcome} does not go with exit code {report.exit_code}")
     return report
-
-
-def write_verdict(path: Path, report: Report) -> None:
-    replace(path, msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

@@ -6,7 +6,7 @@
 Without NAME that is the champion, if there is one. NAME is tried as a version in MLflow, as a branch, a tag or a commit
 of Git, and as an image. A commit that no version was registered from is trained with its own code, once.
 
-Writes .mlops/baseline.json (pipeline.notes.Baseline): a folder, an image or both. perf/baseline.py reads it and decides
+Writes .mlops/baseline.json (pipeline.notes.Baseline): a folder, an image or both. perf/arms/specs.py decides
 which of the two runs beside the candidate. Exit code 3: could not be done, and the last line says why.
 """
 

@@ -8,21 +8,35 @@ With --retrained, 0 as well where pipeline.toml leaves promotion to a person.
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from mlflow import MlflowClient
+from mlflow.entities import Metric
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from perf.accept import in_words
 from perf.arms.arm import ArmError
-from perf.verdict import Report, ReportError, read_verdict
+from perf.verdict import Criterion, Key, Report, ReportError, read_verdict, row_of
 from pipeline import command
 from pipeline.settings import SettingsError, load_settings
-from release import load_test_tags as figures
 from release import production, repository
 from release.production import Refused
 from training import registry
+
+METRICS: dict[Key, str] = {  # of a row of the report: the metric that the candidate's figure becomes, in its own unit
+    "p95": "perf.p95_ms",
+    "p50": "perf.p50_ms",
+    "p99": "perf.p99_ms",
+    "mean": "perf.mean_ms",
+    "p95_due": "perf.p95_due_ms",
+    "errors": "perf.error_rate",
+    "throughput": "perf.throughput",
+    "ready_seconds": "perf.ready_s",
+    "cpu_ms": "perf.cpu_ms",
+    "memory_mb": "perf.memory_mb",
+}
 
 
 def allowed(client: MlflowClient, name: str, verdict: Report) -> ModelVersion:
@@ -75,6 +89,41 @@ def check_beside(champion: ModelVersion | None, verdict: Report) -> None:
     )
 
 
+def metrics_of(verdict: Report) -> list[Metric]:
+    """What was measured of the candidate; what was not is left out."""
+    found = {METRICS[row.key]: row.candidate for row in verdict.criteria if row.key in METRICS}
+    if (row := _change(verdict)) is not None:
+        found["perf.p95_change"] = row.change
+    now = int(1000 * time.time())
+    return [Metric(name, value, now, step=0) for name, value in found.items() if value is not None]
+
+
+def tags_of(verdict: Report) -> dict[str, str]:
+    """p95, the machine, and p95's change against the baseline as a share, with its interval.
+
+    Raises ReportError where no p95 was measured.
+    """
+    found = {"p95_ms": f"{verdict.p95_ms:.3f}", "runner_cpu": verdict.runner.cpu}
+    row, baseline = _change(verdict), verdict.baseline
+    if row is not None and baseline is not None:
+        numbers = {"p95_change": row.change}
+        if row.interval is not None:
+            numbers |= zip(("p95_change_low", "p95_change_high"), row.interval, strict=True)
+        found |= {name: f"{value:.5f}" for name, value in numbers.items() if value is not None}
+        if baseline.name == verdict.candidate.name:
+            found["p95_baseline"] = baseline.version
+    return {name: value for name, value in found.items() if value}
+
+
+def _change(verdict: Report) -> Criterion | None:
+    """The row of p95 where it holds a change. A version that was measured against itself keeps the one it has."""
+    judged, baseline = verdict.candidate, verdict.baseline
+    if baseline is None or (judged.name, judged.version) == (baseline.name, baseline.version):
+        return None
+    p95 = row_of(verdict.criteria, "p95")
+    return p95 if p95 is not None and p95.change is not None else None
+
+
 def promote(client: MlflowClient, name: str, verdict: Report, image: str, replaces: str | None) -> str:
     """Moves alias and image tag and notes what was measured; returns the version that the alias then names."""
     candidate = allowed(client, name, verdict)
@@ -89,7 +138,7 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str, replac
         production.verify(image, candidate)
     tags = {
         "verdict": verdict.outcome,
-        **figures.tags(verdict),
+        **tags_of(verdict),
         "image": image,
         "promoted_at": production.when(),
         "promoted_by": production.actor(),
@@ -98,7 +147,7 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str, replac
         tags["replaced"] = str(champion.version)
     if verdict.accepted is not None:
         tags["accepted"] = in_words(verdict.accepted, str)
-    client.log_batch(candidate.run_id, metrics=figures.metrics(verdict))
+    client.log_batch(candidate.run_id, metrics=metrics_of(verdict))
     production.move(client, candidate, image, tags)
     return str(client.get_model_version_by_alias(name, registry.CHAMPION).version)
 

@@ -7,7 +7,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 union=$scratch/union.txt
 compile() {
-	sh requirements/uv.sh pip compile "$@" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
+	sh requirements/tool.sh uv pip compile "$@" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
 		--custom-compile-command 'make lock' >/dev/null
 }
 groups="serve serve-sklearn train perf dev update uv"

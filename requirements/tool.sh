@@ -1,10 +1,23 @@
 #!/bin/sh
 # Runs a tool of the project's environment (VENV, else .venv), whatever is on PATH: Git calls hooks with its user's PATH.
 set -eu
-tool=${VENV:-.venv}/bin/$1
-[ -x "$tool" ] || {
-	echo "$tool is missing: run make setup" >&2
+bin=${VENV:-.venv}/bin
+tool=$1
+[ -x "$bin/$tool" ] || {
+	echo "$bin/$tool is missing: run make setup" >&2
 	exit 1
 }
 shift
-exec "$tool" "$@"
+# uv reads no pip configuration, and where pip works everything else shall: it is told of pip's index and certificates.
+if [ "$tool" = uv ]; then
+	of_pip() { # a variable of pip's comes before its files, and is the first in this order as well
+		"$bin/python" -m pip config list 2>/dev/null | sed -nE "s/^(:env:|global)\.$1='(.*)'$/\1 \2/p" | sort | sed -n '1s/^[^ ]* //p'
+	}
+	index=${UV_DEFAULT_INDEX:-$(of_pip index-url)}
+	certificates=${SSL_CERT_FILE:-$(of_pip cert)}
+	[ -z "$index" ] || export UV_DEFAULT_INDEX="$index"
+	[ -z "$certificates" ] || export SSL_CERT_FILE="$certificates"
+	# Where Python may write no bytecode, each process would compile all that it imports: up to 2 s for each of the gate's.
+	[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
+fi
+exec "$bin/$tool" "$@"

@@ -59,7 +59,8 @@ def python_for(server: Server) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         uv = [
             "sh",
-            str(ROOT / "requirements" / "uv.sh"),
+            str(ROOT / "requirements" / "tool.sh"),
+            "uv",
             "pip",
             "install",
             "--quiet",

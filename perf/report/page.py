@@ -1,4 +1,4 @@
-"""From a verdict and its requests to report.html, by page.html and page.css: one file that needs no network."""
+"""From a verdict and its requests to report.html, by page.html: one file that needs no network."""
 
 import re
 from collections.abc import Mapping, Sequence

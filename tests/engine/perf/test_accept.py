@@ -14,10 +14,11 @@ from msgspec.structs import replace
 
 from perf import accept as accepting
 from perf.accept import AcceptedError, accept, in_force, main, read, refusal, up_to
+from perf.files import write_verdict
 from perf.report.markdown import markdown
 from perf.report.page import page
 from perf.rule.judge import judge
-from perf.verdict import Accepted, Measured, Report, read_verdict, write_verdict
+from perf.verdict import Accepted, Measured, Report, read_verdict
 from pipeline import notes
 from pipeline.notes import Baseline
 from tests.engine.conftest import PROJECT

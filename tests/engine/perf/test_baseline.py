@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from perf.arms.arm import ArmError, Cpus
-from perf.arms.specs import arms
-from perf.baseline import Sides, choose
+from perf.arms.specs import Sides, arms, choose
 from pipeline import notes
 from pipeline.notes import Baseline, NoteError
 

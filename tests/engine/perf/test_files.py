@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from perf.files import append, replace
-from perf.records import Records
+from perf.files import Records, append, replace, write_verdict
 from perf.report.markdown import markdown
 from perf.report.page import page
 from perf.rule.judge import judge
 from perf.rule.rounds import Samples, figures
-from perf.verdict import Round, read_verdict, write_verdict
+from perf.verdict import Round, read_verdict
 from tests.engine.perf.conftest import HERE, ROOT, SHORT, Gate
 from tests.engine.perf.examples import LIMITS, report_of, rounds_of
 from tests.engine.perf.test_gate import ended, survivors

@@ -144,7 +144,7 @@ def test_the_page_says_what_was_measured_on_what() -> None:
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 def test_text_has_contrast(theme: int) -> None:
     """Every colour in which text is written has 4.5 to 1 on the page and on cards, as WCAG AA asks."""
-    style = (ROOT / "perf" / "report" / "page.css").read_text()
+    style = (ROOT / "perf" / "report" / "page.html").read_text()
     colours = dict(re.findall(r"--(\w+): (#\w+)", re.findall(r":root \{(.*?)\}", style, flags=re.S)[theme]))
     for ground in (colours["paper"], colours["card"]):
         for name in ("ink", "soft", "candidate", "baseline", "bad", "good", "warn"):

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 
+from perf.files import write_verdict
 from perf.report.markdown import MAX_BYTES, markdown
 from perf.rule.wording import MINUS, percent
-from perf.verdict import Report, ReportError, read_verdict, write_verdict
+from perf.verdict import Report, ReportError, read_verdict
 from tests.engine.perf.pages import ALONE, ERROR, FAILED, PASSED, hostile
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from perf.verdict import Report, write_verdict
+from perf.files import write_verdict
+from perf.verdict import Report
 from pipeline.settings import load_settings
 from release.demo import RUNS, environment_of, fault, lay_out, main, run_pipeline, table_of
 from tests.engine.perf.conftest import ROOT

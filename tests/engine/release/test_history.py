@@ -13,11 +13,12 @@ from matplotlib.axes import Axes
 from mlflow import MlflowClient
 from msgspec.structs import replace
 
-from perf.verdict import Report, write_verdict
+from perf.files import write_verdict
+from perf.verdict import Report
 from pipeline.settings import load_settings
 from release import history, promote
-from release import load_test_tags as figures
 from release.history import Promoted, chain, draw, headline, path, read
+from release.promote import METRICS, tags_of
 from tests.engine.conftest import PROJECT
 from tests.engine.perf.examples import report_of, rounds_of
 from training import registry
@@ -81,7 +82,7 @@ def promoted(client: MlflowClient, verdict: Report) -> tuple[dict[str, str], dic
 def test_promotion_keeps_what_was_measured(client: MlflowClient, register: Callable[..., str]) -> None:
     """As metrics of the run and tags of the version; without a baseline there is no change, and nothing made up."""
     tags, metrics = promoted(client, verdict_on(register()))
-    assert set(metrics) == set(figures.METRICS.values())
+    assert set(metrics) == set(METRICS.values())
     assert metrics["perf.p95_ms"] == pytest.approx(3.06, rel=1e-3)
     assert metrics["perf.p95_due_ms"] == pytest.approx(3.06 * 1.1, rel=1e-3)
     assert (metrics["perf.error_rate"], metrics["perf.throughput"]) == (0.0, 100.0)
@@ -112,14 +113,14 @@ def test_a_version_against_another_model_has_no_baseline_here() -> None:
     """Version 1 of a model of another name is not version 1 of this one."""
     verdict = verdict_on("2", baseline="1")
     assert verdict.baseline is not None
-    tags = figures.tags(replace(verdict, baseline=replace(verdict.baseline, name="another")))
+    tags = tags_of(replace(verdict, baseline=replace(verdict.baseline, name="another")))
     assert "p95_change" in tags
     assert "p95_baseline" not in tags
 
 
 def test_every_metric_is_a_row_of_the_report() -> None:
     """A row that is renamed would vanish from MLflow without a word."""
-    assert set(figures.METRICS) <= {row.key for row in verdict_on("2", "1").criteria}
+    assert set(METRICS) <= {row.key for row in verdict_on("2", "1").criteria}
 
 
 @given(st.lists(st.floats(-0.5, 1.0), min_size=1, max_size=30))

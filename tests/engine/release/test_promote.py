@@ -6,7 +6,8 @@ import pytest
 from mlflow import MlflowClient
 from msgspec.structs import replace
 
-from perf.verdict import Accepted, Measured, Report, write_verdict
+from perf.files import write_verdict
+from perf.verdict import Accepted, Measured, Report
 from pipeline.settings import load_settings
 from release import promote
 from tests.engine.conftest import PROJECT

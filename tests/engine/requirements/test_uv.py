@@ -1,4 +1,4 @@
-"""requirements/uv.sh: where pip is told of a mirror or of certificates, uv is."""
+"""requirements/tool.sh: where pip is told of a mirror or of certificates, uv is."""
 
 import os
 import subprocess
@@ -35,7 +35,7 @@ def test_uv_goes_where_pip_goes(tmp_path: Path, variables: dict[str, str], expec
         (tmp_path / "bin" / name).chmod(0o755)
     ours = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_", "SSL_"))}
     done = subprocess.run(
-        ["sh", str(ROOT / "requirements" / "uv.sh"), "pip", "install"],
+        ["sh", str(ROOT / "requirements" / "tool.sh"), "uv", "pip", "install"],
         env=ours | {"VENV": str(tmp_path), "PIP_CONFIG_FILE": str(tmp_path / "pip.conf")} | variables,
         capture_output=True,
         text=True,

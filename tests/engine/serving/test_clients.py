@@ -14,7 +14,7 @@ from tests.engine.conftest import ROOT
 from tests.engine.serving.conftest import Service, starter
 
 TRITON = "tritonclient[http]==2.73.0"
-UV = ("sh", str(ROOT / "requirements" / "uv.sh"), "run", "--quiet", "--no-project", "--with", TRITON, "python")
+UV = ("sh", str(ROOT / "requirements" / "tool.sh"), "uv", "run", "--quiet", "--no-project", "--with", TRITON, "python")
 
 
 @pytest.fixture(name="service", scope="module")
