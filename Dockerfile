@@ -20,9 +20,12 @@ ENTRYPOINT ["/app/.venv/bin/mlflow"]
 
 FROM ${BASE_IMAGE} AS service
 # ONNX Runtime would send what it does to its makers.
-ENV PATH=/app/.venv/bin:/app/serving/bin:$PATH PYTHONPATH=/app:/app/src PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app:/app/src PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 HOME=/tmp HOST=0.0.0.0 PORT=8000
 WORKDIR /app
+# SageMaker starts a container with the argument `serve`, and asks it on port 8080.
+RUN printf '%s\n' '#!/bin/sh' 'export PORT="${SAGEMAKER_BIND_TO_PORT:-8080}"' \
+      'exec gunicorn --config /app/serving/gunicorn.conf.py' > /usr/local/bin/serve && chmod 0755 /usr/local/bin/serve
 # What changes least comes first. Modes are set because a checkout may be private to its owner.
 COPY --from=libraries /app/.venv /app/.venv
 COPY --chmod=0755 serving /app/serving

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 import model
-from pipeline import matrix, stored
-from pipeline.bundle import Bundle, BundleError, code_digest, read
+from pipeline import matrix
+from pipeline.bundle import Bundle, BundleError, StoredError, code_digest, load_estimator, read
 from pipeline.columns import Record, arrays, derived, missing
-from pipeline.stored import StoredError
 from serving.replies import Problem, unprocessable
 
 Array = np.ndarray[Any, Any]
@@ -48,7 +47,7 @@ def check(folder: Path) -> Bundle:
 def load(folder: Path, trusted: Sequence[str] = ()) -> tuple[Bundle, Predictor]:
     """The bundle in `folder` and the function from records to predictions. Raises BundleError.
 
-    trusted: packages whose types an estimator may hold besides those that `pipeline.stored` names.
+    trusted: packages whose types an estimator may hold besides those that `pipeline.bundle` names.
     """
     bundle = check(folder)
     try:
@@ -82,7 +81,7 @@ def _onnx(bundle: Bundle) -> Score:
 def _sklearn(bundle: Bundle, trusted: Sequence[str]) -> Score:
     import pandas as pd  # noqa: PLC0415
 
-    estimator = stored.load(bundle.model.read_bytes(), trusted)
+    estimator = load_estimator(bundle.model.read_bytes(), trusted)
     answer = estimator.predict_proba if bundle.contract.task == "classification" else estimator.predict
 
     def score(rows: Sequence[Record]) -> Array:

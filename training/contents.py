@@ -19,7 +19,7 @@ from pipeline.contract import Column, Contract, Field
 from pipeline.schema import Data
 from pipeline.transformer import records
 from training.dataset import Dataset
-from training.onnx.answers import tolerance
+from training.onnx.comparison import tolerance
 from training.onnx.export import Exported
 
 REQUESTS = 500  # held-out rows that go into the bundle, for the smoke test and the load

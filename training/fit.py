@@ -13,13 +13,12 @@ from sklearn.base import BaseEstimator, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from pipeline import stored
+from pipeline.bundle import StoredError, load_estimator
 from pipeline.columns import DeriveError
 from pipeline.schema import Task
-from pipeline.stored import StoredError
 from pipeline.transformer import Derive, round_target_encoders
 from training.dataset import Part
-from training.onnx.answers import predict
+from training.onnx.comparison import predict
 
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.
@@ -35,7 +34,7 @@ class EstimatorError(ValueError):
 def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipeline:
     """A pipeline that takes the file's own columns, fitted on this part of them. Raises EstimatorError.
 
-    trusted: packages whose types it may hold besides those that `pipeline.stored` names.
+    trusted: packages whose types it may hold besides those that `pipeline.bundle` names.
     """
     with _blamed("build()"), sklearn.config_context():  # the service has not what build() sets
         from model.estimator import build  # noqa: PLC0415  its mistakes are the user's to read, not a traceback's
@@ -57,7 +56,7 @@ def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipel
             "predict_proba, as scikit-learn's classifiers have"
         )
     try:  # what the service loads where the model does not convert, and MLflow keeps in any case
-        stored.load(skops.io.dumps(pipeline), trusted)
+        load_estimator(skops.io.dumps(pipeline), trusted)
     except StoredError as error:
         raise EstimatorError(f"{ESTIMATOR}: the fitted estimator cannot be kept: {error}") from error
     return pipeline

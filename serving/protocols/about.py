@@ -37,10 +37,9 @@ def scrape(exposition: Callable[[], Reply]) -> Route:
 
 
 def pages() -> list[Route]:
-    """A form for the model, and a page of GET /openapi.json."""
-    files = ("page.css", "form.js", "docs.js")
-    paths = {"/": "index.html", "/docs": "docs.html"} | {f"/page/{name}": name for name in files}
-    return [constant(path, _file(name)) for path, name in paths.items()]
+    """A form for the model, and below it each request that GET /openapi.json describes."""
+    files = {"/": "index.html", "/docs": "index.html", "/page/page.css": "page.css", "/page/page.js": "page.js"}
+    return [constant(path, _file(name)) for path, name in files.items()]
 
 
 def _file(name: str) -> Reply:

@@ -1,4 +1,7 @@
-"""The bundle: all that serving needs, in one folder that is whole or not there."""
+"""The bundle: all that serving needs, in one folder that is whole or not there.
+
+Where scikit-learn serves, skops stores the model: to load it makes objects of the types that it holds and runs nothing.
+"""
 
 import ctypes
 import hashlib
@@ -6,7 +9,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -19,11 +22,19 @@ CARD = "card.json"
 CONTRACT = "contract.json"
 REQUESTS = "requests.jsonl"
 SERVED = ("serving", "src", "bundle", "pipeline.toml")  # of a project: what it takes to serve a version
+# Whose types an estimator may hold. `model`: src/model.
+OWN, LIBRARIES = ("model", "pipeline"), ("sklearn", "numpy", "scipy", "pandas")
+TRUSTED = (*OWN, *LIBRARIES, "lightgbm", "xgboost", "catboost", "imblearn")
+HARMLESS = {"functools.partial"}  # the function that it is of is looked at by itself
 MODELS: dict[str, str] = {"onnx": "model.onnx", "sklearn": "model.skops"}
 
 
 class BundleError(ValueError):
     """The bundle cannot be served; the message says why and what to do."""
+
+
+class StoredError(ValueError):
+    """An estimator cannot be loaded; the message says why and what to do."""
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,6 +128,28 @@ def _read(folder: Path) -> Bundle:
         return Bundle(folder, card, contracts.decode((folder / CONTRACT).read_bytes()))
     except ValueError as error:
         raise BundleError(f"{folder / CONTRACT}: {error}; run `make train`") from None
+
+
+def load_estimator(data: bytes, trusted: Sequence[str] = ()) -> Any:
+    """The estimator of `skops.io.dumps`. `trusted`: packages besides TRUSTED. Raises StoredError."""
+    import skops.io  # noqa: PLC0415  an image that serves ONNX does not hold it
+
+    packages = (*TRUSTED, *trusted)
+    prefixes = tuple(f"{package}." for package in packages)
+    types = skops.io.get_untrusted_types(data=data)
+    if foreign := sorted(each for each in types if not each.startswith(prefixes) and each not in HARMLESS):
+        raise StoredError(
+            f"it holds {', '.join(foreign[:5])}, and only types of these packages are loaded: "
+            f"{', '.join(packages)}; `trusted` under [training] in pipeline.toml may name more"
+        )
+    try:
+        return skops.io.loads(data, trusted=types)
+    except Exception as error:  # of skops, and of whatever the estimator is made of
+        why = " ".join(str(error).split())[:300]
+        raise StoredError(
+            f"it cannot be loaded ({type(error).__name__}: {why}); what it holds has to be defined at the top level of "
+            "a module, with def or class"
+        ) from error
 
 
 def _exchange(one: Path, other: Path) -> None:

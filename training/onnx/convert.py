@@ -18,15 +18,13 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from pipeline.contract import Column
-from training.onnx import converters as added_converters
-from training.onnx import linear
+from training.onnx import converters
 from training.onnx.graph import drop_unused, feed_matrix
 from training.onnx.one_matrix import NotLookups, sources
 from training.onnx.trees import floor_thresholds, follow_missing, sum_in_double, vote_in_double
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
-added_converters.register()
-linear.register()
+converters.register()
 WORDS = {"StringNormalizer", "Tokenizer", "TfIdfVectorizer"}
 TYPES = {"number": FloatTensorType, "text": StringTensorType}
 
@@ -46,7 +44,7 @@ def convert(
     floored = copy.deepcopy(estimator)
     floor_thresholds(floored)
     _ready_votes(floored)
-    linear.note_dtypes(floored, sample)
+    converters.note_dtypes(floored, sample)
     try:
         inputs = sources(_first_step(floored), columns, refusing)
     except NotLookups:
@@ -62,7 +60,7 @@ def convert(
     follow_missing(model, estimator)
     sum_in_double(model, estimator)
     vote_in_double(model, estimator)
-    linear.multiply_in_double(model, floored)
+    converters.multiply_in_double(model, floored)
     drop_unused(model)
     versions = {"ai.onnx.ml": 3}  # the first with trees in float64
     for opset in model.opset_import:

@@ -12,8 +12,16 @@ from sklearn.base import BaseEstimator
 
 from pipeline import matrix
 from pipeline.contract import Column
-from training.onnx.answers import largest_difference, predict, spread, tolerance
-from training.onnx.hard_rows import NEVER_SEEN, Rows, hard_rows, replaced
+from training.onnx.comparison import (
+    NEVER_SEEN,
+    Rows,
+    hard_rows,
+    largest_difference,
+    predict,
+    replaced,
+    spread,
+    tolerance,
+)
 
 HUGE = 1e18  # of a number, whose products may be more than float32 holds
 CELLS = 2_000_000  # of hard rows at once

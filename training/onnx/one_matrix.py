@@ -24,7 +24,7 @@ from pipeline import matrix
 from pipeline.contract import Column
 from pipeline.matrix import MatrixColumn
 from pipeline.transformer import RoundedTargetEncoder
-from training.onnx.linear import STEPS
+from training.onnx.converters import STEPS
 
 Array = np.ndarray[Any, Any]
 ENCODERS = {OneHotEncoder, OrdinalEncoder, TargetEncoder, RoundedTargetEncoder}

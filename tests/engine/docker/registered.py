@@ -13,7 +13,7 @@ import mlflow.sklearn
 from pipeline.settings import load_settings
 from pipeline.transformer import records
 from training.dataset import read
-from training.onnx.answers import predict
+from training.onnx.comparison import predict
 from training.registry import CANDIDATE, connect
 
 settings = load_settings()

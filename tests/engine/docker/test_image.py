@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -78,12 +78,13 @@ def test_it_writes_nothing(image: str, trained: Path, start: Start) -> None:
     assert [path for path in changed if not path.startswith("/tmp")] == []  # noqa: S108
 
 
-def test_it_is_healthy_on_the_port_of_sagemaker(image: str) -> None:
-    """`serve` listens on 8080, and the image's own check asks there."""
-    container = Container(docker("run", "--detach", *HARDENED, image, "serve"), "")
+@pytest.mark.parametrize(("options", "port"), [((), 8080), (("--env", "SAGEMAKER_BIND_TO_PORT=8083"), 8083)])
+def test_it_is_healthy_on_the_port_of_sagemaker(image: str, options: Sequence[str], port: int) -> None:
+    """`serve` listens on 8080 or where SageMaker says, and the image's own check asks there."""
+    container = Container(docker("run", "--detach", *HARDENED, *options, image, "serve"), "")
     try:
         container.wait_until_healthy()
-        assert "Listening at: http://0.0.0.0:8080" in container.log()
+        assert f"Listening at: http://0.0.0.0:{port}" in container.log()
     finally:
         docker("rm", "--force", "--volumes", container.id)
 

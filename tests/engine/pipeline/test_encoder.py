@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import TargetEncoder
 
-from pipeline import stored
+from pipeline.bundle import load_estimator
 from pipeline.transformer import RoundedTargetEncoder, round_target_encoders
 
 DICE = np.random.default_rng(3)
@@ -50,4 +50,4 @@ def test_encoders_are_rounded_wherever_they_are() -> None:
     ((_, first, _), (_, second, _)) = clone(estimator).estimator[0].transformers
     assert (type(first), type(second)) == (RoundedTargetEncoder, own)
     fitted = RoundedTargetEncoder().fit(FRAME[["code"]], TARGETS["binary"])
-    stored.load(skops.io.dumps(fitted))
+    load_estimator(skops.io.dumps(fitted))

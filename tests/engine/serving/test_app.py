@@ -20,7 +20,7 @@ from serving.app import create_app
 from serving.records import Decoder
 from serving.replies import Problem
 from tests.engine.conftest import PROJECT, ROOT
-from training.onnx.answers import largest_difference, predict, tolerance
+from training.onnx.comparison import largest_difference, predict, tolerance
 
 SETTINGS = load_settings(PROJECT)
 

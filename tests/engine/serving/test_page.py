@@ -117,7 +117,7 @@ def test_the_page_can_be_switched_off(trained: Path, monkeypatch: pytest.MonkeyP
     """serving.page = false: no page, and the description stays."""
     monkeypatch.setenv("MLOPS_SERVING__PAGE", "false")
     client = create_app(trained / "bundle").test_client()
-    statuses = [client.get(path).status_code for path in ("/", "/docs", "/page/form.js", "/openapi.json")]
+    statuses = [client.get(path).status_code for path in ("/", "/docs", "/page/page.js", "/openapi.json")]
     assert statuses == [404, 404, 404, 200]
 
 

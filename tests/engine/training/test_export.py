@@ -29,10 +29,10 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, PolynomialFeatures, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from pipeline import stored
+from pipeline.bundle import load_estimator
 from pipeline.columns import arrays, infer
 from tests.engine.conftest import ROOT, environment
-from training.onnx import answers, export
+from training.onnx import comparison, export
 
 RNG = np.random.default_rng(5)
 
@@ -70,7 +70,7 @@ def exported(
     fitted = estimator.fit(seen, target)
     columns = infer(seen.astype(object).where(seen.notna(), None).to_dict("records"))
     rows = arrays(frame.to_dict("records"), columns)
-    return export.export(fitted, columns, rows, answers.predict(fitted, frame), "sample")
+    return export.export(fitted, columns, rows, comparison.predict(fitted, frame), "sample")
 
 
 def on_the_thresholds(estimator: BaseEstimator, column: int, name: str) -> pd.DataFrame:
@@ -136,7 +136,7 @@ def test_a_tie_of_votes_is_a_tie(forest: type[BaseEstimator], classes: int) -> N
     target = np.array([f"class {n}" for n in dice.integers(0, classes, len(frame))], object)
     model = forest(20, random_state=1).fit(frame[:700], target[:700])
     columns = infer(frame.to_dict("records"))
-    rows, expected = arrays(frame.to_dict("records"), columns), answers.predict(model, frame)
+    rows, expected = arrays(frame.to_dict("records"), columns), comparison.predict(model, frame)
     made = export.export(model, columns, rows, expected, "x", gaps=[])
     assert (made.runtime, made.reason) == ("onnx", "")
     best = np.sort(expected, axis=1)
@@ -257,21 +257,23 @@ def test_what_is_not_exact_is_served_by_scikit_learn(
     result = exported(make(), target)
     assert result.runtime == "sklearn"
     assert reason in result.reason
-    loaded = stored.load(result.model, ["tests"])
-    np.testing.assert_array_equal(answers.predict(loaded, FRAME), answers.predict(make().fit(FRAME, target), FRAME))
+    loaded = load_estimator(result.model, ["tests"])
+    np.testing.assert_array_equal(
+        comparison.predict(loaded, FRAME), comparison.predict(make().fit(FRAME, target), FRAME)
+    )
 
 
 def test_a_difference_is_relative_in_regression() -> None:
     """To the value, or to how far values usually lie apart, whatever the unit; of probabilities it is absolute."""
     for unit in (1e-6, 1.0, 1e6):
         expected = unit * np.array([0.0, 2.0, 2.0, 4.0])
-        assert answers.spread(expected) == pytest.approx(unit * np.sqrt(2))
+        assert comparison.spread(expected) == pytest.approx(unit * np.sqrt(2))
         for wrong, relative in ((unit * np.array([0.1, 0, 0, 0]), 0.1 / np.sqrt(2)), (unit * np.eye(4)[3], 0.25)):
-            assert answers.largest_difference(expected + wrong, expected) == pytest.approx(relative)
-    assert answers.largest_difference(np.array([1e6 + 1]), np.array([1e6])) == pytest.approx(1e-6)
-    assert answers.largest_difference(np.array([1.0]), np.array([2.0]), 1e3) == pytest.approx(1e-3)
-    assert answers.largest_difference(np.array([[0.1]]), np.array([[0.2]])) == pytest.approx(0.1)
-    assert answers.largest_difference(np.zeros((2, 2)), np.zeros((2, 3))) == float("inf")
+            assert comparison.largest_difference(expected + wrong, expected) == pytest.approx(relative)
+    assert comparison.largest_difference(np.array([1e6 + 1]), np.array([1e6])) == pytest.approx(1e-6)
+    assert comparison.largest_difference(np.array([1.0]), np.array([2.0]), 1e3) == pytest.approx(1e-3)
+    assert comparison.largest_difference(np.array([[0.1]]), np.array([[0.2]])) == pytest.approx(0.1)
+    assert comparison.largest_difference(np.zeros((2, 2)), np.zeros((2, 3))) == float("inf")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +287,7 @@ def test_where_a_missing_number_is_not_treated_alike(make: Callable[[], BaseEsti
 
     def gapless(model: BaseEstimator) -> list[str]:
         model.fit(frame, LABELS)
-        made = export.export(model, columns, rows, answers.predict(model, frame), "x", gaps=[])
+        made = export.export(model, columns, rows, comparison.predict(model, frame), "x", gaps=[])
         assert made.runtime == "onnx"
         return list(made.gapless)
 
@@ -323,7 +325,7 @@ def test_a_missing_number_that_training_never_saw_is_no_reason(monkeypatch: pyte
     model = RandomForestClassifier(5, random_state=1).fit(frame, target)
     columns = infer(frame.to_dict("records"))
     rows = {name: frame[[name]].to_numpy() for name in frame}
-    expected = answers.predict(model, frame)
+    expected = comparison.predict(model, frame)
     assert export.export(model, columns, rows, expected, "x").runtime == "onnx"  # they go where the trees send them
     monkeypatch.setattr("training.onnx.convert.follow_missing", lambda *_: None)
     assert export.export(model, columns, rows, expected, "x", gaps=[]).runtime == "onnx"

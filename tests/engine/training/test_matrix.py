@@ -30,7 +30,7 @@ from sklearn.preprocessing import (
 from pipeline import matrix
 from pipeline.columns import arrays
 from pipeline.contract import Column
-from training.onnx import answers, export
+from training.onnx import comparison, export
 from training.onnx.convert import convert
 
 RNG = np.random.default_rng(3)
@@ -131,7 +131,7 @@ def test_the_matrix_is_all_that_a_model_is_fed(name: str) -> None:
     np.testing.assert_array_equal(packed, matrix.join(described, arrays(records, COLUMNS)))
     session = onnxruntime.InferenceSession(model.SerializeToString())
     (answer,) = session.run(None, {matrix.INPUT: packed})
-    assert answers.largest_difference(answer, answers.predict(estimator, frame)) <= answers.TOLERANCE
+    assert comparison.largest_difference(answer, comparison.predict(estimator, frame)) <= comparison.TOLERANCE
 
 
 def test_trees_on_numbers_and_codes_are_fed_the_matrix_itself() -> None:
@@ -163,7 +163,7 @@ def test_a_text_may_be_always_the_same(encoder: Callable[[], BaseEstimator]) -> 
     model = make_pipeline(columns("passthrough", encoder()), RandomForestClassifier(5)).fit(frame, TARGET)
     ordered = [Column(name, kinds.get(name, "number")) for name in frame]  # type: ignore[arg-type]
     rows = arrays(frame.to_dict("records"), ordered)
-    made = export.export(model, ordered, rows, answers.predict(model, frame), "sample", gaps=[])
+    made = export.export(model, ordered, rows, comparison.predict(model, frame), "sample", gaps=[])
     assert (made.runtime, made.reason) == ("onnx", "")
     assert len(onnx.load_from_string(made.model).graph.input) == 1
 
@@ -189,7 +189,10 @@ def test_a_table_may_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> 
     model = convert(estimator, COLUMNS, FRAME.head(3), "sample")
     assert {each.name for each in onnx.load_from_string(model).graph.input} == {"a", "b", "s", "t"}
     rows = arrays(FRAME.to_dict("records"), COLUMNS)
-    assert answers.largest_difference(export.asker(model)(rows), answers.predict(estimator, FRAME)) <= answers.TOLERANCE
+    assert (
+        comparison.largest_difference(export.asker(model)(rows), comparison.predict(estimator, FRAME))
+        <= comparison.TOLERANCE
+    )
 
 
 def test_missing_numbers_are_not_a_number() -> None:

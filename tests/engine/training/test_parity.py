@@ -36,8 +36,8 @@ from sklearn.preprocessing import (
 
 from pipeline.columns import arrays, infer
 from pipeline.transformer import round_target_encoders
-from training.onnx import answers, export
-from training.onnx.hard_rows import hard_rows
+from training.onnx import comparison, export
+from training.onnx.comparison import hard_rows
 
 EXAMPLES = int(os.environ.get("PARITY", "12"))
 NUMBERS, TEXTS = make_column_selector(dtype_include="number"), make_column_selector(dtype_exclude="number")
@@ -133,7 +133,7 @@ def test_onnx_is_exact(
         held_out = data(dice, gaps)[frame.columns]
         columns = infer(frame.to_dict("records"))
         rows = arrays(held_out.to_dict("records"), columns)
-        made = export.export(estimator, columns, rows, answers.predict(estimator, held_out), "parity")
+        made = export.export(estimator, columns, rows, comparison.predict(estimator, held_out), "parity")
     assert made.runtime == "onnx", made.reason
 
 
@@ -169,7 +169,7 @@ def test_a_model_that_differs_on_hard_rows_alone_is_found(monkeypatch: pytest.Mo
     columns = infer(frame.to_dict("records"))
     rows = arrays(held_out.assign(small=held_out["small"] + np.float32(1e-3)).to_dict("records"), columns)
     monkeypatch.setattr("training.onnx.convert.floor_thresholds", raise_thresholds)
-    expected = answers.predict(estimator, pd.DataFrame({name: values[:, 0] for name, values in rows.items()}))
+    expected = comparison.predict(estimator, pd.DataFrame({name: values[:, 0] for name, values in rows.items()}))
     made = export.export(estimator, columns, rows, expected, "parity")
     assert made.runtime == "sklearn"
     assert "hard row" in made.reason

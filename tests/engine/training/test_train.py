@@ -24,7 +24,7 @@ from pipeline.settings import load_settings
 from release.baseline import lay_out
 from tests.engine.conftest import PROJECT, environment
 from training import evaluate
-from training.onnx.answers import predict
+from training.onnx.comparison import predict
 from training.train import main
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own

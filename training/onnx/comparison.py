@@ -1,4 +1,6 @@
-"""Rows on which two implementations of one model are likeliest to differ, made from ordinary ones.
+"""How two implementations of one model are compared: how far answers are apart, and on which rows most likely.
+
+Hard rows are made from ordinary ones.
 
 Beside every step of a model's answer: two rows that differ in one number by the least that float32 can, and whose
 answers differ. They are found by bisection between two rows, so it does not matter what the model is or does. Then
@@ -9,17 +11,52 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator
 
 from pipeline.contract import Column
 
 Array = np.ndarray[Any, Any]
 Rows = dict[str, Array]  # by column, shape (rows, 1): float32, or objects of type str
 
+TOLERANCE = 1e-6  # of a probability
+RELATIVE_TOLERANCE = 1e-5  # in regression, to the value or the spread of all values; float32 sums hold no more
 STEPS = 400  # of the answer that are looked for
 REPLACED = 2000  # numbers, at most, and as many by none as there are columns
 BASES = 6  # rows in which a text or a number is replaced
 EXTREMES = np.array([3e38, -3e38, 1e19, -1e19, 1e-30, -1e-30, 1e-44, 0.0, -0.0], np.float32)
 NEVER_SEEN = "\N{SNOWMAN} never seen"
+
+
+def predict(estimator: BaseEstimator, frame: pd.DataFrame) -> Array:
+    """Probabilities of shape (rows, classes), or values of shape (rows,)."""
+    if hasattr(estimator, "classes_"):
+        return np.asarray(estimator.predict_proba(frame), dtype=float)
+    return np.asarray(estimator.predict(frame), dtype=float).reshape(-1)
+
+
+def tolerance(expected: Array) -> float:
+    """How much an answer may differ from this one."""
+    return TOLERANCE if expected.ndim == 2 else RELATIVE_TOLERANCE
+
+
+def spread(expected: Array) -> float:
+    """The standard deviation of a regression's answers, which says what a small difference is; 1 for probabilities."""
+    return (float(np.std(expected)) or 1.0) if expected.ndim == 1 else 1.0
+
+
+def largest_difference(answer: Array, expected: Array, usual: float | None = None) -> float:
+    """The largest difference between two answers: of probabilities absolute, of values relative.
+
+    Relative to the value, or to `usual` where the value is smaller: by default the spread of the expected answers.
+    """
+    if expected.ndim == 1:
+        answer = answer.reshape(-1)
+    if answer.shape != expected.shape:
+        return float("inf")
+    usual = spread(expected) if usual is None else usual
+    scale = np.maximum(usual, np.abs(expected)) if expected.ndim == 1 else 1.0
+    return float(np.max(np.abs(answer - expected) / scale))
 
 
 def hard_rows(

@@ -1,4 +1,4 @@
-// The form is made from the service's own description, so it fits any model.
+// The page is made from the service's own description, so it fits any model.
 
 const at = (id) => document.getElementById(id);
 const make = (tag, attributes = {}, ...children) => {
@@ -115,6 +115,51 @@ function facts(card, release) {
   at("facts").replaceChildren(...Object.entries(shownFacts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
 }
 
+// --- All requests and protocols: one folding part for each operation
+
+const json = (value) => make("pre", { tabindex: "0" }, JSON.stringify(value, null, 1));
+
+let schemas = {};
+
+// A schema with its references in place, two levels deep at most.
+function inPlace(schema, depth = 0) {
+  if (Array.isArray(schema)) return schema.map((each) => inPlace(each, depth));
+  if (schema === null || typeof schema !== "object") return schema;
+  if (schema.$ref) {
+    const name = schema.$ref.split("/").pop();
+    return depth > 3 ? name : inPlace(schemas[name], depth + 1);
+  }
+  return Object.fromEntries(Object.entries(schema).map(([key, value]) => [key, inPlace(value, depth)]));
+}
+
+function parts(title, content) {
+  return Object.entries(content ?? {}).flatMap(([media, { schema, examples }]) => [
+    make("h4", {}, `${title}: ${media}`),
+    ...Object.entries(examples ?? {}).flatMap(([name, { value }]) => [make("p", { class: "faint" }, `Example: ${name}`), json(value)]),
+    make("p", { class: "faint" }, "Schema"),
+    json(inPlace(schema)),
+  ]);
+}
+
+function folded(path, method, { summary, requestBody, responses }) {
+  const heading = make("summary", {}, make("b", {}, method.toUpperCase()), " ", make("code", {}, path), ` ${summary}`);
+  const answers = Object.entries(responses).flatMap(([status, { description, content }]) =>
+    status === "200" ? parts("Answer", content) : [make("p", {}, make("b", {}, status), ` ${description}`)]);
+  return make("details", {}, heading, ...parts("Request", requestBody?.content), ...answers);
+}
+
+function operations(paths) {
+  const tags = new Map();
+  for (const [path, methods] of Object.entries(paths)) {
+    for (const [method, found] of Object.entries(methods)) {
+      const tag = found.tags[0];
+      if (!tags.has(tag)) tags.set(tag, make("div", {}, make("h3", {}, tag)));
+      tags.get(tag).append(folded(path, method, found));
+    }
+  }
+  at("operations").replaceChildren(...tags.values());
+}
+
 async function start() {
   const [description, card] = await Promise.all([read("openapi.json"), read("model")]);
   document.title = card.name;
@@ -125,6 +170,8 @@ async function start() {
   records = description.paths["/predict"].post.requestBody.content["application/json"].examples["several records"].value.instances;
   fill(records[0]);
   facts(card, description.info["x-release"]);
+  schemas = description.components.schemas;
+  operations(description.paths);
   at("form").addEventListener("submit", predict);
   at("form").addEventListener("input", showCurl);
   at("another").addEventListener("click", () => fill(records[++shown % records.length]));
