@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 
 import model
-from pipeline import matrix
 from pipeline.bundle import Bundle, BundleError, StoredError, code_digest, load_estimator, read
-from pipeline.columns import Record, arrays, derived, missing
+from pipeline.columns import MATRIX, Record, arrays, derived, from_metadata, missing, packer
 from serving.replies import Problem, unprocessable
 
 Array = np.ndarray[Any, Any]
@@ -72,9 +71,9 @@ def _onnx(bundle: Bundle) -> Score:
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(bundle.model, options, providers=["CPUExecutionProvider"])
     names = [session.get_outputs()[0].name]
-    if columns := matrix.decode(session.get_modelmeta().custom_metadata_map):
-        pack = matrix.packer(columns)
-        return lambda rows: session.run(names, {matrix.INPUT: pack(rows)})[0]
+    if columns := from_metadata(session.get_modelmeta().custom_metadata_map):
+        pack = packer(columns)
+        return lambda rows: session.run(names, {MATRIX: pack(rows)})[0]
     return lambda rows: session.run(names, arrays(rows, bundle.contract.columns))[0]
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import msgspec
 
+from pipeline.bundle import LARGEST, Contract
 from pipeline.columns import Value
-from pipeline.contract import LARGEST, Contract
 from pipeline.schema import Serving
 from serving.replies import bad_request, unprocessable
 

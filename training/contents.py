@@ -13,9 +13,7 @@ from mlflow.models import ModelSignature
 
 import model
 from pipeline import bundle as bundles
-from pipeline import contract as contracts
-from pipeline.bundle import Card
-from pipeline.contract import Column, Contract, Field
+from pipeline.bundle import Card, Column, Contract, Field
 from pipeline.schema import Data
 from pipeline.transformer import records
 from training.dataset import Dataset
@@ -42,7 +40,7 @@ def contract(
         categories = seen if len(seen) <= CATEGORIES else []
         fields.append(Field(name, "text" if text else "number", not column["required"], categories))
     fed = [Column(column.name, column.type, column.name not in gapless) for column in columns]
-    return Contract(contracts.VERSION, data.task, fields, dataset.unused, fed, classes)
+    return Contract(bundles.CONTRACT_VERSION, data.task, fields, dataset.unused, fed, classes)
 
 
 def requests(frame: pd.DataFrame) -> bytes:

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline.bundle import sha256
-from pipeline.contract import LARGEST
+from pipeline.bundle import LARGEST, sha256
 from pipeline.schema import Data
 
 

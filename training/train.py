@@ -26,7 +26,6 @@ from sklearn.base import BaseEstimator
 
 from pipeline import bundle as bundles
 from pipeline import command, notes
-from pipeline import contract as contracts
 from pipeline.columns import DeriveError
 from pipeline.notes import Quality
 from pipeline.schema import Data, Settings, Task, Training
@@ -96,7 +95,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
             contract = contents.contract(data, dataset, signature, derive.columns, exported.gapless, classes)
             files = {
                 bundles.MODELS[exported.runtime]: exported.model,
-                bundles.CONTRACT: contracts.encode(contract),
+                bundles.CONTRACT: bundles.encode_contract(contract),
                 bundles.REQUESTS: contents.requests(held_out.frame),
             }
             card = contents.card(

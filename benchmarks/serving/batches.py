@@ -23,8 +23,7 @@ from benchmarks.serving.environments import ROOT
 from benchmarks.serving.run import report, running
 from benchmarks.serving.servers import OURS, SERVERS, body
 from pipeline import bundle as bundles
-from pipeline import matrix
-from pipeline.columns import derived
+from pipeline.columns import MATRIX, derived, from_metadata, packer
 
 SECONDS = Callable[[], float]
 
@@ -34,10 +33,10 @@ def own_run(records: list[dict[str, Any]]) -> tuple[SECONDS, SECONDS]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(bundles.read(ROOT / "bundle").model), options)
-    columns = matrix.decode(session.get_modelmeta().custom_metadata_map)
+    columns = from_metadata(session.get_modelmeta().custom_metadata_map)
     if columns is None:
         raise SystemExit("The model of bundle/ takes its columns one by one; train the sample model")
-    feed = {matrix.INPUT: matrix.packer(columns)(derived(records))}
+    feed = {MATRIX: packer(columns)(derived(records))}
     return timed(lambda: session.run(None, feed)), timed(lambda: derived(records))
 
 

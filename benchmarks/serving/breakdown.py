@@ -35,9 +35,9 @@ SAMPLED = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPL
 PARTS = {  # by the file of the innermost function of ours, or of these libraries
     "onnxruntime": "the model's run, in ONNX Runtime",
     "serving/records.py": "JSON, validation and decoding",
+    "pack (": "the row for the model",
     "pipeline/columns.py": "derive, the project's own code",
     "model/data.py": "derive, the project's own code",
-    "pipeline/matrix.py": "the row for the model",
     "serving/predictor.py": "calling the model and checking its answer",
     "serving/protocols": "the answer's JSON",
     "serving/replies.py": "the answer's JSON",

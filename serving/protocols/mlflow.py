@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.contract import Contract
+from pipeline.bundle import Contract
 from serving.predictor import Scores
 from serving.protocols.routes import TEXT, Headers, Model, Route, array, constant, fields, header, prediction, ref
 from serving.records import Record, parse

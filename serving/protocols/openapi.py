@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.bundle import Bundle
-from pipeline.contract import LARGEST, Contract, Field
+from pipeline.bundle import LARGEST, Bundle, Contract, Field
 from pipeline.schema import Serving
 from serving.protocols.routes import REFERENCE, TEXT, Body, Route, Schema, array, constant, errors, fields, ref
 from serving.replies import JSON, Reply, as_json

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from pipeline.bundle import Card
-from pipeline.contract import Contract
+from pipeline.bundle import Card, Contract
 from serving.predictor import Predictor
 from serving.records import Decoder
 from serving.replies import JSON, PROBLEM, Problem, Reply

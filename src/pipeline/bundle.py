@@ -15,9 +15,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from pipeline import contract as contracts
-from pipeline.contract import Contract
-
+CONTRACT_VERSION = 1
+LARGEST = 3.4028234663852886e38  # number that is taken, of either sign: of float32, which the model is fed
 CARD = "card.json"
 CONTRACT = "contract.json"
 REQUESTS = "requests.jsonl"
@@ -35,6 +34,34 @@ class BundleError(ValueError):
 
 class StoredError(ValueError):
     """An estimator cannot be loaded; the message says why and what to do."""
+
+
+class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One column of the data file as a request sends it."""
+
+    name: str
+    type: Literal["number", "text"]
+    nullable: bool  # training saw a missing value here
+    categories: list[str] = []  # text: the values that training saw; others are accepted, the model knows them not
+
+
+class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One column of what `model.data.derive` makes of a record: what the model itself is fed."""
+
+    name: str
+    type: Literal["number", "text"]
+    nullable: bool = True  # number: the runtime's answer may be asked for where there is none
+
+
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the service accepts and answers. Training writes it, serving enforces it, nothing else decides."""
+
+    version: int
+    task: Literal["classification", "regression"]
+    fields: list[Field]
+    unused: list[str]  # columns of the data file that the model does not use: accepted and ignored
+    columns: list[Column]
+    classes: list[str]  # classification: in the order of the model's probabilities; regression: empty
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,6 +92,19 @@ class Bundle(NamedTuple):
     @property
     def model(self) -> Path:
         return self.folder / MODELS[self.card.runtime]
+
+
+def encode_contract(contract: Contract) -> bytes:
+    """The contract as the bytes of contract.json."""
+    return msgspec.json.format(msgspec.json.encode(contract), indent=2) + b"\n"
+
+
+def decode_contract(data: bytes) -> Contract:
+    """The contract in the bytes of contract.json. Raises ValueError where they are not one of this version."""
+    contract = msgspec.json.decode(data, type=Contract)
+    if contract.version != CONTRACT_VERSION:
+        raise ValueError(f"contract version {contract.version}; this code speaks version {CONTRACT_VERSION}")
+    return contract
 
 
 def sha256(data: bytes) -> str:
@@ -125,7 +165,7 @@ def _read(folder: Path) -> Bundle:
     if missing:
         raise BundleError(f"{folder / CARD}: names no {', '.join(sorted(missing))}; run `make train`")
     try:
-        return Bundle(folder, card, contracts.decode((folder / CONTRACT).read_bytes()))
+        return Bundle(folder, card, decode_contract((folder / CONTRACT).read_bytes()))
     except ValueError as error:
         raise BundleError(f"{folder / CONTRACT}: {error}; run `make train`") from None
 

@@ -7,8 +7,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.preprocessing import TargetEncoder
 
+from pipeline.bundle import Column
 from pipeline.columns import Record, Value, arrays, derived, infer, missing
-from pipeline.contract import Column
 
 
 class RoundedTargetEncoder(TargetEncoder):  # type: ignore[misc]

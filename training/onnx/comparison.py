@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from pipeline.contract import Column
+from pipeline.bundle import Column
 
 Array = np.ndarray[Any, Any]
 Rows = dict[str, Array]  # by column, shape (rows, 1): float32, or objects of type str

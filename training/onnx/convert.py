@@ -17,7 +17,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
-from pipeline.contract import Column
+from pipeline.bundle import Column
 from training.onnx import converters
 from training.onnx.graph import drop_unused, feed_matrix
 from training.onnx.one_matrix import NotLookups, sources

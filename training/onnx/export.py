@@ -10,8 +10,8 @@ import pandas as pd
 import skops.io
 from sklearn.base import BaseEstimator
 
-from pipeline import matrix
-from pipeline.contract import Column
+from pipeline.bundle import Column
+from pipeline.columns import MATRIX, from_metadata, join
 from training.onnx.comparison import (
     NEVER_SEEN,
     Rows,
@@ -164,10 +164,10 @@ def asker(model: bytes) -> Answer:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is raised as well
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    columns = matrix.decode(session.get_modelmeta().custom_metadata_map)
+    columns = from_metadata(session.get_modelmeta().custom_metadata_map)
 
     def answer(rows: Rows) -> Array:
-        feed = {matrix.INPUT: matrix.join(columns, rows)} if columns else dict(rows)
+        feed = {MATRIX: join(columns, rows)} if columns else dict(rows)
         return np.asarray(session.run(None, feed)[0])
 
     return answer

@@ -10,8 +10,7 @@ from onnx.helper import make_node, make_tensor_value_info, np_dtype_to_tensor_dt
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from pipeline import matrix
-from pipeline.matrix import MatrixColumn
+from pipeline.columns import MATRIX, MatrixColumn, to_metadata
 
 Array = np.ndarray[Any, Any]
 
@@ -74,15 +73,15 @@ def feed_matrix(model: onnx.ModelProto, inputs: Sequence[tuple[list[MatrixColumn
         at = np.arange(start, start := start + len(own))
         if table is not None:
             number, row = f"number/{at[0]}", f"row/{at[0]}"
-            nodes.append(make_node("Gather", [matrix.INPUT, constant(at[0])], [number], axis=1))
+            nodes.append(make_node("Gather", [MATRIX, constant(at[0])], [number], axis=1))
             nodes.append(make_node("Cast", [number], [row], to=onnx.TensorProto.INT64))
             nodes.append(make_node("Gather", [constant(table), row], [taken.name], axis=0))
         elif at.size == len(columns):
-            nodes.append(make_node("Identity", [matrix.INPUT], [taken.name]))
+            nodes.append(make_node("Identity", [MATRIX], [taken.name]))
         else:
-            nodes.append(make_node("Gather", [matrix.INPUT, constant(at)], [taken.name], axis=1))
+            nodes.append(make_node("Gather", [MATRIX, constant(at)], [taken.name], axis=1))
     kept = list(graph.node)
     del graph.node[:], graph.input[:]
     graph.node.extend([*nodes, *kept])
-    graph.input.append(make_tensor_value_info(matrix.INPUT, onnx.TensorProto.FLOAT, [None, len(columns)]))
-    set_model_props(model, {matrix.METADATA: matrix.encode(columns)})
+    graph.input.append(make_tensor_value_info(MATRIX, onnx.TensorProto.FLOAT, [None, len(columns)]))
+    set_model_props(model, {MATRIX: to_metadata(columns)})

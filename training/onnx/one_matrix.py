@@ -20,9 +20,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEncoder, TargetEncoder
 
-from pipeline import matrix
-from pipeline.contract import Column
-from pipeline.matrix import MatrixColumn
+from pipeline.bundle import Column
+from pipeline.columns import MatrixColumn, storable
 from pipeline.transformer import RoundedTargetEncoder
 from training.onnx.converters import STEPS
 
@@ -138,7 +137,7 @@ def _owners(answers: Sequence[Array]) -> Array:
 def _source(name: str, texts: Sequence[str], values: Array, others: bool, own: Array) -> Source:
     table = values[:, own]
     single = table.shape[1] == 1
-    numbers = [matrix.storable(number) for number in (table[:, 0] if single else np.arange(len(table))).tolist()]
+    numbers = [storable(number) for number in (table[:, 0] if single else np.arange(len(table))).tolist()]
     last = numbers.pop() if others else None
     column = MatrixColumn(name, dict(zip(texts, numbers, strict=True)), last)
     return Source([column], None if single else table)

@@ -13,15 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import bundle as bundles
-from pipeline import contract as contracts
-from pipeline.contract import Column, Contract, Field
+from pipeline.bundle import Column, Contract, Field
 from tests.engine.conftest import environment
 
-CONTRACT = Contract(contracts.VERSION, "regression", [Field("a", "number", False)], ["y"], [Column("a", "number")], [])
+CONTRACT = Contract(
+    bundles.CONTRACT_VERSION, "regression", [Field("a", "number", False)], ["y"], [Column("a", "number")], []
+)
 
 
 def files(model: bytes) -> dict[str, bytes]:
-    return {"model.onnx": model, "contract.json": contracts.encode(CONTRACT), "requests.jsonl": b'{"a":1}\n'}
+    return {"model.onnx": model, "contract.json": bundles.encode_contract(CONTRACT), "requests.jsonl": b'{"a":1}\n'}
 
 
 def card(contents: dict[str, bytes]) -> bundles.Card:
@@ -71,7 +72,7 @@ def test_a_broken_card_is_found(tmp_path: Path, text: str) -> None:
 def test_a_contract_of_another_version_is_refused(tmp_path: Path) -> None:
     """An image never guesses what a newer contract means."""
     contents = files(b"model") | {
-        "contract.json": msgspec.json.encode(msgspec.structs.replace(CONTRACT, version=contracts.VERSION + 1))
+        "contract.json": msgspec.json.encode(msgspec.structs.replace(CONTRACT, version=bundles.CONTRACT_VERSION + 1))
     }
     bundles.write(tmp_path / "bundle", contents, card(contents))
     with pytest.raises(bundles.BundleError, match="contract version"):

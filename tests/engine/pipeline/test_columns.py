@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import columns
-from pipeline.contract import Column
+from pipeline.bundle import Column
 from pipeline.transformer import Derive, records
 
 

@@ -14,7 +14,6 @@ from flask.testing import FlaskClient
 
 from pipeline import bundle as bundles
 from pipeline import columns as derivation
-from pipeline import contract as contracts
 from pipeline.settings import load_settings
 from serving.app import create_app
 from serving.records import Decoder
@@ -307,7 +306,7 @@ def test_a_number_that_training_always_saw_is_not_missing(
     if given.card.runtime != "onnx" or not numbers:
         pytest.skip("scikit-learn refuses it, or there are no numbers")
     columns = [msgspec.structs.replace(each, nullable=each.name != numbers[0]) for each in given.contract.columns]
-    changed = contracts.encode(msgspec.structs.replace(given.contract, columns=columns))
+    changed = bundles.encode_contract(msgspec.structs.replace(given.contract, columns=columns))
     files = {name: (trained / "bundle" / name).read_bytes() for name in given.card.files} | {bundles.CONTRACT: changed}
     hashes = {name: bundles.sha256(data) for name, data in files.items()}
     card = msgspec.structs.replace(given.card, files=hashes, bundle_sha256=bundles.digest(hashes))

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contract import VERSION, Contract, Field
+from pipeline.bundle import CONTRACT_VERSION, Contract, Field
 from pipeline.settings import load_settings
 from serving.records import Decoder
 from serving.replies import Problem
 from tests.engine.conftest import PROJECT
 
 CONTRACT = Contract(
-    version=VERSION,
+    version=CONTRACT_VERSION,
     task="regression",
     fields=[
         Field("Term", "number", nullable=False),

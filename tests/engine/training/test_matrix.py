@@ -27,9 +27,8 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from pipeline import matrix
-from pipeline.columns import arrays
-from pipeline.contract import Column
+from pipeline.bundle import Column
+from pipeline.columns import MATRIX, MatrixColumn, arrays, from_metadata, join, packer
 from training.onnx import comparison, export
 from training.onnx.convert import convert
 
@@ -111,10 +110,10 @@ PIPELINES: dict[str, BaseEstimator] = {
 }
 
 
-def converted(estimator: BaseEstimator) -> tuple[onnx.ModelProto, list[matrix.MatrixColumn] | None]:
+def converted(estimator: BaseEstimator) -> tuple[onnx.ModelProto, list[MatrixColumn] | None]:
     estimator.fit(FRAME, TARGET)
     model = onnx.load_from_string(convert(estimator, COLUMNS, FRAME.head(3), "sample"))
-    return model, matrix.decode({each.key: each.value for each in model.metadata_props})
+    return model, from_metadata({each.key: each.value for each in model.metadata_props})
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -123,14 +122,14 @@ def test_the_matrix_is_all_that_a_model_is_fed(name: str) -> None:
     estimator = PIPELINES[name]
     model, described = converted(estimator)
     assert described is not None
-    assert [each.name for each in model.graph.input] == [matrix.INPUT]
+    assert [each.name for each in model.graph.input] == [MATRIX]
     frame = sample(200)
     frame.loc[:20, "s"], frame.loc[10:30, "t"], frame.loc[40:45, "s"] = "never seen", "P", ""
     records = [record | {"t": record["t"] or None} for record in frame.to_dict("records")]
-    packed = matrix.packer(described)(records)
-    np.testing.assert_array_equal(packed, matrix.join(described, arrays(records, COLUMNS)))
+    packed = packer(described)(records)
+    np.testing.assert_array_equal(packed, join(described, arrays(records, COLUMNS)))
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    (answer,) = session.run(None, {matrix.INPUT: packed})
+    (answer,) = session.run(None, {MATRIX: packed})
     assert comparison.largest_difference(answer, comparison.predict(estimator, frame)) <= comparison.TOLERANCE
 
 
@@ -148,12 +147,12 @@ def test_a_text_that_scikit_learn_refuses_is_refused() -> None:
     model, described = converted(make_pipeline(columns("passthrough", OneHotEncoder()), LogisticRegression()))
     assert described is not None
     records = FRAME.to_dict("records")
-    packed = matrix.packer(described)(records[:5])
-    onnxruntime.InferenceSession(model.SerializeToString()).run(None, {matrix.INPUT: packed})
+    packed = packer(described)(records[:5])
+    onnxruntime.InferenceSession(model.SerializeToString()).run(None, {MATRIX: packed})
     with pytest.raises(ValueError, match="training saw no s like 'never'"):
-        matrix.packer(described)([records[0] | {"s": "never"}])
+        packer(described)([records[0] | {"s": "never"}])
     with pytest.raises(ValueError, match="training saw no s like ''"):
-        matrix.packer(described)([records[0] | {"s": None}])
+        packer(described)([records[0] | {"s": None}])
 
 
 @pytest.mark.parametrize("encoder", [OrdinalEncoder, TargetEncoder, lambda: OneHotEncoder(sparse_output=False)])
@@ -197,8 +196,8 @@ def test_a_table_may_not_grow_without_bound(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_missing_numbers_are_not_a_number() -> None:
     """None in a record is NaN in the matrix."""
-    described = [matrix.MatrixColumn("a"), matrix.MatrixColumn("s", {"x": 1.0}, 0.0)]
-    packed = matrix.packer(described)([{"a": None, "s": "x"}, {"a": 2, "s": None}])
+    described = [MatrixColumn("a"), MatrixColumn("s", {"x": 1.0}, 0.0)]
+    packed = packer(described)([{"a": None, "s": "x"}, {"a": 2, "s": None}])
     np.testing.assert_array_equal(packed, np.array([[np.nan, 1], [2, 0]], np.float32))
     assert packed.dtype == np.float32
 
