@@ -34,8 +34,10 @@ setup: $(VENV)/.dev ## install everything for development, and the commit hook
 
 # --- The stages
 
+option = $(if $($(1)),--$(2) "$($(1))")
+
 train: $(VENV)/.train ## train, register the candidate, write bundle/
-	@$(run) training.train $(if $(TRIAL),--trial "$(TRIAL)")
+	@$(run) training.train $(call option,PREVIEW,preview)
 
 bundle/card.json:
 	@$(MAKE) train
@@ -46,14 +48,14 @@ serve: bundle/card.json $(VENV)/.serve-sklearn ## serve bundle/ on http://127.0.
 locust: $(VENV)/.perf ## open Locust's own page for the running service (HOST_URL=http://…)
 	@$(bin)/locust --locustfile perf/locustfile.py --web-host 127.0.0.1 --host $${HOST_URL:-http://127.0.0.1:8000}
 
-# Containers where an engine can build and run them, two gunicorn processes where not; ARMS=process says so anyway.
-arms = $(or $(ARMS),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo container || echo process))
+# Containers where an engine can build and run them, two gunicorn processes where not; DOCKER=no says so anyway.
+docker = $(or $(DOCKER),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo yes || echo no))
 built = $$($(run) pipeline.notes)
 
 perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion (BASE=version, commit or image; PROFILE=quick)
-	@$(if $(filter container,$(arms)),$(run) release.image)
+	@$(if $(filter yes,$(docker)),$(run) release.image)
 	@$(run) release.baseline $(if $(BASE),"$$BASE")
-	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(run) perf $(if $(filter container,$(arms)),--candidate "$(built)")
+	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(run) perf $(if $(filter yes,$(docker)),--candidate "$(built)")
 
 accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed (REASON="why")
 	@$(run) perf.accept --reason "$$REASON"
@@ -61,10 +63,9 @@ accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed (REAS
 history: $(VENV)/.train ## draw p95 and the quality of every version that was ever promoted
 	@$(run) release.history
 
-option = $(if $($(1)),--$(2) "$($(1))")
 image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path; SAVE=file)
 	@$(run) release.image $(call option,PUSH,push) $(call option,SAVE,save) $(call option,BESIDE,beside) \
-	  $(call option,TRIAL,tag) $(if $(CACHE),--cache)
+	  $(call option,PREVIEW,tag) $(if $(CACHE),--cache)
 
 promote: $(VENV)/.train ## make the candidate the champion, if it passed
 	@$(run) release.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)") $(if $(RETRAINED),--retrained)

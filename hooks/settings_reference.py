@@ -3,6 +3,7 @@
 make settings-reference
 """
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -70,7 +71,7 @@ def _values(kind: Any) -> str:
     if type(None) in get_args(kind):
         return f"{_values(get_args(kind)[0])}; `false`"
     if get_origin(kind) is list:
-        return f"a list of {_values(get_args(kind)[0])}s".replace("a number", "number").replace("a text", "text")
+        return re.sub(r"^a (whole number|text)", r"a list of \1s", _values(get_args(kind)[0]))
     return {float: "a number", int: "a whole number", str: "a text", bool: "`true`, `false`", Path: "a path"}[kind]
 
 

@@ -103,32 +103,32 @@ def prepare(arguments: Arguments) -> tuple[Setup, str]:
     return setup, sides.note
 
 
-def attempt(setup: Setup, found: Findings, console: Screen, interrupt: Interrupt) -> None:
+def attempt(setup: Setup, findings: Findings, console: Screen, interrupt: Interrupt) -> None:
     """Measures, and notes what ended that before there was a verdict. All arms are gone afterwards."""
     began = time.perf_counter()
     try:
         with pinned(setup.cpus.client), Display(console) as display:
-            measure(setup, found, display, interrupt)
+            measure(setup, findings, display, interrupt)
     except (KeyboardInterrupt, Exception) as error:  # an interrupt in the middle of a write may end as another error
         if not interrupt.name and not isinstance(error, ArmError | OSError):  # OSError: such as a full disk
             raise
-        found.failure = f"interrupted by {interrupt.name}" if interrupt.name else str(error)
-        found.log = error.log if isinstance(error, ArmError) and not interrupt.name else ""
+        findings.failure = f"interrupted by {interrupt.name}" if interrupt.name else str(error)
+        findings.log = error.log if isinstance(error, ArmError) and not interrupt.name else ""
     interrupt.ending = True
     for arm in (setup.candidate, setup.baseline):
         if arm is not None:
             arm.stop()  # again, for an interrupt between two steps of the cleaning up
-    found.seconds = time.perf_counter() - began
+    findings.seconds = time.perf_counter() - began
 
 
-def concluded(setup: Setup, found: Findings, interrupt: Interrupt) -> Report:
+def concluded(setup: Setup, findings: Findings, interrupt: Interrupt) -> Report:
     """Writes the verdict, and once more where an interrupt came meanwhile: it is a verdict on that. Raises OSError."""
     while True:
         known = interrupt.name
-        if known and not found.failure:
-            found.failure = f"interrupted by {known}"
-        report = conclude(setup, found)
-        write(setup.output, report, found)
+        if known and not findings.failure:
+            findings.failure = f"interrupted by {known}"
+        report = conclude(setup, findings)
+        write(setup.output, report, findings)
         if interrupt.name == known:
             return report
 
@@ -152,7 +152,7 @@ def refuse(why: str) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
-    found, console, interrupt = Findings(), Screen(), interruptible()
+    findings, console, interrupt = Findings(), Screen(), interruptible()
     Hub.NOT_ERROR = (*Hub.NOT_ERROR, KeyboardInterrupt)  # gevent prints a traceback of what else ends its loop
     try:
         setup, note = prepare(arguments)
@@ -161,12 +161,12 @@ def main(argv: list[str] | None = None) -> int:
         return refuse(str(error))
     except KeyboardInterrupt:
         return refuse(f"interrupted by {interrupt.name}")
-    found.notes += [note] if note else []
-    attempt(setup, found, console, interrupt)
+    findings.notes += [note] if note else []
+    attempt(setup, findings, console, interrupt)
     try:
-        report = concluded(setup, found, interrupt)
+        report = concluded(setup, findings, interrupt)
     except OSError as error:
-        return refuse("; ".join(filter(None, [found.failure, str(error)])))
+        return refuse("; ".join(filter(None, [findings.failure, str(error)])))
     tell(console, report, setup.output)
     return report.exit_code
 

@@ -25,57 +25,58 @@ def clear(output: Path) -> None:
         (output / name).unlink(missing_ok=True)
 
 
-def write(output: Path, report: Report, found: Findings) -> None:
+def write(output: Path, report: Report, findings: Findings) -> None:
     """Writes report.html, report.md and, last, verdict.json: who finds that finds all. Raises OSError."""
     output.mkdir(parents=True, exist_ok=True)
-    replace(output / "report.html", page(report, found.samples).encode())
+    replace(output / "report.html", page(report, findings.samples).encode())
     replace(output / "report.md", markdown(report).encode())
     write_verdict(output / "verdict.json", report)
 
 
-def conclude(setup: Setup, found: Findings) -> Report:
+def conclude(setup: Setup, findings: Findings) -> Report:
     """The verdict. After a failure it is "error", and the figures are those of the rounds before."""
-    judged = found.judgement
+    judged = findings.judgement
     outcome: Outcome = "error"
-    if not found.failure:
+    if not findings.failure:
         outcome = judged.outcome if judged is not None and judged.outcome != "continue" else "inconclusive"
-    candidate = found.candidate or _unknown(setup.candidate)
+    candidate = findings.candidate or _unknown(setup.candidate)
     rows = judged.criteria if judged else []
-    acceptable = not accept.refusal(outcome, rows, found.baseline)
+    headline = f"could not run: {findings.failure}" if findings.failure or judged is None else judged.headline
+    acceptable = not accept.refusal(outcome, rows, findings.baseline)
     return Report(
         schema=2,
         outcome=outcome,
         exit_code=EXIT_CODES[outcome],
-        headline=(f"could not run: {found.failure}" if found.failure or judged is None else judged.headline)[:500],
+        headline=headline[:500],
         next=next_step(outcome, candidate.faults, setup.base, acceptable)[:500],
         project=setup.project,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seconds=found.seconds,
+        seconds=findings.seconds,
         candidate=candidate,
-        baseline=found.baseline,
-        identical=identical(candidate, found.baseline),
+        baseline=findings.baseline,
+        identical=identical(candidate, findings.baseline),
         limits=limits_of(setup.perf),
         criteria=rows,
         reasons=[reason[:500] for reason in judged.reasons] if judged else [],
         confidence=judged.confidence if judged else 0.0,
         detectable=judged.detectable if judged else None,
-        looks=list(setup.perf.length.looks),
-        rate=found.rate,
+        decide_after=list(setup.perf.length.decide_after),
+        rate=findings.rate,
         users=setup.perf.load.users,
         seed=setup.seed,
-        rounds=found.rounds,
+        rounds=findings.rounds,
         runner=Runner(
             cpu=cpu_name()[:200],
             cpus=os.cpu_count() or 1,
             system=platform.platform()[:200],
             python=platform.python_version(),
-            arms_cpus=setup.cpus.arms,
+            service_cpus=setup.cpus.arms,
             client_cpus=setup.cpus.client,
         ),
-        notes=[note[:500] for note in [*found.notes, *notes(candidate, found, setup)]],
-        log=found.log[-10_000:],
+        notes=[note[:500] for note in [*findings.notes, *notes(candidate, findings, setup)]],
+        log=findings.log[-10_000:],
         base=setup.base[:500],
-        left_out=found.left_out,
+        left_out=findings.left_out,
         accepted=setup.accepted if any(row.accepted for row in rows) else None,
     )
 
@@ -96,20 +97,20 @@ def identical(candidate: verdict.Arm, baseline: verdict.Arm | None) -> bool:
     return candidate.image_id != "" and candidate.image_id == baseline.image_id
 
 
-def notes(candidate: verdict.Arm, found: Findings, setup: Setup) -> Sequence[str]:
+def notes(candidate: verdict.Arm, findings: Findings, setup: Setup) -> Sequence[str]:
     """What a reader has to know to weigh the figures."""
-    texts, baseline = [], found.baseline
-    if found.judgement is not None:
-        rows = found.judgement.criteria
+    texts, baseline = [], findings.baseline
+    if findings.judgement is not None:
+        rows = findings.judgement.criteria
         texts += [apart] if (apart := disagreement(rows)) else []
         texts += accept.notes(setup.accepted, baseline, setup.base, rows)
     if setup.baseline is None:
         texts.append("No baseline: judged by the absolute limits alone.")
     if identical(candidate, baseline):
-        texts.append("Both arms are identical: the same code on the same model.")
+        texts.append("Both versions are identical: the same code on the same model.")
     if candidate.faults:
         texts.append(f"The candidate was slowed down on purpose: {', '.join(candidate.faults)}.")
-    if setup.perf.max_memory_mb is not None and not any(r.candidate.memory_mb is not None for r in found.rounds):
+    if setup.perf.max_memory_mb is not None and not any(r.candidate.memory_mb is not None for r in findings.rounds):
         texts.append("The limit of memory was not checked: the system does not say how much the candidate holds.")
     if setup.cpus.arms is None:
         texts.append("Not pinned to CPUs (there is one only, or the system cannot pin): expect more noise.")

@@ -64,8 +64,8 @@ class Records:
         output.mkdir(parents=True, exist_ok=True)
         for path in (self._rounds, self._samples):
             path.unlink(missing_ok=True)
-        append(self._rounds, _lines([["round", "arm", *ROUND_FIELDS, "dropped"]]))
-        append(self._samples, gzip.compress(b"round,arm,pair,due_s,start_s,latency_ms,ok\r\n"))
+        append(self._rounds, _lines([["round", "service", *ROUND_FIELDS, "dropped"]]))
+        append(self._samples, gzip.compress(b"round,service,pair,due_s,start_s,latency_ms,ok\r\n"))
 
     def write(self, measured: Round, samples: dict[str, Samples]) -> None:
         text = "".join(_requests(measured.number, arm, of_arm) for arm, of_arm in samples.items())

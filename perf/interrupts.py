@@ -30,7 +30,7 @@ _state = _State()
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def no_interrupt() -> Iterator[None]:
     """Puts an interrupt off until the end of the block: what it starts would be lost half-way, and left running."""
     _state.holds += 1
     try:

@@ -12,23 +12,23 @@ from perf.locustfile import bodies_of
 MOST = 200  # requests of a baseline of another contract; each is tried on both arms
 
 
-def introduce(arms: Sequence[Arm], bodies: Sequence[bytes], found: Findings) -> tuple[list[Arm], Sequence[bytes]]:
+def introduce(arms: Sequence[Arm], bodies: Sequence[bytes], findings: Findings) -> tuple[list[Arm], Sequence[bytes]]:
     """Notes who the arms are; returns those that can be measured, and with what requests.
 
     Raises ArmError where the candidate rejects what its own bundle recorded. A 5xx is measured instead, and fails.
     """
     candidate, *others = arms
-    found.candidate = describe(candidate)
+    findings.candidate = describe(candidate)
     status, answer = candidate.predict(bodies[0])
     if 400 <= status < 500:
         raise candidate.error(f"answers {status} to a request of its own bundle: {detail(answer)}")
     for baseline in others:
-        found.baseline = describe(baseline)
-        shared, note = compare(candidate, baseline, bodies, found.baseline.version[:40])
-        found.notes += [note] if note else []
+        findings.baseline = describe(baseline)
+        shared, note = compare(candidate, baseline, bodies, findings.baseline.version[:40])
+        findings.notes += [note] if note else []
         if shared:
             return [candidate, baseline], shared
-        found.left_out, found.baseline = found.baseline, None
+        findings.left_out, findings.baseline = findings.baseline, None
         baseline.stop()
     return [candidate], bodies
 
@@ -41,13 +41,13 @@ def compare(candidate: Arm, baseline: Arm, bodies: Sequence[bytes], version: str
     status, answer = baseline.predict(bodies[0])
     if status == 200:
         return bodies, ""
-    told = f"The baseline (version {version}) answers {status or 'nothing'} to the candidate's requests"
+    sentence = f"The baseline (version {version}) answers {status or 'nothing'} to the candidate's requests"
     if not 400 <= status < 500:
-        return [], f"{told}, so it does not work: {detail(answer)} Judged without a baseline."
+        return [], f"{sentence}, so it does not work: {detail(answer)} Judged without a baseline."
     shared, whose = common(candidate, baseline, bodies)
     if not shared:
-        return [], f"{told}, so its contract is another one: {detail(answer)} Judged without a baseline."
-    return shared, f"{told}: {detail(answer)} So both were measured with {whose}."
+        return [], f"{sentence}, so its contract is another one: {detail(answer)} Judged without a baseline."
+    return shared, f"{sentence}: {detail(answer)} So both were measured with {whose}."
 
 
 def common(candidate: Arm, baseline: Arm, bodies: Sequence[bytes]) -> tuple[list[bytes], str]:

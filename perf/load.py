@@ -22,7 +22,7 @@ from locust.env import Environment
 from locust.event import Events
 from locust.exception import StopUser
 
-from perf.interrupts import held
+from perf.interrupts import no_interrupt
 from perf.locustfile import HEADERS, PredictUser
 from perf.rule.rounds import Samples
 
@@ -186,7 +186,7 @@ def _run(user: type[FastHttpUser], users: int, record: Callable[..., None], time
     environment.events.request.add_listener(record)
     environment.events.user_error.add_listener(lambda exception, **_: failures.append(exception))
     cpu, clock = time.process_time(), time.perf_counter()
-    with held():  # the destructor of a runner that is half there fails, loudly
+    with no_interrupt():  # the destructor of a runner that is half there fails, loudly
         runner = environment.create_local_runner()
     gc.collect()
     gc.disable()  # a collection in the middle of a request would count as the arm's latency

@@ -16,7 +16,7 @@ from perf.arms.containers import leftovers
 from perf.arms.usage import Usage
 from perf.files import Records
 from perf.findings import Findings, Setup, limits_of
-from perf.interrupts import Interrupt, held
+from perf.interrupts import Interrupt, no_interrupt
 from perf.introduction import introduce
 from perf.load import Schedule, closed_loop, run_pairs
 from perf.report.display import Display
@@ -28,77 +28,81 @@ PROBE_SECONDS = 2.0  # or a round, where that is shorter
 UTILISATION = 0.5  # of what the baseline can do: higher, and the queue would be measured; lower, and too few requests
 
 
-def measure(setup: Setup, found: Findings, display: Display, interrupt: Interrupt) -> None:
-    """Measures until there is a verdict. `found` is filled step by step, so that it holds something in any case.
+def measure(setup: Setup, findings: Findings, display: Display, interrupt: Interrupt) -> None:
+    """Measures until there is a verdict. `findings` is filled step by step, so that it holds something in any case.
 
     Raises ArmError where an arm cannot be started, does not get ready or dies twice. None outlives the call.
     """
     arms = [arm for arm in (setup.candidate, setup.baseline) if arm is not None]
     if any(arm.kind == "container" for arm in arms):
-        found.notes += leftovers()
+        findings.notes += leftovers()
     with contextlib.ExitStack() as stack:
         for arm in arms:
             display.step(f"starting the {arm.role}")
-            stack.callback(end, arm, found, interrupt)
+            stack.callback(end, arm, findings, interrupt)
             arm.start()
             arm.ready()
-        arms, bodies = introduce(arms, setup.bodies, found)
-        for note in found.notes:
+        arms, bodies = introduce(arms, setup.bodies, findings)
+        for note in findings.notes:
             display.say(note)
         setup = setup._replace(bodies=bodies)
-        run_rounds(arms, schedule_for(arms, setup, found, display), setup, found, display, interrupt)
+        run_rounds(arms, schedule_for(arms, setup, findings, display), setup, findings, display, interrupt)
 
 
-def schedule_for(arms: Sequence[Arm], setup: Setup, found: Findings, display: Display) -> Schedule:
+def schedule_for(arms: Sequence[Arm], setup: Setup, findings: Findings, display: Display) -> Schedule:
     """The rate that the arms can take, and rounds that are long enough at it. Raises ArmError."""
     perf, length = setup.perf, setup.perf.length
     display.step("finding the rate")
-    found.rate = rate_for(arms[-1], setup, len(arms))
-    seconds = long_enough(length.round_seconds, found.rate, perf.min_requests, length.looks[-1])
+    findings.rate = rate_for(arms[-1], setup, len(arms))
+    seconds = long_enough(length.round_seconds, findings.rate, perf.min_requests, length.decide_after[-1])
     if seconds > length.round_seconds:
         display.say(
             f"Rounds of {seconds:.0f} s: the service takes that long for the {perf.min_requests:,} requests that "
             "perf.min_requests asks for."
         )
-    return Schedule(found.rate, perf.load.users, length.warmup_seconds, seconds)
+    return Schedule(findings.rate, perf.load.users, length.warmup_seconds, seconds)
 
 
 def run_rounds(
-    arms: Sequence[Arm], schedule: Schedule, setup: Setup, found: Findings, display: Display, interrupt: Interrupt
+    arms: Sequence[Arm], schedule: Schedule, setup: Setup, findings: Findings, display: Display, interrupt: Interrupt
 ) -> None:
     """Round after round, each with its restarts, until the judge has seen enough. Raises ArmError."""
     dice = random.Random(setup.seed)  # noqa: S311  orders, not secrets
-    looks, limits, acceptance = setup.perf.length.looks, limits_of(setup.perf), in_force(setup.accepted, found.baseline)
+    decide_after, limits, acceptance = (
+        setup.perf.length.decide_after,
+        limits_of(setup.perf),
+        in_force(setup.accepted, findings.baseline),
+    )
     sizes = [arm.image_mb() for arm in arms]
     records = Records(setup.output)
     for order in restarts(arms, dice):
         if interrupt.name:
             raise KeyboardInterrupt(interrupt.name)
-        number = len(found.rounds) + 1
-        display.begin(number, looks, found)
+        number = len(findings.rounds) + 1
+        display.begin(number, decide_after, findings)
         try:
             restart(order)
             measured, samples = one_round(number, arms, schedule, setup.bodies, dice)
             check(arms, number)
         except Died as death:
-            forgive(death, number, found, display)
+            forgive(death, number, findings, display)
             continue
-        with held():
+        with no_interrupt():
             records.write(measured, samples)
-            found.rounds.append(measured)
-            found.samples.append(samples)
-        found.judgement = judge(found.rounds, limits, looks, sizes, acceptance)
-        display.end(measured, found)
-        if found.judgement.outcome != "continue":
+            findings.rounds.append(measured)
+            findings.samples.append(samples)
+        findings.judgement = judge(findings.rounds, limits, decide_after, sizes, acceptance)
+        display.end(measured, findings)
+        if findings.judgement.outcome != "continue":
             break
 
 
-def end(arm: Arm, found: Findings, interrupt: Interrupt) -> None:
+def end(arm: Arm, findings: Findings, interrupt: Interrupt) -> None:
     """Stops an arm, which no interrupt may disturb."""
     interrupt.ending = True
     arm.stop()
     if arm.left:
-        found.notes.append(f"The container {arm.left} could not be removed; the next run does that.")
+        findings.notes.append(f"The container {arm.left} could not be removed; the next run does that.")
 
 
 def restart(arms: Sequence[Arm]) -> None:
@@ -115,13 +119,13 @@ def check(arms: Sequence[Arm], number: int) -> None:
             raise arm.error(f"died in round {number}", Died)
 
 
-def forgive(death: Died, number: int, found: Findings, display: Display) -> None:
+def forgive(death: Died, number: int, findings: Findings, display: Display) -> None:
     """Notes the first death of an arm, after which the round is measured again. Raises the second."""
-    if found.deaths:
+    if findings.deaths:
         raise death
-    found.deaths += 1
-    found.notes.append(f"{death} Round {number} was measured again.")
-    display.say(found.notes[-1])
+    findings.deaths += 1
+    findings.notes.append(f"{death} Round {number} was measured again.")
+    display.say(findings.notes[-1])
 
 
 def rate_for(arm: Arm, setup: Setup, arms: int) -> float:
@@ -185,7 +189,7 @@ def one_round(
 
 
 def spent(before: Usage | None, after: Usage | None, requests: int) -> Spent | None:
-    """What an arm used between two looks at it.
+    """What an arm used between two decide_after at it.
 
     None where the system does not say, where nothing was sent, or where a process of the arm ended meanwhile, and its
     CPU time with it.

@@ -157,7 +157,7 @@ class Runner(Struct, frozen=True, kw_only=True):
     cpus: Count
     system: Name
     python: Name
-    arms_cpus: list[int] | None  # None: not pinned
+    service_cpus: list[int] | None  # None: not pinned
     client_cpus: list[int] | None
 
 
@@ -186,7 +186,7 @@ class Report(Struct, frozen=True, kw_only=True):
     reasons: Lines
     confidence: float
     detectable: float | None
-    looks: Annotated[list[Count], Meta(max_length=1000)] = []  # rounds that count after which the gate may decide
+    decide_after: Annotated[list[Count], Meta(max_length=1000)] = []  # numbers of rounds that count
     rate: Share  # pairs a second
     users: Count
     seed: int

@@ -5,7 +5,7 @@
 
 Runs the whole pipeline three times: without a baseline (must pass), with the same code against the champion that the
 first run made (must pass), and with a candidate that burns CPU on each prediction (must fail). The reports stay in
-reports/demo-*. Services run as processes, which leaves no images behind; ARMS=container uses containers.
+reports/demo-*. Services run as processes, which leaves no images behind; DOCKER=yes uses containers.
 
 Exit code 0: all three came as expected, 1: one did not, 3: could not run.
 """
@@ -69,7 +69,7 @@ def environment_of(shell: Mapping[str, str], copy: Path, project: str) -> dict[s
     of_make = {"MAKEFLAGS", "MAKELEVEL"}
     kept = {key: value for key, value in shell.items() if not key.startswith("MLOPS_") and key not in of_make}
     return kept | {
-        "ARMS": shell.get("ARMS", "process"),
+        "DOCKER": shell.get("DOCKER", "no"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{copy / 'mlflow.db'}",
         "MLOPS_PROJECT__NAME": f"{project[:55]}-demo",  # images are named after it, and the user's stay what they are
         "PYTHONPATH": f"{copy}{os.pathsep}{copy / 'src'}",

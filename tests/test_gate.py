@@ -7,7 +7,7 @@ from tests.conftest import run
 
 # Short rounds, and limits so wide that a busy machine breaks none. How often the gate is wrong is not asked here.
 SHORT = {
-    "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[3, 9]",
+    "MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[3, 9]",
     "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6",
     "MLOPS_PERF__PROFILES__STANDARD__WARMUP_SECONDS": "0.1",
     "MLOPS_PERF__PROFILE": "standard",

@@ -30,7 +30,8 @@ from pipeline.columns import DeriveError
 from pipeline.notes import Quality
 from pipeline.schema import Data, Settings, Task, Training
 from pipeline.settings import SettingsError, load_settings
-from training import contents, evaluate, registry, rival
+from training import contents, evaluate, registry
+from training.champion import champion_scores
 from training.dataset import DataError, Dataset, read
 from training.fit import EstimatorError, answer, fit
 from training.onnx.export import export
@@ -47,10 +48,10 @@ def step(what: str) -> Iterator[None]:
     console.print(f"  {what} [dim]{time.perf_counter() - started:.1f} s[/dim]")
 
 
-def train(settings: Settings, root: Path, trial: str) -> bool:
+def train(settings: Settings, root: Path, preview: str) -> bool:
     """Runs the whole of training in the project `root`; False where the quality gate refuses the model.
 
-    `trial`: what it is a trial of, such as a pull request, which shall leave the alias candidate alone; or empty.
+    `preview`: the name of one, such as of a pull request, which leaves the alias candidate alone; or empty.
     """
     name, data, git = settings.project.name, settings.data, registry.git_sha(root)
     (root / Quality.path).unlink(missing_ok=True)
@@ -89,7 +90,7 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
             signature = infer_signature(dataset.frame, model.predict(table.head(50)))
             model_id = registry.log_model(pipeline, signature, held_out.frame.head(3))
             tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence}
-            tags |= {"trial": trial} if trial else {}
+            tags |= {"preview": preview} if preview else {}
             version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
         with step("write the bundle"):
             contract = contents.contract(data, dataset, signature, derive.columns, exported.gapless, classes)
@@ -115,10 +116,10 @@ def train(settings: Settings, root: Path, trial: str) -> bool:
             registry.log_snapshot(root)
 
     # Last, so that a run that is killed on the way leaves the aliases as they were.
-    if not trial:
+    if not preview:
         client.set_registered_model_alias(name, registry.CANDIDATE, version)
     agreement = f"differs from scikit-learn by {exported.difference:.1e} at most, " if not exported.reason else ""
-    named = f"a trial ({escape(trial)}), no candidate" if trial else f"alias {registry.CANDIDATE}"
+    named = f"a preview ({escape(preview)}), not the candidate" if preview else f"alias {registry.CANDIDATE}"
     console.print(f"Registered {name} version [bold]{version}[/bold], {named}.")
     console.print(f"Wrote bundle/ ({exported.runtime}; {agreement}sha256 {card.bundle_sha256[:12]}).")
     return True
@@ -149,7 +150,7 @@ def _champion_metrics(
     if version is None:
         return None
     with step(f"compare with the champion, version {version.version}"):
-        against = rival.champion(client, version, task, dataset, measure)
+        against = champion_scores(client, version, task, dataset, measure)
     if against.note:
         console.print(f"[yellow]Note:[/yellow] {escape(against.note)}.")
     return against.metrics
@@ -166,10 +167,10 @@ def _report(quality: Quality, root: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.split("\n")[0])
-    parser.add_argument("--trial", default="", metavar="OF", help="a pull request, say: do not call it the candidate")
-    trial = parser.parse_args(argv).trial[:200]
+    parser.add_argument("--preview", default="", metavar="NAME", help="of a pull request: it is no candidate")
+    preview = parser.parse_args(argv).preview[:200]
     try:
-        return 0 if train(load_settings(), Path.cwd(), trial) else 1
+        return 0 if train(load_settings(), Path.cwd(), preview) else 1
     except (SettingsError, DataError, DeriveError, EstimatorError, MlflowException) as error:
         console.print(f"[red]Cannot train:[/red] {escape(registry.complaint(error))}")
         return 3

@@ -9,7 +9,7 @@ from benchmarks.gate.picture import Line
 from benchmarks.gate.rates import CONDITIONS, DRAWN, PROFILES, Case, Rate, alarms, find, of_gate, rate
 from benchmarks.gate.recorded import BUSY, Recorded
 from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
-from benchmarks.gate.verdicts import RIVALS
+from benchmarks.gate.verdicts import ALTERNATIVES
 from benchmarks.sections import table
 from perf.rule.rounds import MAX_STEAL
 from pipeline.settings import load_settings
@@ -28,8 +28,8 @@ def lines(cases: Sequence[Case], condition: str) -> dict[str, Line]:
         return {}
     used = (of_gate(same, "standard", "fail").share, of_gate(slow, "standard", "fail").share)
     found = {GATE: Line(list(zip(same.by_limit, slow.by_limit, strict=True)), used)}
-    for name, (_, threshold) in RIVALS.items():
-        wrong, right = np.array(same.rivals[name]), np.array(slow.rivals[name])
+    for name, (_, threshold) in ALTERNATIVES.items():
+        wrong, right = np.array(same.alternatives[name]), np.array(slow.alternatives[name])
         points = [(float(np.mean(wrong > t)), float(np.mean(right > t))) for t in np.linspace(-0.5, 1.0, 151)]
         found[name] = Line(points, (float(np.mean(wrong > threshold)), float(np.mean(right > threshold))))
     return found
@@ -131,7 +131,7 @@ def beside_others(cases: Sequence[Case]) -> str:
     same = [find(cases, condition, SAME) for condition in CONDITIONS]
     burns = [find(cases, "quiet", scenario) for scenario in BURNS]
     rows = [[f"**{GATE}**", *(str(of_gate(case, "standard", "fail")) for case in (*same, *burns))]]
-    rows += [[name, *(str(alarms(case, name)) for case in (*same, *burns))] for name in RIVALS]
+    rows += [[name, *(str(alarms(case, name)) for case in (*same, *burns))] for name in ALTERNATIVES]
     slower = [f"+{100 * case.effect[0]:.1f} %" if case else "-" for case in burns]
     return table(["fails on", *(f"same code, {condition}" for condition in CONDITIONS), *slower], rows)
 
@@ -145,7 +145,7 @@ Both services are restarted before each round. The rounds are cut into runs that
 works all of this out again from the recorded rounds, and `make bench-gate MINUTES=240` from new ones.
 
 *Disturbed* means beside a neighbour that burns CPU in bursts, churns the page cache and lets storms of low-priority
-processes loose, on either CPU, at random. *Busy host* means without it, in minutes in which the host gave more than
+processes loose, on either CPU, at random. *Stolen CPU* means without it, in minutes in which the host gave more than
 {busy:g} % of the CPU to others, up to {worst:.0f} % in a round: that came unasked, as it does on shared machines. (From
 {most:g} % on, the gate drops a round.) *Quiet* is the rest.
 
@@ -227,7 +227,7 @@ def text(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> str
         busy=100 * BUSY,
         worst=100 * max((each.round.steal or 0.0 for each in rounds), default=0.0),
         most=100 * MAX_STEAL,
-        length=perf.profiles.standard.looks[0],
+        length=perf.profiles.standard.decide_after[0],
         limit=100 * perf.max_regression,
         false_alarms=false_alarms(cases),
         targets=targets(cases),

@@ -10,12 +10,12 @@ from scipy.stats import binomtest
 
 from benchmarks.gate.recorded import Recorded
 from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
-from benchmarks.gate.verdicts import RIVALS, Run, cost_of, gate, p95, pooled, rival
+from benchmarks.gate.verdicts import ALTERNATIVES, Run, cost_of, excesses, gate, p95, pooled
 from perf.findings import limits_of
 from perf.rule.estimate import log_ratio
 from pipeline.settings import load_settings
 
-CONDITIONS = ("quiet", "busy host", "disturbed")
+CONDITIONS = ("quiet", "stolen CPU", "disturbed")
 PROFILES = ("quick", "standard", "thorough")
 
 DRAWN = "burn-12"  # whose detection the picture shows: the slow-down that was recorded both quiet and disturbed
@@ -68,7 +68,7 @@ class Case(NamedTuple):
     scenario: str
     effect: tuple[float, float]  # of p95, and its standard error
     runs: dict[str, list[Run]]
-    rivals: dict[str, list[float]]  # by how much each found the candidate slower, run for run
+    alternatives: dict[str, list[float]]  # by how much each found the candidate slower, run for run
     by_limit: list[float]  # share of runs that fail, standard, at each of STRICTNESS
 
 
@@ -76,7 +76,7 @@ def judged(rounds: Sequence[Recorded]) -> list[Case]:
     """All verdicts on the rounds."""
     perf = load_settings(ROOT).perf
     limits = limits_of(perf)
-    length = perf.profiles.standard.looks[0]
+    length = perf.profiles.standard.decide_after[0]
     plain = chosen(rounds, "quiet", SAME)
     usual = float(np.median([p95(pooled(plain[at : at + length], 1)) for at in range(0, len(plain), length)]))
     cases = []
@@ -86,13 +86,15 @@ def judged(rounds: Sequence[Recorded]) -> list[Case]:
             if len(some) < 2:
                 continue
             cost = cost_of(some)
-            runs = {name: list(gate(some, limits, getattr(perf.profiles, name).looks, cost)) for name in PROFILES}
-            others = {name: rival(rule, some, length, usual) for name, (rule, _) in RIVALS.items()}
+            runs = {
+                name: list(gate(some, limits, getattr(perf.profiles, name).decide_after, cost)) for name in PROFILES
+            }
+            others = {name: excesses(rule, some, length, usual) for name, (rule, _) in ALTERNATIVES.items()}
             by_limit = []
             if scenario in (SAME, DRAWN):
-                looks = perf.profiles.standard.looks
+                decide_after = perf.profiles.standard.decide_after
                 stricter = [replace(limits, max_regression=limit) for limit in STRICTNESS]
-                by_limit = [rate(list(gate(some, each, looks, cost)), "fail").share for each in stricter]
+                by_limit = [rate(list(gate(some, each, decide_after, cost)), "fail").share for each in stricter]
             cases.append(Case(condition, scenario, effect(some), runs, others, by_limit))
     return cases
 
@@ -102,10 +104,10 @@ def find(cases: Sequence[Case], condition: str, scenario: str) -> Case | None:
 
 
 def alarms(case: Case | None, name: str) -> Rate:
-    """How often a rival fails."""
+    """How often another rule fails."""
     if case is None:
         return Rate(0, 0)
-    return Rate(sum(found > RIVALS[name][1] for found in case.rivals[name]), len(case.rivals[name]))
+    return Rate(sum(found > ALTERNATIVES[name][1] for found in case.alternatives[name]), len(case.alternatives[name]))
 
 
 def of_gate(case: Case | None, profile: str, outcome: str) -> Rate:

@@ -4,9 +4,9 @@
 
 A round is what the gate's own is, at the rate and the length that pipeline.toml says, with both arms restarted before
 it. Scenarios take turns in a new random order each time, so that all of them see the machine as it is then, with as
-many rounds on end as the gate takes before its first look. Each round is a file in .cache/gate/, every request in it,
-so nothing is lost when it is stopped, and the next recording adds to it. The faults are sized by the plain arm's p95 in
-the rounds before.
+many rounds on end as the gate takes before its first decision. Each round is a file in .cache/gate/, every request in
+it, so nothing is lost when it is stopped, and the next recording adds to it. The faults are sized by the plain arm's
+p95 in the rounds before.
 """
 
 import argparse
@@ -92,7 +92,7 @@ def record(minutes: float, only: list[str], recorder: Recorder, noise: Disturban
         turn = [name for name, weight in WEIGHTS.items() for _ in range(weight) if not only or name in only]
         for name in recorder.dice.sample(turn, len(turn)):
             faults = scenarios(float(np.nanmedian(usual)))[name]
-            for _ in range(recorder.perf.length.looks[0]):
+            for _ in range(recorder.perf.length.decide_after[0]):
                 try:
                     found = recorder.round(name, faults)
                 except Died as death:  # which the gate, too, forgives; the round is not kept

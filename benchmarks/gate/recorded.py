@@ -35,7 +35,7 @@ BUSY = 0.05  # share of the CPU that the host gave to others, from which a minut
 class Recorded(NamedTuple):
     """One round, with what it was recorded for."""
 
-    condition: str  # quiet, busy host or disturbed
+    condition: str  # quiet, stolen CPU or disturbed
     scenario: str
     at: float  # s since the epoch
     round: Round
@@ -102,7 +102,7 @@ def _conditions(recorded: NDArray[np.str_], at: NDArray[np.float64], steal: NDAr
     minutes = (at // 60).astype(int)
     median = {minute: np.median(np.nan_to_num(steal[minutes == minute])) for minute in np.unique(minutes)}
     return [
-        "busy host" if of == "quiet" and median[minute] > BUSY else str(of)
+        "stolen CPU" if of == "quiet" and median[minute] > BUSY else str(of)
         for of, minute in zip(recorded, minutes, strict=True)
     ]
 

@@ -30,15 +30,15 @@ class Run(NamedTuple):
     detectable: float | None = None  # the smallest slow-down that it would have shown in 95 of 100 cases
 
 
-def gate(rounds: Sequence[Recorded], limits: Limits, looks: Sequence[int], cost: float) -> Iterator[Run]:
+def gate(rounds: Sequence[Recorded], limits: Limits, decide_after: Sequence[int], cost: float) -> Iterator[Run]:
     """Runs of the gate, each on the rounds after those of the one before. `cost`: seconds for a round."""
     start = 0
     while start < len(rounds):
         for end in range(start + 1, len(rounds) + 1):
             dropped = sum(bool(each.round.dropped) for each in rounds[start:end])
-            if end - start - dropped not in looks and dropped <= spare(looks):
-                continue  # between two looks nothing is decided
-            judged = judge([each.round for each in rounds[start:end]], limits, looks)
+            if end - start - dropped not in decide_after and dropped <= spare(decide_after):
+                continue  # between two decide_after nothing is decided
+            judged = judge([each.round for each in rounds[start:end]], limits, decide_after)
             if judged.outcome != "continue":
                 yield Run(judged.outcome, end - start, (end - start) * cost, judged.headline, judged.detectable)
                 break
@@ -108,7 +108,7 @@ def mann_whitney(now: Sequence[Recorded], _: Sequence[Recorded], __: float) -> f
     return math.inf if (u - n * m / 2) / math.sqrt(spread) > ndtri(1 - LEVEL) else -math.inf
 
 
-RIVALS: dict[str, tuple[Rule, float]] = {  # with the slow-down at which each fails
+ALTERNATIVES: dict[str, tuple[Rule, float]] = {  # with the slow-down at which each fails
     "fixed limit, 20 % above the usual p95": (fixed, 0.20),
     "p95 against the stored run before, ± 10 %": (stored, 0.10),
     "baseline, then candidate, ± 10 %": (sequential, 0.10),
@@ -117,7 +117,7 @@ RIVALS: dict[str, tuple[Rule, float]] = {  # with the slow-down at which each fa
 }
 
 
-def rival(rule: Rule, rounds: Sequence[Recorded], length: int, usual: float) -> list[float]:
+def excesses(rule: Rule, rounds: Sequence[Recorded], length: int, usual: float) -> list[float]:
     """By how much a rule finds the candidate slower in each run of `length` rounds; the first has nothing before it."""
     count = 2 * length if rule is sequential else length  # so that each arm has as many requests as with the others
     runs = [rounds[at : at + count] for at in range(0, len(rounds) - count + 1, count)]

@@ -17,7 +17,7 @@ from perf.arms.usage import Usage
 
 READY_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 10.0  # seconds, then SIGKILL
-POLL = 0.02  # seconds between two looks at /readyz
+POLL = 0.02  # seconds between two requests for /readyz
 LOG_LINES = 20
 FAULT = "MLOPS_FAULT_"  # variables that slow a service on purpose: the candidate gets them, the baseline never
 Role = Literal["candidate", "baseline"]

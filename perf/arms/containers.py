@@ -12,7 +12,7 @@ import psutil
 
 from perf.arms import usage
 from perf.arms.arm import LOG_LINES, STOP_TIMEOUT, Arm, ArmError, Kind, free_port, tail
-from perf.interrupts import held
+from perf.interrupts import no_interrupt
 
 LABEL = "mlops.gate"  # of each container that is started here; its value says by whom
 PORTS = 5  # that are tried
@@ -36,7 +36,7 @@ class ContainerArm(Arm):
                     raise
                 self._remove()
 
-    @held()
+    @no_interrupt()
     def _run(self, port: int) -> None:
         options = [f"--env={key}={value}" for key, value in self.environment.items() if key not in OF_THIS_MACHINE]
         if self.cpus.arms is not None:
@@ -67,7 +67,7 @@ class ContainerArm(Arm):
         self._remove()
         self.start()
 
-    @held()
+    @no_interrupt()
     def stop(self) -> None:
         if self._container:
             self._keep_log(self._container)
@@ -148,7 +148,7 @@ class AttachedArm(ContainerArm):
     def _renew(self, error: ArmError) -> None:
         raise error  # only who started it can do it again
 
-    @held()
+    @no_interrupt()
     def stop(self) -> None:
         container, self._container = self._container, ""
         if not container:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from perf.arms import usage
 from perf.arms.arm import POLL, STOP_TIMEOUT, Arm, Kind, reserved_port, tail
-from perf.interrupts import held
+from perf.interrupts import no_interrupt
 from pipeline.bundle import SERVED
 
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -31,7 +31,7 @@ class ProcessArm(Arm):
         folder = Path(self.source).resolve()
         configuration = ["--config", str(folder / "serving" / "gunicorn.conf.py")]
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        with held(), reserved_port() as reserved, self.log.open("ab") as log:
+        with no_interrupt(), reserved_port() as reserved, self.log.open("ab") as log:
             port = reserved.getsockname()[1]
             environment = self.environment | {
                 "PYTHONPATH": f"{folder}{os.pathsep}{folder / 'src'}",
@@ -61,7 +61,7 @@ class ProcessArm(Arm):
         self.stop()
         self.start()
 
-    @held()
+    @no_interrupt()
     def stop(self) -> None:
         process, self._process = self._process, None
         if process is None:

@@ -86,12 +86,12 @@ def choose(candidate: str, root: Path) -> Sides:
     if kind == "process" and folder:
         return Sides(candidate, folder, note, base=base)
     if kind == "process":
-        raise ArmError(f"{whose} is an image and {candidate} a folder; with ARMS=container both are images.")
+        raise ArmError(f"{whose} is an image and {candidate} a folder; with DOCKER=yes both are images.")
     why = missing(image) if image else "none was built" if base else "it was promoted without one"
     if not why:
         return Sides(candidate, image, note, base=base)
     if kind == "container" and folder and _bundle_of(candidate) == _bundle_in(root):
-        note += f" There is no image of {whose} ({why}), so both arms are processes, from folders."
+        note += f" There is no image of {whose} ({why}), so both run as processes, from folders."
         return Sides(str(root), folder, note.strip(), candidate, base)
     raise ArmError(
         f"There is no image of {whose} ({why}) to compare {candidate} with. Name a baseline, or "

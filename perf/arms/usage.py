@@ -28,9 +28,9 @@ def of_processes(leader: int) -> Usage | None:
     try:
         process = psutil.Process(leader)
         for each in [process, *process.children(recursive=True)]:
-            held = each.memory_full_info()
+            info = each.memory_full_info()
             cpu += _cpu_seconds(each)
-            memory += getattr(held, "pss", held.uss)  # Linux alone knows PSS
+            memory += getattr(info, "pss", info.uss)  # Linux alone knows PSS
     except (psutil.Error, OSError):
         return None
     return Usage(cpu, memory / 1e6)
@@ -51,8 +51,8 @@ def of_container(container: str) -> Usage | None:
     path = f"/containers/{container}/stats?stream=false&one-shot=true"
     try:
         stats: Any = json.loads(_ask_engine(path))
-        counted, held = stats["cpu_stats"]["cpu_usage"]["total_usage"], stats["memory_stats"]["stats"]
-        anonymous = held.get("anon", held.get("total_rss", held.get("rss")))  # cgroup 2, else 1
+        counted, memory = stats["cpu_stats"]["cpu_usage"]["total_usage"], stats["memory_stats"]["stats"]
+        anonymous = memory.get("anon", memory.get("total_rss", memory.get("rss")))  # cgroup 2, else 1
         return Usage(counted / 1e9, anonymous / 1e6)
     except (OSError, subprocess.SubprocessError, http.client.HTTPException, ValueError, KeyError, TypeError):
         return None

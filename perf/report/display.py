@@ -67,23 +67,22 @@ class Display:
         if self.console.is_terminal:
             self._bar.update(self._task, description=escape(text), refresh=True)
 
-    def begin(self, number: int, looks: Sequence[int], found: Findings) -> None:
-        kept = sum(not r.dropped for r in found.rounds)
-        due = next((look for look in looks if kept < look), looks[-1])
+    def begin(self, number: int, decide_after: Sequence[int], findings: Findings) -> None:
+        kept = sum(not r.dropped for r in findings.rounds)
+        due = next((rounds for rounds in decide_after if kept < rounds), decide_after[-1])
         if number == 1:
-            arms = "pairs of requests" if found.baseline else "requests"
-            at = " or ".join(str(look) for look in looks)
-            self.say(
-                f"Measuring at {amount(found.rate, '/s').removesuffix('/s')} {arms} a second; verdict after round {at}."
-            )
+            rate = amount(findings.rate, "/s").removesuffix("/s")
+            what = "pairs of requests" if findings.baseline else "requests"
+            at = " or ".join(str(rounds) for rounds in decide_after)
+            self.say(f"Measuring at {rate} {what} a second; verdict after round {at}.")
         self._bar.update(self._task, total=due, completed=kept)
-        self.step(f"round {number}, verdict after {due}{so_far(found)}")
+        self.step(f"round {number}, verdict after {due}{so_far(findings)}")
 
-    def end(self, measured: Round, found: Findings) -> None:
+    def end(self, measured: Round, findings: Findings) -> None:
         if measured.dropped:
             self.say(f"Round {measured.number} does not count: {measured.dropped}.")
         elif not self.console.is_terminal:
-            self.say(f"Round {measured.number}: {_p95(measured)}{so_far(found)}")
+            self.say(f"Round {measured.number}: {_p95(measured)}{so_far(findings)}")
 
 
 def _p95(measured: Round) -> str:
@@ -97,11 +96,11 @@ def _p95(measured: Round) -> str:
     return f"{NAMES['p95_due']} {shown(measured.candidate.p95_due)}"
 
 
-def so_far(found: Findings) -> str:
+def so_far(findings: Findings) -> str:
     """The estimate over all rounds until now; nothing while its upper bound is above WIDE."""
-    if found.judgement is None:
+    if findings.judgement is None:
         return ""
-    p95 = row_of(found.judgement.criteria, "p95")
+    p95 = row_of(findings.judgement.criteria, "p95")
     if p95 is None or p95.change is None or p95.interval is None or p95.interval[1] > WIDE:
         return ""
     return f"; so far {percent(p95.change)} ({percent(p95.interval[0])} … {percent(p95.interval[1])})"

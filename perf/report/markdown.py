@@ -136,15 +136,16 @@ def _round(r: Round) -> str:
     return "| " + " | ".join([*cells, f"dropped: {sentence(r.dropped)}" if r.dropped else ""]) + " |"
 
 
-PAIRED = """Both services run at the same time and are restarted before each round. Each request goes to both, in random
+PAIRED = """The same code does not fail. A slow-down of the limit or more is caught. What is surely below the limit
+passes. Both services run at the same time and are restarted before each round. Each request goes to both, in random
 order, when the schedule says so, however slow the last answer was. The change is the mean over rounds, less the fifth
-of them at either end, which something else may have hit. Its interval is over rounds, and each look at them spends a
-share of 1 % (calling equal arms slower) and of 5 % (passing what is too slow). A slow-down fails where it is surely
-above a tenth of the limit and estimated at half of it or more, unless it is surely within the limit. Where
-more was accepted, it fails where it is surely above that."""
+of them at either end, which something else may have hit. Its interval is over rounds, and each decision spends a share
+of 1 % (failing the same code) and of 5 % (passing what is too slow). A slow-down fails where it is surely above a tenth
+of the limit and estimated at half of it or more, unless it is surely below the limit. Where more was accepted, it fails
+where it is surely above that."""
 ALONE = """The service is restarted before each round, and each request is sent when the schedule says so, however
 slow the last answer was. Figures are means over rounds, less the fifth of them at either end. The interval is over
-rounds, and each look at them spends a share of 1 % (failing what keeps the limit) and of 5 % (passing what does
+rounds, and each decision spends a share of 1 % (failing what keeps the limit) and of 5 % (passing what does
 not)."""
 
 
@@ -155,8 +156,8 @@ def method(report: Report) -> str:
 
 def placement(runner: Runner) -> str:
     """Who ran on which CPUs."""
-    arms, client = (", ".join(map(str, cpus or [])) for cpus in (runner.arms_cpus, runner.client_cpus))
-    return f"arms on CPU {arms}, load generator on CPU {client}" if arms else "not pinned to CPUs"
+    services, client = (", ".join(map(str, cpus or [])) for cpus in (runner.service_cpus, runner.client_cpus))
+    return f"services on CPU {services}, load generator on CPU {client}" if services else "not pinned to CPUs"
 
 
 def _method(report: Report) -> str:

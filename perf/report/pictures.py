@@ -25,7 +25,7 @@ from perf.report.canvas import (
     svg,
 )
 from perf.report.timeline import timeline
-from perf.rule.estimate import estimate, log, log_ratio, look_at
+from perf.rule.estimate import estimate, levels_at, log, log_ratio
 from perf.rule.judge import bounds
 from perf.rule.rounds import Samples
 from perf.rule.wording import MINUS, NAMES, amount, percent
@@ -124,10 +124,10 @@ def _back(logarithm: float, report: Report) -> float:
 
 
 def steps_of(report: Report) -> list[Step]:
-    """The estimate after each round that counts, with the bounds of the look it was on the way to."""
+    """The estimate after each round that counts, with the bounds of the decision it was on the way to."""
     kept = [r for r in report.rounds if not r.dropped]
-    values, looks = [_logarithm(r, report) for r in kept], report.looks or [len(kept)]
-    found = [(r, count, estimate(values[:count], look_at(count, looks))) for count, r in enumerate(kept, 1)]
+    values, decide_after = [_logarithm(r, report) for r in kept], report.decide_after or [len(kept)]
+    found = [(r, count, estimate(values[:count], levels_at(count, decide_after))) for count, r in enumerate(kept, 1)]
     return [Step(r.number, count, *(_back(v, report) for v in each[:3])) for r, count, each in found if each]
 
 
@@ -186,7 +186,7 @@ def _draw_steps(axes: Axes, report: Report, steps: Sequence[Step]) -> None:
         axes.plot(numbers, edge, color=CANDIDATE, alpha=0.5, linewidth=0.8)
     axes.plot(numbers, [step.mean for step in steps], color=CANDIDATE, linewidth=1.4)
     for step in steps:
-        if step.kept in report.looks:
+        if step.kept in report.decide_after:
             ends = [max(step.low, bottom), min(step.high, top)]
             axes.plot([step.number] * 2, ends, color=CANDIDATE, linewidth=2, marker="_", markersize=9)
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 from scipy.special import bdtrc, betaincinv
 
-from perf.rule.estimate import SANE, Estimate, Look, estimate, log, log_ratio, middle, typical
+from perf.rule.estimate import SANE, Estimate, Levels, estimate, log, log_ratio, middle, typical
 from perf.verdict import Criterion, Figures, Key, Limits, Result, Round, Unit
 
 WORSE_ERRORS = 0.001  # level of the test that the candidate errs more often than the baseline
@@ -20,25 +20,25 @@ def pairs(kept: Sequence[Round]) -> list[tuple[Figures, Figures]]:
     return [(r.candidate, r.baseline) for r in kept if r.baseline is not None]
 
 
-def compared(key: Key, kept: Sequence[Round], look: Look) -> tuple[Criterion, Estimate | None]:
+def compared(key: Key, kept: Sequence[Round], levels: Levels) -> tuple[Criterion, Estimate | None]:
     """A row that compares one figure of both arms, and decides nothing.
 
     Its two figures are of the rounds that the change is the mean of, so their ratio is that change.
     """
     both = [(getattr(c, key), getattr(b, key)) for c, b in pairs(kept)]
     ratios = [log_ratio(c, b) for c, b in both]
-    found = estimate(ratios, look)
-    rounds = middle(ratios) if found else None
+    result = estimate(ratios, levels)
+    rounds = middle(ratios) if result else None
     row = Criterion(
         key=key,
         unit="ms",
         baseline=typical([b for _, b in both], rounds),
         candidate=typical([c for c, _ in both], rounds),
-        change=math.expm1(found.mean) if found else None,
-        interval=(math.expm1(found.low), math.expm1(found.high)) if found else None,
+        change=math.expm1(result.mean) if result else None,
+        interval=(math.expm1(result.low), math.expm1(result.high)) if result else None,
         relative=True,
     )
-    return row, found
+    return row, result
 
 
 def alone(key: Key, kept: Sequence[Round]) -> Criterion:
@@ -46,40 +46,40 @@ def alone(key: Key, kept: Sequence[Round]) -> Criterion:
     return Criterion(key=key, unit="ms", candidate=typical([getattr(r.candidate, key) for r in kept]))
 
 
-def ceiling(key: Key, unit: Unit, kept: Sequence[Round], look: Look, limit: float | None) -> Criterion:
+def ceiling(key: Key, unit: Unit, kept: Sequence[Round], levels: Levels, limit: float | None) -> Criterion:
     """A row that passes below the limit with its upper bound, and fails above it with its lower one."""
     values = [getattr(r.candidate, key) for r in kept]
-    found = estimate([log(v) for v in values], look)
+    result = estimate([log(v) for v in values], levels)
     outcome: Result = "info" if limit is None else "inconclusive"
-    if limit is not None and found and found.high <= math.log(limit):
+    if limit is not None and result and result.high <= math.log(limit):
         outcome = "pass"
-    elif limit is not None and found and found.low > math.log(limit):
+    elif limit is not None and result and result.low > math.log(limit):
         outcome = "fail"
     return Criterion(
         key=key,
         unit=unit,
         baseline=typical([getattr(b, key) for _, b in pairs(kept)]),
         candidate=typical(values),
-        interval=(math.exp(found.low), math.exp(found.high)) if found else None,
+        interval=(math.exp(result.low), math.exp(result.high)) if result else None,
         limit=limit,
         outcome=outcome,
     )
 
 
-def errors(kept: Sequence[Round], limits: Limits, look: Look) -> Criterion:
+def errors(kept: Sequence[Round], limits: Limits, levels: Levels) -> Criterion:
     """Errors of the candidate: within the limit, and not more frequent than the baseline's.
 
     Both are exact: Clopper and Pearson's bound, and the binomial test of whose errors they all are.
     """
-    found, count = sum(r.candidate.errors for r in kept), sum(r.candidate.count for r in kept)
+    failed, count = sum(r.candidate.errors for r in kept), sum(r.candidate.count for r in kept)
     others, of = sum(b.errors for _, b in pairs(kept)), sum(b.count for _, b in pairs(kept))
     limit = limits.max_error_rate
     outcome: Result = "info" if limit is None else "inconclusive"
     if count and limit is not None:
-        surely = float(betaincinv(found, count - found + 1, look.alpha)) if found else 0.0
-        worse = found > 0 and of > 0 and bdtrc(found - 1, found + others, count / (count + of)) < WORSE_ERRORS
-        over = found > limit * count
-        if worse or surely > limit or (over and look.last):
+        surely = float(betaincinv(failed, count - failed + 1, levels.alpha)) if failed else 0.0
+        worse = failed > 0 and of > 0 and bdtrc(failed - 1, failed + others, count / (count + of)) < WORSE_ERRORS
+        over = failed > limit * count
+        if worse or surely > limit or (over and levels.last):
             outcome = "fail"
         elif not over:
             outcome = "pass"
@@ -87,22 +87,22 @@ def errors(kept: Sequence[Round], limits: Limits, look: Look) -> Criterion:
         key="errors",
         unit="share",
         baseline=others / of if of else None,
-        candidate=found / count if count else None,
+        candidate=failed / count if count else None,
         limit=limit,
         outcome=outcome,
     )
 
 
-def throughput(kept: Sequence[Round], limits: Limits, look: Look) -> Criterion:
+def throughput(kept: Sequence[Round], limits: Limits, levels: Levels) -> Criterion:
     """The rate that was kept: passes on average, fails where it surely is too low and not in a bad moment only."""
     target = fmean([r.candidate.target for r in kept]) if kept else 0.0
     achieved = [r.candidate.achieved for r in kept]
     limit = limits.min_throughput
-    found = estimate([value / target for value in achieved] if target > 0 else [], look._replace(beta=look.alpha))
+    result = estimate([value / target for value in achieved] if target > 0 else [], levels._replace(beta=levels.alpha))
     outcome: Result = "info" if limit is None else "inconclusive"
-    if found and limit is not None and found.mean >= limit:
+    if result and limit is not None and result.mean >= limit:
         outcome = "pass"
-    elif found and limit is not None and found.high < limit:
+    elif result and limit is not None and result.high < limit:
         outcome = "fail"
     return Criterion(
         key="throughput",

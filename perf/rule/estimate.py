@@ -1,11 +1,11 @@
-"""Estimates over rounds, with one-sided bounds, and how the error budgets are shared out among the looks. Pure.
+"""Estimates over rounds, with one-sided bounds, and how the error budgets are shared out among the decisions. Pure.
 
 A round that something else disturbed can be off by far more than the rest differ by, so the mean is a trimmed one, and
 its interval is Tukey and McLaughlin's (Sankhya A 25, 1963; Yuen, Biometrika 61, 1974): Student's t, with the variance
 of the rounds after the trimmed ones were moved to the edge of the others.
 
-Looking more than once would find something in the end, so every look spends a share of a fixed budget (Bonferroni):
-1 % for calling equal arms slower, 5 % for passing a candidate that is slower by `max_regression`.
+Deciding more than once would find something in the end, so every decision spends a share of a fixed budget
+(Bonferroni): 1 % for calling equal arms slower, 5 % for passing a candidate that is slower by `max_regression`.
 """
 
 import math
@@ -32,24 +32,26 @@ class Estimate(NamedTuple):
     error: float  # standard error of the mean
 
 
-class Look(NamedTuple):
+class Levels(NamedTuple):
+    """What one decision may spend of the error budgets."""
+
     alpha: float  # for the lower bound, which fails
     beta: float  # for the upper bound, which passes
     last: bool
 
 
-def look_at(rounds: int, looks: Sequence[int]) -> Look:
-    """The look that `rounds` rounds have reached or are on the way to, with its share of the error budgets."""
-    n = len(looks)
-    k = next((i for i, due in enumerate(looks) if rounds <= due), n - 1)
-    # The first look is the one with the fewest rounds, where a t interval is the most fragile: half a share of what
+def levels_at(rounds: int, decide_after: Sequence[int]) -> Levels:
+    """Of the decision that `rounds` rounds have reached or are on the way to."""
+    n = len(decide_after)
+    k = next((i for i, due in enumerate(decide_after) if rounds <= due), n - 1)
+    # The first decision is the one with the fewest rounds, where a t interval is the most fragile: half a share of what
     # fails, and a full one of what passes, because most runs compare equals and should end there.
     fail = [0.5] + [1.0] * (n - 1)
     success = [1.0] * (n - 1) + [4 / 3]
-    return Look(FALSE_FAIL * fail[k] / sum(fail), FALSE_PASS * success[k] / sum(success), rounds >= looks[-1])
+    return Levels(FALSE_FAIL * fail[k] / sum(fail), FALSE_PASS * success[k] / sum(success), rounds >= decide_after[-1])
 
 
-def estimate(values: Sequence[float], look: Look) -> Estimate | None:
+def estimate(values: Sequence[float], levels: Levels) -> Estimate | None:
     """Mean and bounds of figures, one for each round; None where there are fewer than two, or one is no number."""
     if len(values) < 2 or not all(math.isfinite(v) for v in values):
         return None
@@ -59,7 +61,7 @@ def estimate(values: Sequence[float], look: Look) -> Estimate | None:
     mean = fmean(inside)
     moved = [inside[0]] * cut + inside + [inside[-1]] * cut
     error = stdev(moved) * math.sqrt((n - 1) / (h * (h - 1)))
-    low, high = (min(WIDEST, float(stdtrit(h - 1, 1 - level)) * error) for level in (look.alpha, look.beta))
+    low, high = (min(WIDEST, float(stdtrit(h - 1, 1 - level)) * error) for level in (levels.alpha, levels.beta))
     return Estimate(mean, mean - low, mean + high, error)
 
 

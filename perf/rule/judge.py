@@ -6,7 +6,7 @@ is one over rounds, never over requests (Georges et al., OOPSLA 2007; Kalibera &
 request by request cancels what the machine does to both arms at once (Bulej et al., ICPE 2020), and random order
 cancels what the order does (Laaber et al., EMSE 2019).
 
-What a look may decide, and how sure it has to be: estimate.py. The other rows: criteria.py.
+How sure a decision has to be: estimate.py. The other rows: criteria.py.
 """
 
 import math
@@ -16,58 +16,58 @@ from typing import Literal
 from msgspec.structs import replace
 
 from perf.rule import criteria
-from perf.rule.estimate import WIDEST, Estimate, Look, estimate, log_ratio, look_at
+from perf.rule.estimate import WIDEST, Estimate, Levels, estimate, levels_at, log_ratio
 from perf.rule.wording import headline, percent
 from perf.verdict import Accepted, Criterion, Judgement, Key, Limits, Result, Round
 
 SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this
 ESTIMATED = 0.5  # of max_regression: and be estimated at this at least; nobody should chase less
 UNSTEADY = 0.05  # how far the baseline may be from itself
-DROPPED = 0.25  # of the rounds of the last look may be disturbed and measured again
+DROPPED = 0.25  # of the longest run's rounds may be disturbed and measured again
 
 
 def judge(
     rounds: Sequence[Round],
     limits: Limits,
-    looks: Sequence[int],
+    decide_after: Sequence[int],
     images_mb: Sequence[float | None] = (),
     accepted: Accepted | None = None,
 ) -> Judgement:
-    """Judges what has been measured so far; "continue" where the next look has to come first.
+    """Judges what has been measured so far; "continue" where more rounds have to come first.
 
     `images_mb`: the sizes of the candidate's and of the baseline's image, where there are images.
     `accepted`: a slow-down against this very baseline that somebody accepted.
     """
     up_to, why = (accepted.up_to, accepted.reason) if accepted else (0.0, "")
     kept = [r for r in rounds if not r.dropped]
-    look = look_at(len(kept), looks)
+    levels = levels_at(len(kept), decide_after)
     paired = bool(kept) and all(r.baseline is not None for r in kept)
-    rows, incomparable = _rows(kept, limits, look, paired, up_to)
+    rows, incomparable = _rows(kept, limits, levels, paired, up_to)
     rows += criteria.image(images_mb, limits)
     reasons = [incomparable] if incomparable else []
     outcomes = {row.outcome for row in rows}
     offered = sum(r.candidate.intended for r in kept)
     outcome: Literal["pass", "fail", "inconclusive", "continue"]
-    if len(rounds) - len(kept) > spare(looks):
+    if len(rounds) - len(kept) > spare(decide_after):
         outcome = "inconclusive"
         causes = sorted({r.dropped for r in rounds if r.dropped})
         shown = "; ".join(causes[:2]) + (f"; and {len(causes) - 2} more" if len(causes) > 2 else "")
         reasons = [f"{len(rounds) - len(kept)} rounds were disturbed: {shown}"]
-    elif len(kept) not in looks and not look.last:
+    elif len(kept) not in decide_after and not levels.last:
         outcome = "continue"
     elif "fail" in outcomes and offered >= limits.min_requests:
         outcome = "fail"
     elif outcomes <= {"pass", "info"} and kept:
         outcome = "pass"
     else:
-        outcome = "inconclusive" if look.last else "continue"
+        outcome = "inconclusive" if levels.last else "continue"
     return Judgement(
         outcome=outcome,
-        headline=headline(outcome, rows, reasons, len(kept), sure=1 - look.alpha, why=why),
+        headline=headline(outcome, rows, reasons, len(kept), sure=1 - levels.alpha, why=why),
         reasons=reasons,
         criteria=rows,
-        confidence=1 - look.alpha - look.beta,
-        detectable=_detectable(kept, limits, look, up_to) if paired else None,
+        confidence=1 - levels.alpha - levels.beta,
+        detectable=_detectable(kept, limits, levels, up_to) if paired else None,
     )
 
 
@@ -76,37 +76,39 @@ def bounds(limit: float, up_to: float = 0.0) -> tuple[float, float]:
     return (up_to, up_to) if up_to > limit else (SURELY * limit, limit)
 
 
-def spare(looks: Sequence[int]) -> int:
+def spare(decide_after: Sequence[int]) -> int:
     """How many rounds may be dropped before a run gives up."""
-    return math.ceil(DROPPED * looks[-1])
+    return math.ceil(DROPPED * decide_after[-1])
 
 
-def _rows(kept: Sequence[Round], limits: Limits, look: Look, paired: bool, up_to: float) -> tuple[list[Criterion], str]:
+def _rows(
+    kept: Sequence[Round], limits: Limits, levels: Levels, paired: bool, up_to: float
+) -> tuple[list[Criterion], str]:
     """The report's rows, in its order, and why the arms cannot be compared; empty where they can."""
     others: tuple[Key, ...] = ("p50", "p99", "mean", "cpu_ms")
     itself, incomparable = [], ""
     if paired:
-        p95, found = criteria.compared("p95", kept, look)
-        itself = [_steadiness(kept, look)]
-        incomparable = _incomparable(kept, limits, itself[0], found)
-        rows = [_regression(p95, found, limits, up_to, comparable=not incomparable)]
-        rows += [criteria.compared(key, kept, look)[0] for key in others]
+        p95, result = criteria.compared("p95", kept, levels)
+        itself = [_steadiness(kept, levels)]
+        incomparable = _incomparable(kept, limits, itself[0], result)
+        rows = [_regression(p95, result, limits, up_to, comparable=not incomparable)]
+        rows += [criteria.compared(key, kept, levels)[0] for key in others]
     else:
         rows = [criteria.alone(key, kept) for key in ("p95", *others)]
     rows = [row for row in rows if row.candidate is not None or row.key != "cpu_ms"]
     rows += [
-        criteria.ceiling("p95_due", "ms", kept, look, limits.p95_ms),
-        criteria.errors(kept, limits, look),
-        criteria.throughput(kept, limits, look),
+        criteria.ceiling("p95_due", "ms", kept, levels, limits.p95_ms),
+        criteria.errors(kept, limits, levels),
+        criteria.throughput(kept, limits, levels),
         criteria.requests(kept, limits),
-        criteria.ceiling("ready_seconds", "s", kept, look, limits.max_ready_seconds),
+        criteria.ceiling("ready_seconds", "s", kept, levels, limits.max_ready_seconds),
     ]
     if any(r.candidate.memory_mb is not None for r in kept):
-        rows += [criteria.ceiling("memory_mb", "MB", kept, look, limits.max_memory_mb)]
+        rows += [criteria.ceiling("memory_mb", "MB", kept, levels, limits.max_memory_mb)]
     return [*rows, *criteria.growth(kept), *itself], incomparable
 
 
-def _incomparable(kept: Sequence[Round], limits: Limits, itself: Criterion, found: Estimate | None) -> str:
+def _incomparable(kept: Sequence[Round], limits: Limits, itself: Criterion, result: Estimate | None) -> str:
     """Why nobody can tell what the arms differ by; empty where it can be told, or is not asked."""
     if itself.outcome == "inconclusive":
         return f"the baseline differs from itself by {percent(itself.change)}: the machine is not steady"
@@ -115,10 +117,12 @@ def _incomparable(kept: Sequence[Round], limits: Limits, itself: Criterion, foun
     errors, count = (sum(getattr(b, name) for _, b in criteria.pairs(kept)) for name in ("errors", "count"))
     if limits.max_error_rate is not None and errors > limits.max_error_rate * count:
         return f"the baseline answered {errors} of {count} requests with errors, so it is nothing to compare with"
-    return "" if found is not None else "a p95 latency needs two rounds with answers from both arms"
+    return "" if result is not None else "a p95 latency needs two rounds with answers from both versions"
 
 
-def _regression(p95: Criterion, found: Estimate | None, limits: Limits, up_to: float, *, comparable: bool) -> Criterion:
+def _regression(
+    p95: Criterion, result: Estimate | None, limits: Limits, up_to: float, *, comparable: bool
+) -> Criterion:
     """p95 against the baseline's, with its outcome.
 
     Where more than the limit was accepted (`up_to`), that takes its place on both sides: a candidate passes surely
@@ -128,44 +132,44 @@ def _regression(p95: Criterion, found: Estimate | None, limits: Limits, up_to: f
     limit = limits.max_regression
     if limit is None:
         return p95
-    needed = up_to > limit and not (found is not None and found.high < math.log1p(limit))
+    needed = up_to > limit and not (result is not None and result.high < math.log1p(limit))
     broken, most = bounds(limit, up_to if needed else 0.0)
     outcome: Result = "inconclusive"
-    if found is None or not comparable:
+    if result is None or not comparable:
         pass  # whatever the arms differ by may be the machine's doing
-    elif found.high < math.log1p(most):
+    elif result.high < math.log1p(most):
         outcome = "pass"  # first: where a slow-down is real and within what the project allows, the project has said so
     elif needed:
-        outcome = "fail" if found.low > math.log1p(broken) else "inconclusive"
-    elif found.low > math.log1p(broken) and found.mean >= math.log1p(ESTIMATED * limit):
+        outcome = "fail" if result.low > math.log1p(broken) else "inconclusive"
+    elif result.low > math.log1p(broken) and result.mean >= math.log1p(ESTIMATED * limit):
         outcome = "fail"
     return replace(p95, limit=most, accepted=needed, outcome=outcome, broken=broken if outcome == "fail" else None)
 
 
-def _steadiness(kept: Sequence[Round], look: Look) -> Criterion:
+def _steadiness(kept: Sequence[Round], levels: Levels) -> Criterion:
     """The same rule on the baseline's odd requests against its even ones: a difference there is the machine's."""
     ratios = [log_ratio(b.p95_odd, b.p95_even) for _, b in criteria.pairs(kept)]
-    found = estimate(ratios, look._replace(beta=look.alpha))
-    surely = found is not None and max(found.low, -found.high) > 0 and abs(found.mean) >= math.log1p(UNSTEADY)
+    result = estimate(ratios, levels._replace(beta=levels.alpha))
+    surely = result is not None and max(result.low, -result.high) > 0 and abs(result.mean) >= math.log1p(UNSTEADY)
     return Criterion(
         key="steadiness",
         unit="ms",
-        change=math.expm1(found.mean) if found else None,
-        interval=(math.expm1(found.low), math.expm1(found.high)) if found else None,
+        change=math.expm1(result.mean) if result else None,
+        interval=(math.expm1(result.low), math.expm1(result.high)) if result else None,
         relative=True,
         outcome="inconclusive" if surely else "info",
     )
 
 
-def _detectable(kept: Sequence[Round], limits: Limits, look: Look, up_to: float) -> float | None:
+def _detectable(kept: Sequence[Round], limits: Limits, levels: Levels, up_to: float) -> float | None:
     """The slow-down that rounds as noisy as these tell from none, or from what was accepted, in 95 of 100 cases."""
     ratios = [log_ratio(c.p95, b.p95) for c, b in criteria.pairs(kept)]
-    found = estimate(ratios, look)
-    if found is None or limits.max_regression is None:
+    result = estimate(ratios, levels)
+    if result is None or limits.max_regression is None:
         return None
-    missed = min(WIDEST, 1.645 * found.error)
+    missed = min(WIDEST, 1.645 * result.error)
     allowed = up_to if up_to > limits.max_regression else SURELY * limits.max_regression
-    least = math.log1p(allowed) + (found.mean - found.low) + missed
+    least = math.log1p(allowed) + (result.mean - result.low) + missed
     # Where rounds are so alike that less would show, what is surely within the limit passes all the same.
-    within = math.log1p(max(limits.max_regression, up_to)) - (found.high - found.mean) + missed
+    within = math.log1p(max(limits.max_regression, up_to)) - (result.high - result.mean) + missed
     return max(ESTIMATED * limits.max_regression, math.expm1(max(least, within)))

@@ -105,7 +105,7 @@ def disturbance(
     if baseline is None:
         return ""
     if abs(candidate.count - baseline.count) > MAX_IMBALANCE * max(candidate.count, baseline.count):
-        return f"the arms got {candidate.count} and {baseline.count} requests"
+        return f"candidate and baseline got {candidate.count} and {baseline.count} requests"
     kept_up = baseline.achieved >= MIN_ACHIEVED * baseline.target
     if not kept_up and share < BLAME:
         return f"only {baseline.achieved / baseline.target:.0%} of the requests were sent in time"

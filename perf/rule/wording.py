@@ -90,15 +90,14 @@ def headline(
         slower = p95.outcome == "inconclusive" and p95.limit is not None and (p95.change or 0.0) > p95.limit
         return "; ".join([*broken, *([_undecided(p95)] if slower else [])])
     if outcome == "pass" and p95.interval is not None and p95.change is not None:
-        low, high = p95.interval
-        found = f"p95 {percent(p95.change)} (at most {percent(high)})"
+        found = f"p95 {percent(p95.change)} (at most {percent(p95.interval[1])})"
         if p95.accepted:
             return f'accepted: {found}, up to {limit(p95)} for "{_short(why)}"'
-        return f"{found}, within the limit of {limit(p95)}" if low > 0.01 else f"no slow-down: {found}"
+        return f"{found}, surely below the limit of {limit(p95)}"
     if outcome == "pass":
         due = rows["p95_due"]
         most = f" (at most {amount(due.interval[1], 'ms')})" if due.interval else ""
-        found = f"{NAMES[due.key]} {amount(due.candidate, 'ms')}{most}, within the limit of {limit(due)}"
+        found = f"{NAMES[due.key]} {amount(due.candidate, 'ms')}{most}, surely below the limit of {limit(due)}"
         return f"{found}; no baseline to compare with"
     open_rows = [row for row in criteria if row.outcome == "inconclusive"]
     why = reasons[0] if reasons else "; ".join(_undecided(row) for row in open_rows) or "no round was measured"

@@ -96,7 +96,7 @@ Send = Callable[[Message], Awaitable[None]]
 THREADS = {"onnx": 1, "sklearn": 32}
 
 
-class Front:
+class App:
     """The service as an ASGI app."""
 
     def __init__(self, served: Service, threads: int) -> None:
@@ -148,13 +148,13 @@ class Front:
         await send({"type": "http.response.body", "body": content})
 
 
-def create_app(threads: int = 0) -> Front:
+def create_app(threads: int = 0) -> App:
     """The service for the bundle in `service.bundle_folder`. Ends the process where there can be none."""
     try:
         served = service.load()
     except (BundleError, ValueError, Problem) as error:
         cannot_serve(error)
-    return Front(served, threads or THREADS[served.bundle.card.runtime])
+    return App(served, threads or THREADS[served.bundle.card.runtime])
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

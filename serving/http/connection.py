@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
                 self._route, self._parts = None, []
                 return
             body = b"".join(self._parts)
-            if answer := self.worker.front.at_once(self._route, self.headers, body):
+            if answer := self.worker.asgi.at_once(self._route, self.headers, body):
                 self._route, self._parts = None, []
                 self._write(*answer)
                 return
@@ -115,7 +115,7 @@ class Connection(HttpToolsProtocol):
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self.unread = monotonic() + UNREAD * self.worker.front.limits.body_seconds
+        self.unread = monotonic() + UNREAD * self.worker.asgi.limits.body_seconds
 
     def resume_writing(self) -> None:
         super().resume_writing()
@@ -132,7 +132,7 @@ class Connection(HttpToolsProtocol):
 
     def refuse(self, status: int, title: str, detail: str) -> None:
         """Answers what is no request, and closes."""
-        status, fields, body = self.worker.front.refused("", "", [], Problem(status, title, detail))
+        status, fields, body = self.worker.asgi.refused("", "", [], Problem(status, title, detail))
         self._write(status, [*fields, (b"connection", b"close")], body, last=True)
 
     def send_400_response(self, msg: str) -> None:

@@ -26,7 +26,7 @@ from serving.http import balance
 from serving.http.connection import Connection
 
 if TYPE_CHECKING:
-    from serving.http.asgi import Front
+    from serving.http.asgi import App
 
 TOGETHER_SECONDS = 5.0  # that the first worker waits for the others
 
@@ -68,12 +68,12 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.front: Front = self.wsgi
-        self.head_seconds = self.front.limits.head_seconds
-        self.direct = {path.encode(): route for (method, path), route in self.front.routes.items() if method == "POST"}
+        self.asgi: App = self.wsgi
+        self.head_seconds = self.asgi.limits.head_seconds
+        self.direct = {path.encode(): route for (method, path), route in self.asgi.routes.items() if method == "POST"}
         options: dict[str, Any] = {"http": HttpToolsProtocol, "ws": "none", "lifespan": "off", "interface": "asgi3"}
         options |= {"log_config": None, "access_log": False, "proxy_headers": False}
-        self.config = Config(self.front, timeout_keep_alive=self.cfg.keepalive, **options)
+        self.config = Config(self.asgi, timeout_keep_alive=self.cfg.keepalive, **options)
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # it warns of each thing that is no request
         self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
         self._accepting: set[asyncio.Task[Any]] = set()

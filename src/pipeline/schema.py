@@ -131,27 +131,36 @@ class Load(Struct, frozen=True, forbid_unknown_fields=True):
     ] = 200.0
 
 
+Rounds = Annotated[
+    list[Count],
+    Meta(min_length=1, description="Numbers of rounds after which the gate may decide. The last is the longest run"),
+]
+
+
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    looks: Annotated[
-        list[Count],
-        Meta(
-            min_length=1, description="Numbers of rounds after which the gate may decide. The last is the longest run"
-        ),
-    ]
+    decide_after: Rounds = field(default_factory=lambda: [6, 10, 16, 24, 40])
     round_seconds: Annotated[
         Positive, Meta(description="Length of a round. Slow services get longer ones: 50 requests at least")
     ] = 2.0
     warmup_seconds: Annotated[NotNegative, Meta(description="Seconds of load after each start that do not count")] = 0.5
 
     def __post_init__(self) -> None:
-        if self.looks != sorted(set(self.looks)):
-            raise ValueError("looks must be ascending numbers of rounds, such as [5, 8, 12]")
+        if self.decide_after != sorted(set(self.decide_after)):
+            raise ValueError("decide_after must be ascending numbers of rounds, such as [5, 8, 12]")
+
+
+class Quick(Profile, frozen=True):
+    decide_after: Rounds = field(default_factory=lambda: [6, 10, 16])
+
+
+class Thorough(Profile, frozen=True):
+    decide_after: Rounds = field(default_factory=lambda: [40, 80, 120, 160])
 
 
 class Profiles(Struct, frozen=True, forbid_unknown_fields=True):
-    quick: Profile = Profile(looks=[6, 10, 16])
-    standard: Profile = Profile(looks=[6, 10, 16, 24, 40])
-    thorough: Profile = Profile(looks=[40, 80, 120, 160])
+    quick: Quick = Quick()
+    standard: Profile = Profile()
+    thorough: Thorough = Thorough()
 
 
 class Perf(Struct, frozen=True, forbid_unknown_fields=True):

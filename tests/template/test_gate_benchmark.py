@@ -129,7 +129,7 @@ def test_a_busy_host_is_not_quiet(tmp_path: Path) -> None:
         keep(tmp_path, minute + 20 * n, 3.0, steal=steal)
     recorded.save(tmp_path, tmp_path / "all.npz")
     found, _ = recorded.load(tmp_path / "all.npz")
-    assert [each.condition for each in found] == ["quiet"] * 3 + ["busy host"] * 3
+    assert [each.condition for each in found] == ["quiet"] * 3 + ["stolen CPU"] * 3
 
 
 HOST = """

@@ -54,7 +54,7 @@ def standin_image(engine: None, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 SHORT = {
     # Three rounds are enough where the machine has nothing else to do, and there are more for where it has.
-    "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[3, 9]",
+    "MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[3, 9]",
     "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "1.0",
     "MLOPS_PERF__PROFILES__STANDARD__WARMUP_SECONDS": "0.1",
     # One user and few requests: what the tests are about shows on a machine that has other things to do.

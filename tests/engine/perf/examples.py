@@ -6,7 +6,7 @@ from perf.rule.judge import judge
 from perf.verdict import Arm, Figures, Limits, Report, Round, Runner
 
 LIMITS = Limits(p95_ms=100.0, max_regression=0.10, max_error_rate=0.001, min_requests=1000, min_throughput=0.95)
-LOOKS = (5, 8, 12)
+DECIDE_AFTER = (5, 8, 12)
 
 
 def arm_figures(p95: float | None, count: int = 500, errors: int = 0, achieved: float = 100.0) -> Figures:
@@ -41,8 +41,8 @@ def rounds_of(candidate: Sequence[float | None], baseline: Sequence[float | None
 
 def report_of(rounds: Sequence[Round], **changes: object) -> Report:
     """The verdict on some rounds, with one or the other field changed."""
-    looks = [sum(not r.dropped for r in rounds)]
-    judged = judge(rounds, LIMITS, looks)
+    decide_after = [sum(not r.dropped for r in rounds)]
+    judged = judge(rounds, LIMITS, decide_after)
     assert judged.outcome != "continue"
     paired = bool(rounds) and rounds[0].baseline is not None
     fields: dict[str, object] = {
@@ -62,12 +62,12 @@ def report_of(rounds: Sequence[Round], **changes: object) -> Report:
         "reasons": judged.reasons,
         "confidence": judged.confidence,
         "detectable": judged.detectable,
-        "looks": looks,
+        "decide_after": decide_after,
         "rate": 100.0,
         "users": 2,
         "seed": 7,
         "rounds": list(rounds),
-        "runner": Runner(cpu="A CPU", cpus=2, system="Linux", python="3.13.0", arms_cpus=[0], client_cpus=[1]),
+        "runner": Runner(cpu="A CPU", cpus=2, system="Linux", python="3.13.0", service_cpus=[0], client_cpus=[1]),
         "notes": [],
     }
     return Report(**(fields | changes))  # type: ignore[arg-type]

@@ -89,7 +89,7 @@ def ordinary() -> dict[str, Page]:
     wild = rounds_of([3.9, 2.6, 9.0, 3.3, 4.8, 3.1], [3.0] * 6)
     wild[2] = replace(wild[2], dropped="the host gave 12 % of the CPU to others")
     found["accepted"] = accepted()
-    found["inconclusive"] = replace(report_of(wild), looks=[2, 4, 5])
+    found["inconclusive"] = replace(report_of(wild), decide_after=[2, 4, 5])
     return {name: (report, samples_of(report.rounds)) for name, report in found.items()}
 
 
@@ -107,7 +107,7 @@ def degenerate() -> dict[str, Page]:
     many = rounds_of([3.0 + n % 5 for n in range(1000)], [3.0] * 1000)
     return {
         "no rounds": (replace(ERROR, criteria=[]), []),
-        "rounds without a judgement": (replace(PASSED, criteria=[], looks=[]), samples_of(PASSED.rounds)),
+        "rounds without a judgement": (replace(PASSED, criteria=[], decide_after=[]), samples_of(PASSED.rounds)),
         "rounds without requests": (PASSED, []),
         "one round": (few, samples_of(few.rounds)),
         "one round alone": (report_of(rounds_of([3.0])), samples_of(rounds_of([3.0]))),

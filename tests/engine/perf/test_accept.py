@@ -23,7 +23,7 @@ from pipeline import notes
 from pipeline.notes import Baseline
 from tests.engine.conftest import PROJECT
 from tests.engine.perf.conftest import Gate, copy_standin, gates
-from tests.engine.perf.examples import LIMITS, LOOKS, report_of, rounds_of
+from tests.engine.perf.examples import DECIDE_AFTER, LIMITS, report_of, rounds_of
 from tests.engine.perf.pages import accepted as accepted_report
 from tests.engine.perf.test_judge import noisy
 
@@ -43,9 +43,10 @@ def failed(ratio: float = 1.14, spread: float = 0.01, seed: int = 1) -> Report:
 
 def run(ratio: float, most: float, seed: int) -> str:
     """The outcome of a run with 5 % of noise a round, where `most` was accepted."""
-    candidate, baseline = noisy(ratio, LOOKS[-1], seed, spread=0.05)
+    candidate, baseline = noisy(ratio, DECIDE_AFTER[-1], seed, spread=0.05)
     given_up = (
-        judge(rounds_of(candidate[:n], baseline[:n]), LIMITS, LOOKS, accepted=accepts(most)).outcome for n in LOOKS
+        judge(rounds_of(candidate[:n], baseline[:n]), LIMITS, DECIDE_AFTER, accepted=accepts(most)).outcome
+        for n in DECIDE_AFTER
     )
     return next((outcome for outcome in given_up if outcome != "continue"), "none")
 
@@ -74,7 +75,7 @@ def test_what_was_accepted_passes(ratio: float, spread: float, seed: int) -> Non
         assert report.outcome != "fail"
         return
     signed = accept(report, "worth it", "ada")
-    judged = judge(report.rounds, LIMITS, report.looks, accepted=signed)
+    judged = judge(report.rounds, LIMITS, report.decide_after, accepted=signed)
     assert judged.outcome == "pass"
     assert judged.headline.startswith("accepted: p95 +")
     assert judged.headline.endswith('for "worth it"')
@@ -310,7 +311,9 @@ def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, mo
     """From the failed verdict to the file, and from the file to a pass that says so; another baseline ends it."""
     older = copy_standin(project.parent / "older")
     slowed = {"MLOPS_FAULT_BURN_MS": "20", **WIDE}
-    slowed["MLOPS_PERF__PROFILES__STANDARD__LOOKS"] = "[3, 6, 12]"  # as many as a machine with other things to do needs
+    slowed["MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER"] = (
+        "[3, 6, 12]"  # as many as a machine with other things to do needs
+    )
 
     def started(output: str, baseline: Path) -> tuple["subprocess.Popen[str]", Path]:
         return gate_there("--baseline", str(baseline), output=output, **slowed), project.parent / output
@@ -358,7 +361,7 @@ def test_a_base_is_named_in_the_verdict(tmp_path: Path) -> None:
     project, older = copy_standin(tmp_path), copy_standin(tmp_path / "older")
     (project / "pipeline.toml").write_text((PROJECT / "pipeline.toml").read_text())
     notes.write(project, Baseline("it's", "it's, commit 0123456", "", str(older)))
-    wide = {"MLOPS_PERF__MAX_REGRESSION": "90", "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[2, 9]", **WIDE}
+    wide = {"MLOPS_PERF__MAX_REGRESSION": "90", "MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[2, 9]", **WIDE}
     with gates(tmp_path, project) as gate:
         text, _ = (process := gate(**wide)).communicate(timeout=100)
     report = read_verdict(tmp_path / "out" / "verdict.json")

@@ -141,14 +141,12 @@ def test_a_base_without_an_image_is_compared_from_folders(tmp_path: Path, engine
         str(tmp_path / ".mlops" / "baseline"),
         engine_with,
     )
-    assert (
-        found.note == f"{NOTED} There is no image of main (none was built), so both arms are processes, from folders."
-    )
+    assert found.note == f"{NOTED} There is no image of main (none was built), so both run as processes, from folders."
 
 
 def test_an_image_as_base_wants_an_image(standin: Path, tmp_path: Path, engine_with: str) -> None:
     """There is no folder of it, so a candidate that is one cannot be compared."""
     base(tmp_path, engine_with, folder="")
-    with pytest.raises(ArmError, match=r"main is an image and .* a folder; with ARMS=container"):
+    with pytest.raises(ArmError, match=r"main is an image and .* a folder; with DOCKER=yes"):
         choose(str(standin), tmp_path)
     assert choose("an/image:1", tmp_path).baseline == engine_with

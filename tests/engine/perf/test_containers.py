@@ -147,7 +147,7 @@ def test_the_gate_compares_an_image_with_a_service(
         *("--candidate", standin_image, "--baseline", f"service:{port}"),
         *("--requests", str(tmp_path / "requests.jsonl")),
         MLOPS_FAULT_BURN_MS="40",
-        MLOPS_PERF__PROFILES__STANDARD__LOOKS="[2]",
+        MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER="[2]",
     )
     text, _ = process.communicate(timeout=60)
     report = read_verdict(tmp_path / "out" / "verdict.json")

@@ -187,7 +187,7 @@ def test_arms_end_with_a_gate_that_is_killed(gate: Gate, standin: Path, tmp_path
     if sys.platform != "linux":
         pytest.skip("needs Linux, which tells a process that its parent is gone")
     both = ("--candidate", str(standin), "--baseline", str(standin))
-    process = gate(*both, **FAST, MLOPS_PERF__PROFILES__STANDARD__LOOKS="[900]")
+    process = gate(*both, **FAST, MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER="[900]")
     until(lambda: measured(tmp_path / "out"))
     assert survivors(tmp_path)
     process.send_signal(signal.SIGKILL)

@@ -19,7 +19,7 @@ from tests.engine.perf.conftest import HERE, ROOT, SHORT
 from tests.engine.perf.examples import LIMITS, rounds_of
 from tests.engine.perf.test_gate import survivors
 
-LATER = {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[5, 9]"}  # two rounds have an interval too wide to be shown
+LATER = {"MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[5, 9]"}  # two rounds have an interval too wide to be shown
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

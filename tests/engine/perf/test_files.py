@@ -28,7 +28,7 @@ from tests.engine.perf.test_gate import ended, survivors
 from tests.engine.perf.test_interrupts import ENDLESS, measured, requests, until
 
 FULL = Path("/dev/full")
-LOOK_ONCE = {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[1]"}
+LOOK_ONCE = {"MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[1]"}
 
 
 @pytest.fixture(name="disk")
@@ -161,7 +161,7 @@ def test_each_request_is_written_as_it_was(tmp_path: Path) -> None:
         records.write(each, {"candidate": samples})
     lines = gzip.decompress((tmp_path / "samples.csv.gz").read_bytes()).decode().splitlines()
     assert lines == [
-        "round,arm,pair,due_s,start_s,latency_ms,ok",
+        "round,service,pair,due_s,start_s,latency_ms,ok",
         f"1,candidate,7,0.500000,0.250000,{seen:.4f},0",
         f"2,candidate,7,0.500000,0.250000,{seen:.4f},0",
     ]

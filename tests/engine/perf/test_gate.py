@@ -53,7 +53,7 @@ INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 # So wide that a machine with other things to do passes too: how often equals pass is not these tests' question.
 WIDE = {"MLOPS_PERF__MAX_REGRESSION": "9", "MLOPS_PERF__P95_MS": "5000", "MLOPS_PERF__MIN_THROUGHPUT": "0.1"}
-LOOKS = "MLOPS_PERF__PROFILES__STANDARD__LOOKS"
+DECIDE_AFTER = "MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER"
 Calls = dict[str, tuple[tuple[str, ...], dict[str, str]]]
 
 
@@ -89,7 +89,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     both = ("--candidate", standin, "--baseline", standin)
     # Enough requests that no single stall of a busy machine hides it.
     slowed = {"MLOPS_FAULT_BURN_MS": "25", "MLOPS_PERF__LOAD__MAX_RATE": "25"}
-    erring = {"MLOPS_FAULT_ERRORS": "1", LOOKS: "[1]", "MLOPS_PERF__MIN_REQUESTS": "5"}
+    erring = {"MLOPS_FAULT_ERRORS": "1", DECIDE_AFTER: "[1]", "MLOPS_PERF__MIN_REQUESTS": "5"}
     calls: Calls = {
         "equal": (both, WIDE),
         "slowed": (both, slowed | {"MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6"}),
@@ -109,7 +109,7 @@ def _long_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     standin = str(copy_standin(folder))
     both, alone = ("--candidate", standin, "--baseline", standin), ("--candidate", standin, "--baseline", "none")
     calls: Calls = {number.name: (both, {}) for number in INTERRUPTS} | {
-        "alone": (alone, WIDE | {LOOKS: "[1, 3, 9]"}),
+        "alone": (alone, WIDE | {DECIDE_AFTER: "[1, 3, 9]"}),
         "death": (both, {"MLOPS_FAULT_DIE_AT": "5"}),
         "late": (both, {"MLOPS_FAULT_BURN_MS": "250"}),
     }
@@ -123,13 +123,15 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
     report = run.report
     assert (report.outcome, report.identical) == ("pass", True)
     assert len(report.rounds) >= 3
-    assert report.runner.arms_cpus is None or not set(report.runner.arms_cpus) & set(report.runner.client_cpus or [])
+    assert report.runner.service_cpus is None or not set(report.runner.service_cpus) & set(
+        report.runner.client_cpus or []
+    )
     rounds = list(csv.DictReader((run.out / "rounds.csv").read_text().splitlines()))
-    assert [row["arm"] for row in rounds] == ["candidate", "baseline"] * len(report.rounds)
+    assert [row["service"] for row in rounds] == ["candidate", "baseline"] * len(report.rounds)
     samples = list(csv.DictReader(gzip.decompress((run.out / "samples.csv.gz").read_bytes()).decode().splitlines()))
     assert len(samples) == sum(int(row["count"]) for row in rounds)
-    assert {row["pair"] for row in samples if row["arm"] == "candidate"} == {
-        row["pair"] for row in samples if row["arm"] == "baseline"
+    assert {row["pair"] for row in samples if row["service"] == "candidate"} == {
+        row["pair"] for row in samples if row["service"] == "baseline"
     }
     assert all(float(row["start_s"]) >= float(row["due_s"]) for row in samples)
     latencies = {row["latency_ms"] for row in samples}
@@ -141,7 +143,7 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
 
 @pytest.mark.slow
 def test_the_first_version_gets_as_many_rounds_as_any(long_runs: dict[str, Run]) -> None:
-    """Without a baseline too, what the first look cannot decide is measured on: the first push shall be green."""
+    """Without a baseline too, what cannot be decided at first is measured on: the first push shall be green."""
     run = long_runs["alone"]
     assert (run.code, run.report.outcome) == (0, "pass"), run.text
     assert len([r for r in run.report.rounds if not r.dropped]) >= 3

@@ -16,7 +16,7 @@ import pytest
 from tests.engine.perf.conftest import HERE, ROOT, SHORT, Gate
 from tests.engine.perf.test_gate import Run, ended, survivors
 
-ENDLESS = {"MLOPS_PERF__LOAD__MAX_RATE": "60", "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[900]"}
+ENDLESS = {"MLOPS_PERF__LOAD__MAX_RATE": "60", "MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[900]"}
 
 
 def until(condition: Callable[[], object], seconds: float = 40) -> None:
@@ -118,14 +118,19 @@ Runner.__init__ = __init__
 """
 
 
-def patched(standin: Path, folder: Path, patch: str, looks: str, **more: str) -> Run:
+def patched(standin: Path, folder: Path, patch: str, decide_after: str, **more: str) -> Run:
     """A run of the gate in which something sends it a signal at some moment."""
     program = f"import os, signal, sys\nfrom perf.__main__ import main\n{patch}\nsys.exit(main(sys.argv[1:]))"
     arguments = ["--candidate", str(standin), "--baseline", str(standin), "--output", str(folder / "out")]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=ROOT,
-        env=dict(os.environ) | HERE | SHORT | ENDLESS | {"MLOPS_PERF__PROFILES__STANDARD__LOOKS": looks} | more,
+        env=dict(os.environ)
+        | HERE
+        | SHORT
+        | ENDLESS
+        | {"MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": decide_after}
+        | more,
         capture_output=True,
         text=True,
         timeout=60,
@@ -135,10 +140,10 @@ def patched(standin: Path, folder: Path, patch: str, looks: str, **more: str) ->
 
 
 @pytest.mark.parametrize(
-    ("patch", "looks"), [(WRITING, "[1]"), (RESTARTING, "[900]"), (STOPPING, "[1]"), (CREATING, "[900]")]
+    ("patch", "decide_after"), [(WRITING, "[1]"), (RESTARTING, "[900]"), (STOPPING, "[1]"), (CREATING, "[900]")]
 )
-def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: str, looks: str) -> None:
+def test_an_interrupt_at_the_worst_moment(standin: Path, tmp_path: Path, patch: str, decide_after: str) -> None:
     """While the report is written, a process or Locust is started, or the arms are stopped."""
-    interrupted(patched(standin, tmp_path, patch, looks))
+    interrupted(patched(standin, tmp_path, patch, decide_after))
     assert (tmp_path / "out" / "verdict.json").is_file()
     assert survivors(tmp_path) == []

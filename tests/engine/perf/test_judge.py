@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from perf.rule.estimate import FALSE_FAIL, FALSE_PASS, look_at
+from perf.rule.estimate import FALSE_FAIL, FALSE_PASS, levels_at
 from perf.rule.judge import judge
 from perf.rule.wording import disagreement
 from perf.verdict import Judgement, row_of
 from pipeline.settings import load_settings
 from tests.engine.conftest import PROJECT
-from tests.engine.perf.examples import LIMITS, LOOKS, arm_figures, one_round, rounds_of
+from tests.engine.perf.examples import DECIDE_AFTER, LIMITS, arm_figures, one_round, rounds_of
 
 latency = st.floats(0.5, 90.0)
 several = st.lists(st.tuples(latency, latency), min_size=2, max_size=12)
@@ -40,8 +40,8 @@ def noisy(ratio: float, count: int, seed: int, spread: float = 0.04) -> tuple[li
 def test_scaling_both_arms_changes_nothing(pairs: list[tuple[float, float]], factor: float) -> None:
     """A machine that is slower by a factor gives the same estimate and the same outcome of the comparison."""
     candidate, baseline = zip(*pairs, strict=True)
-    plain = judge(rounds_of(candidate, baseline), LIMITS, LOOKS)
-    scaled = judge(rounds_of([factor * v for v in candidate], [factor * v for v in baseline]), LIMITS, LOOKS)
+    plain = judge(rounds_of(candidate, baseline), LIMITS, DECIDE_AFTER)
+    scaled = judge(rounds_of([factor * v for v in candidate], [factor * v for v in baseline]), LIMITS, DECIDE_AFTER)
     assert change(scaled) == pytest.approx(change(plain), rel=1e-6, abs=1e-9)
 
 
@@ -50,8 +50,8 @@ def test_scaling_both_arms_changes_nothing(pairs: list[tuple[float, float]], fac
 def test_swapping_the_arms_mirrors_the_estimate(pairs: list[tuple[float, float]]) -> None:
     """A candidate twice as slow is a baseline twice as fast."""
     candidate, baseline = zip(*pairs, strict=True)
-    forth = change(judge(rounds_of(candidate, baseline), LIMITS, LOOKS))
-    back = change(judge(rounds_of(baseline, candidate), LIMITS, LOOKS))
+    forth = change(judge(rounds_of(candidate, baseline), LIMITS, DECIDE_AFTER))
+    back = change(judge(rounds_of(baseline, candidate), LIMITS, DECIDE_AFTER))
     assert (1 + forth) * (1 + back) == pytest.approx(1)
 
 
@@ -91,11 +91,11 @@ def test_too_few_requests_decide_nothing(count: int, ratio: float) -> None:
     assert judge(few, replace(LIMITS, min_requests=2 * count + 1), [2]).outcome == "inconclusive"
 
 
-@pytest.mark.parametrize("looks", [[5], [5, 8], [5, 8, 12]])
-def test_clear_cases_are_decided_at_the_first_look(looks: list[int]) -> None:
-    """Half again as slow fails, equal arms pass, and both after the first look."""
-    assert judge(rounds_of(*noisy(1.5, 5, seed=1)), LIMITS, looks).outcome == "fail"
-    assert judge(rounds_of(*noisy(1.0, 5, seed=1, spread=0.02)), LIMITS, looks).outcome == "pass"
+@pytest.mark.parametrize("decide_after", [[5], [5, 8], [5, 8, 12]])
+def test_clear_cases_are_decided_at_the_first_look(decide_after: list[int]) -> None:
+    """Half again as slow fails, equal arms pass, and both after the first levels."""
+    assert judge(rounds_of(*noisy(1.5, 5, seed=1)), LIMITS, decide_after).outcome == "fail"
+    assert judge(rounds_of(*noisy(1.0, 5, seed=1, spread=0.02)), LIMITS, decide_after).outcome == "pass"
 
 
 def test_two_equal_rounds_pass() -> None:
@@ -105,24 +105,24 @@ def test_two_equal_rounds_pass() -> None:
 
 def test_a_slow_down_within_the_limit_passes_and_says_so() -> None:
     """What the project allows is no failure, even when it is certain."""
-    judged = judge(rounds_of(*noisy(1.06, 12, seed=3, spread=0.005)), LIMITS, LOOKS)
-    assert (judged.outcome, "within the limit of +10 %" in judged.headline) == ("pass", True)
+    judged = judge(rounds_of(*noisy(1.06, 12, seed=3, spread=0.005)), LIMITS, DECIDE_AFTER)
+    assert (judged.outcome, "surely below the limit of +10 %" in judged.headline) == ("pass", True)
 
 
 def test_between_looks_nothing_is_decided() -> None:
-    """A clear case too has to wait for its look, else there would be more looks than the budget is for."""
+    """A clear case too has to wait for its levels, else there would be more decide_after than the budget is for."""
     for count in (2, 3, 4, 6, 7):
-        assert judge(rounds_of(*noisy(3.0, count, seed=1)), LIMITS, LOOKS).outcome == "continue"
+        assert judge(rounds_of(*noisy(3.0, count, seed=1)), LIMITS, DECIDE_AFTER).outcome == "continue"
 
 
 @settings(deadline=None)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=8, unique=True).map(sorted))
-def test_the_looks_share_one_budget(looks: list[int]) -> None:
-    """However many looks: 1 % for failing equals, 5 % for passing what is too slow; and only the last look is last."""
-    spent = [look_at(rounds, looks) for rounds in looks]
-    assert sum(look.alpha for look in spent) == pytest.approx(FALSE_FAIL)
-    assert sum(look.beta for look in spent) == pytest.approx(FALSE_PASS)
-    assert [look.last for look in spent] == [False] * (len(looks) - 1) + [True]
+def test_the_looks_share_one_budget(decide_after: list[int]) -> None:
+    """However many decisions: 1 % for failing equals, 5 % for passing what is too slow; and only the last is last."""
+    spent = [levels_at(rounds, decide_after) for rounds in decide_after]
+    assert sum(levels.alpha for levels in spent) == pytest.approx(FALSE_FAIL)
+    assert sum(levels.beta for levels in spent) == pytest.approx(FALSE_PASS)
+    assert [levels.last for levels in spent] == [False] * (len(decide_after) - 1) + [True]
 
 
 @settings(max_examples=20, deadline=None)
@@ -131,8 +131,8 @@ def test_rounds_that_do_not_count_do_not_count(seed: int) -> None:
     """A dropped round changes no figure; the fourth ends the run without a verdict."""
     kept = rounds_of(*noisy(1.0, 5, seed))
     wild = [one_round(arm_figures(80.0), arm_figures(1.0), n, dropped="the host took the CPU") for n in range(4)]
-    assert judge([*wild[:3], *kept], LIMITS, LOOKS).criteria == judge(kept, LIMITS, LOOKS).criteria
-    ended = judge([*wild, *kept], LIMITS, LOOKS)
+    assert judge([*wild[:3], *kept], LIMITS, DECIDE_AFTER).criteria == judge(kept, LIMITS, DECIDE_AFTER).criteria
+    ended = judge([*wild, *kept], LIMITS, DECIDE_AFTER)
     assert (ended.outcome, "the host took the CPU" in ended.headline) == ("inconclusive", True)
 
 
@@ -149,7 +149,7 @@ def test_a_broken_absolute_limit_fails(figures: object, broken_row: str, paired:
     """Too slow, too many errors, too few answers: each fails by itself, with a baseline and without."""
     rounds = [one_round(figures, figures if paired else None, n) for n in range(1, 6)]  # type: ignore[arg-type]
     rounds = [replace(r, baseline=r.baseline and replace(r.baseline, errors=0)) for r in rounds]
-    judged = judge(rounds, LIMITS, LOOKS)
+    judged = judge(rounds, LIMITS, DECIDE_AFTER)
     assert judged.outcome == "fail"
     assert [row.key for row in judged.criteria if row.outcome == "fail"] == [broken_row]
 
@@ -178,7 +178,7 @@ def test_a_few_rounds_that_fell_behind_are_no_failure() -> None:
 def test_errors_of_the_baseline_leave_nothing_to_compare() -> None:
     """A baseline that answers with errors makes no candidate look good."""
     rounds = [one_round(arm_figures(3.0), arm_figures(9.0, errors=50), n) for n in range(1, 13)]
-    judged = judge(rounds, LIMITS, LOOKS)
+    judged = judge(rounds, LIMITS, DECIDE_AFTER)
     assert judged.outcome == "inconclusive"
     assert "the baseline answered 600 of 6000 requests with errors" in judged.headline
 
@@ -187,7 +187,7 @@ def test_errors_of_the_baseline_leave_nothing_to_compare() -> None:
 def test_a_machine_that_differs_from_itself_decides_nothing(candidate: float) -> None:
     """Where the baseline's odd requests are slower than its even ones the machine is at fault, not the candidate."""
     odd = replace(arm_figures(3.0), p95_odd=4.0)
-    judged = judge([one_round(arm_figures(candidate), odd, n) for n in range(1, 13)], LIMITS, LOOKS)
+    judged = judge([one_round(arm_figures(candidate), odd, n) for n in range(1, 13)], LIMITS, DECIDE_AFTER)
     assert (judged.outcome, judged.reasons) == (
         "inconclusive",
         ["the baseline differs from itself by +33 %: the machine is not steady"],
@@ -204,13 +204,13 @@ NOISES: dict[str, Callable[[np.random.Generator, int], NDArray[np.float64]]] = {
 
 
 def outcomes(noise: str, ratio: float, runs: int) -> list[str]:
-    """What the gate says of as many runs, with the looks of pipeline.toml."""
-    looks, dice = load_settings(PROJECT).perf.profiles.standard.looks, np.random.default_rng(len(noise))
+    """What the gate says of as many runs, with the decide_after of pipeline.toml."""
+    decide_after, dice = load_settings(PROJECT).perf.profiles.standard.decide_after, np.random.default_rng(len(noise))
 
     def run() -> str:
-        candidate = (3 * ratio * np.exp(NOISES[noise](dice, looks[-1]))).tolist()
-        rounds = rounds_of(candidate, [3.0] * looks[-1])
-        return next(out for n in looks if (out := judge(rounds[:n], LIMITS, looks).outcome) != "continue")
+        candidate = (3 * ratio * np.exp(NOISES[noise](dice, decide_after[-1]))).tolist()
+        rounds = rounds_of(candidate, [3.0] * decide_after[-1])
+        return next(out for n in decide_after if (out := judge(rounds[:n], LIMITS, decide_after).outcome) != "continue")
 
     return [run() for _ in range(runs)]
 
@@ -237,13 +237,13 @@ def test_a_slow_down_is_caught(noise: str, ratio: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.001, 0.005, 0.02])
-@pytest.mark.parametrize("looks", [[6, 10, 16, 24, 40], [40, 80, 120, 160]])
-def test_what_a_run_could_see_it_sees(spread: float, looks: list[int]) -> None:
+@pytest.mark.parametrize("decide_after", [[6, 10, 16, 24, 40], [40, 80, 120, 160]])
+def test_what_a_run_could_see_it_sees(spread: float, decide_after: list[int]) -> None:
     """A slow-down as large as a run says it could have seen fails; narrow intervals do not let it pass as allowed."""
 
     def run(ratio: float, seed: int) -> Judgement:
-        candidate, baseline = noisy(ratio, looks[0], seed, spread)
-        return judge(rounds_of(candidate, baseline), LIMITS, looks)
+        candidate, baseline = noisy(ratio, decide_after[0], seed, spread)
+        return judge(rounds_of(candidate, baseline), LIMITS, decide_after)
 
     claimed = [run(1.0, seed).detectable for seed in range(100)]
     assert all(claimed)

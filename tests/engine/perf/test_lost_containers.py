@@ -126,7 +126,7 @@ def test_a_container_that_dies_once_is_forgiven(gate: Gate, standin_image: str, 
     """Killed by somebody in the middle of a round, as by the system where memory is short."""
     longer = ENDLESS | {
         "MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "3",
-        "MLOPS_PERF__PROFILES__STANDARD__LOOKS": "[2]",
+        "MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[2]",
     }
     process = gate(*arguments(standin_image, tmp_path), **longer)
     until(lambda: measured(tmp_path / "out"))

@@ -81,7 +81,7 @@ def test_one_pair_of_milliseconds_is_shown_for_p95() -> None:
 
 
 def test_the_bounds_narrow_to_those_of_the_verdict() -> None:
-    """After each round that counts, with the error budget of the look ahead; at the end they are the table's."""
+    """After each round that counts, with the error budget of the decision ahead; at the end they are the table's."""
     report = ORDINARY["inconclusive"][0]
     found = steps_of(report)
     assert [(step.number, step.kept) for step in found] == [(2, 2), (4, 3), (5, 4), (6, 5)]
@@ -129,7 +129,7 @@ def test_a_million_requests_stay_a_small_page() -> None:
         {arm: Samples(np.arange(count), start, start, dice.gamma(2, 2, count), np.full(count, True)) for arm in arms}
         for _ in rounds
     ]
-    html = page(replace(PASSED, rounds=rounds, looks=[5, 8, 12]), samples)
+    html = page(replace(PASSED, rounds=rounds, decide_after=[5, 8, 12]), samples)
     assert max(map(len, re.findall(r"<svg.*?</svg>", html, flags=re.S))) < 300_000
 
 

@@ -63,7 +63,7 @@ def test_a_schedule_that_took_twice_as_long_achieved_half() -> None:
         ({}, 0.2, 0.36, ""),
         ({}, 0.2, 0.6, "the host gave 60% of the CPU to others"),
         ({}, 0.9, 0.0, "the load generator used 90% of its CPU"),
-        ({"count": 480}, 0.2, 0.0, "the arms got 480 and 500 requests"),
+        ({"count": 480}, 0.2, 0.0, "candidate and baseline got 480 and 500 requests"),
     ],
 )
 def test_a_disturbed_round_is_dropped(

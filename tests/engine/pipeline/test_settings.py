@@ -1,7 +1,9 @@
 """pipeline.settings."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.settings import SettingsError, load_settings
@@ -26,7 +28,7 @@ unknown_fields = "reject"
 [perf]
 p95_ms = 100
 [perf.profiles.standard]
-looks = [5, 8, 12]
+decide_after = [5, 8, 12]
 """
 
 
@@ -51,10 +53,29 @@ def edit(root: Path, old: str, new: str) -> None:
 def test_environment_beats_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLOPS_<SECTION>__<KEY>, at any depth, lists as JSON."""
     monkeypatch.setenv("MLOPS_PERF__P95_MS", "42.5")
-    monkeypatch.setenv("MLOPS_PERF__PROFILES__STANDARD__LOOKS", "[2, 4]")
+    monkeypatch.setenv("MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER", "[2, 4]")
     settings = load_settings(root)
     assert settings.perf.p95_ms == 42.5
-    assert settings.perf.length.looks == [2, 4]
+    assert settings.perf.length.decide_after == [2, 4]
+
+
+def keys_of(section: msgspec.Struct, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Each key with its value."""
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        yield from keys_of(value, (*path, name)) if isinstance(value, msgspec.Struct) else [((*path, name), value)]
+
+
+def test_each_key_can_be_set_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable changes one key, and the others of its section keep what they are."""
+    settings = load_settings(root)
+    for path, value in keys_of(settings):
+        text = (
+            "false" if value is None else str(value) if isinstance(value, Path) else msgspec.json.encode(value).decode()
+        )
+        monkeypatch.setenv("MLOPS_" + "__".join(path).upper(), text.strip('"'))
+        assert load_settings(root) == settings, path
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize("key", ["p95_ms", "max_regression", "max_error_rate", "min_throughput", "max_memory_mb"])
@@ -76,7 +97,7 @@ def test_false_switches_a_limit_off(root: Path, monkeypatch: pytest.MonkeyPatch,
 def test_the_profile_is_the_one_that_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """MLOPS_PERF__PROFILE chooses among the three."""
     monkeypatch.setenv("MLOPS_PERF__PROFILE", "quick")
-    assert load_settings(root).perf.length.looks == [6, 10, 16]
+    assert load_settings(root).perf.length.decide_after == [6, 10, 16]
     monkeypatch.setenv("MLOPS_PERF__PROFILE", "slow")
     with pytest.raises(SettingsError, match="profile"):
         load_settings(root)
@@ -108,7 +129,7 @@ def test_an_unrelated_variable_is_no_setting(root: Path, monkeypatch: pytest.Mon
         ),
         ('metric = "roc_auc"', 'metric = "r2"', "roc_auc, average_precision"),
         ('metric = "roc_auc"', 'metric = "roc_auc', "pipeline.toml"),
-        ("looks = [5, 8, 12]", "looks = [8, 5]", "ascending"),
+        ("decide_after = [5, 8, 12]", "decide_after = [8, 5]", "ascending"),
         ("holdout = 0.2", "holdout = 1.0", "training.holdout"),
         ('numeric = ["x"]', 'numeric = "x"', "data.numeric: Expected a list, got a text"),
         ('["city"]', '["city", "outcome"]', "outcome"),
@@ -135,7 +156,7 @@ def test_a_wrong_value_is_named(root: Path, old: str, new: str, expected: str) -
         ("MLOPS_SERVING__MAX_ROWS", "0"),
         ("MLOPS_SERVING__TYPO", "1"),
         ("MLOPS_SERVER__MAX_ROWS", "1"),
-        ("MLOPS_PERF__PROFILES__STANDARD__LOOKS", "[2, 4"),
+        ("MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER", "[2, 4"),
     ],
 )
 def test_a_wrong_variable_is_named(root: Path, name: str, value: str) -> None:

@@ -99,7 +99,7 @@ def test_there_is_one_comment_and_it_changes(github: GitHub, tell: Any) -> None:
     github.artifact("verdict", zipped(verdict_json=msgspec.json.encode(PASSED)))  # of a second attempt
     assert tell(run_attempt=2) == (0, "Changed the comment on #7.\n")
     (second,) = github.comments
-    assert second["body"].startswith("### ✅ Performance gate: no slow-down")
+    assert second["body"].startswith("### ✅ Performance gate: p95")
     assert [method for method, _, _ in github.written] == ["POST", "PATCH"]
 
 

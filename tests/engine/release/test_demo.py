@@ -72,7 +72,7 @@ def test_nothing_of_the_shell_bends_the_demo(tmp_path: Path) -> None:
     environment = environment_of(shell, tmp_path, "p" * 60)
     assert environment == {
         "PATH": "/bin",
-        "ARMS": "process",
+        "DOCKER": "no",
         "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
         "MLOPS_PROJECT__NAME": "p" * 55 + "-demo",
         "PYTHONPATH": f"{tmp_path}{os.pathsep}{tmp_path}/src",

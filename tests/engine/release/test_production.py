@@ -154,11 +154,11 @@ def test_a_trial_is_no_candidate(two: Path, tmp_path: Path) -> None:
     """A pull request that registers with the team's MLflow leaves the alias candidate where it is."""
     project = tmp_path / "project"
     shutil.copytree(two, project)
-    done = run(project, "training.train", "--trial", "try-7", MLOPS_QUALITY__FLOOR=ANYTHING)
+    done = run(project, "training.train", "--preview", "preview-7", MLOPS_QUALITY__FLOOR=ANYTHING)
     assert done.returncode == 0, done.stdout + done.stderr
     mlflow.set_tracking_uri(f"sqlite:///{project / 'mlflow.db'}")
     client = MlflowClient()
-    assert tags(client, 3)["trial"] == "try-7"
+    assert tags(client, 3)["preview"] == "preview-7"
     assert str(client.get_model_version_by_alias(NAME, "candidate").version) == "2"
 
 

@@ -37,8 +37,8 @@ def test_floor_and_champion(
     task: str, metric: str, value: float, champion: float | None, floor: float, passed: bool
 ) -> None:
     """Beyond the floor (a ceiling, where less is better) or worse than the champion by more than the tolerance: no."""
-    rival = None if champion is None else {metric: champion}
-    verdict = evaluate.judge(task, {metric: value}, rival, quality(metric, floor))  # type: ignore[arg-type]
+    best = None if champion is None else {metric: champion}
+    verdict = evaluate.judge(task, {metric: value}, best, quality(metric, floor))  # type: ignore[arg-type]
     assert verdict.passed is passed
     assert metric in verdict.sentence
 

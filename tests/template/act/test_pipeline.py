@@ -113,7 +113,7 @@ def test_a_service_that_never_gets_ready_is_red_with_its_log(second: tuple[Ended
         ended = baked.run("pull_request", payload=pull_request(baked.repository, baked.repository))
     assert ended.status == 1, ended.printed
     assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
-    assert f"Pushed {baked.images}:try-7" in ended.said("Build the image")
+    assert f"Pushed {baked.images}:preview-7" in ended.said("Build the image")
     report = (baked.artifact("reports") / "report.md").read_text()
     assert report.startswith(
         "### ⛔ Performance gate: could not run: The candidate (service:8001) was not ready after 30 s"

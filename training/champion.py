@@ -24,18 +24,18 @@ from training.dataset import Dataset
 Metrics = Mapping[str, float]
 
 
-class Rival(NamedTuple):
+class Scores(NamedTuple):
     metrics: Metrics
     note: str  # why they were measured on other rows than the candidate's; empty where they were not
 
 
-def champion(
+def champion_scores(
     client: MlflowClient,
     version: ModelVersion,
     task: Task,
     dataset: Dataset,
     evaluate: Callable[[np.ndarray, list[str]], Metrics],
-) -> Rival:
+) -> Scores:
     """The champion's metrics on the held-out rows of `dataset`.
 
     Where the data changed since it was trained, it is asked again: its own code in its own process, which the rows have
@@ -46,7 +46,7 @@ def champion(
         home = Path(registry.download_snapshot(version, folder))
         bundle = bundles.read(home / "bundle")
         if bundle.card.data.get("sha256") == dataset.sha256:
-            return Rival(logged, "")
+            return Scores(logged, "")
         lacking = {field.name for field in bundle.contract.fields} - set(dataset.frame)
         theirs, ours = set(bundle.contract.classes), set(dataset.target)
         if bundle.contract.task != task:
@@ -58,9 +58,9 @@ def champion(
         else:
             done = _ask(home, dataset.held_out.frame)
             if done.returncode == 0:
-                return Rival(evaluate(_answer(done.stdout, bundle), bundle.contract.classes), "")
+                return Scores(evaluate(_answer(done.stdout, bundle), bundle.contract.classes), "")
             why = done.stderr.decode(errors="replace").strip().splitlines()[-1]
-    return Rival(logged, f"the champion was not asked again on today's held-out rows: {why}")
+    return Scores(logged, f"the champion was not asked again on today's held-out rows: {why}")
 
 
 def _ask(home: Path, frame: pd.DataFrame) -> subprocess.CompletedProcess[bytes]:

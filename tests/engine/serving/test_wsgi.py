@@ -101,7 +101,7 @@ def requests(record: bytes) -> dict[str, Request]:
     return found
 
 
-def test_both_fronts_answer_alike(both: tuple[Service, Service], records: list[bytes]) -> None:
+def test_both_apps_answer_alike(both: tuple[Service, Service], records: list[bytes]) -> None:
     """Status, headers and body, byte for byte, of right and wrong requests."""
     for title, request in requests(records[0]).items():
         asgi, wsgi = (ask(service, *request) for service in both)
