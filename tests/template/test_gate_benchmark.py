@@ -149,6 +149,7 @@ def burning(group: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot bind a process to its parent")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_noisy_neighbour_goes_with_who_called_it(number: signal.Signals) -> None:
@@ -166,6 +167,7 @@ def test_the_noisy_neighbour_goes_with_who_called_it(number: signal.Signals) -> 
     assert not burning(group)
 
 
+@pytest.mark.slow
 def test_what_is_written_is_what_was_recorded() -> None:
     """Tables and sentence come from the rounds that lie here, judged by the rule as it is."""
     rounds, machine = recorded.load()

@@ -19,19 +19,14 @@ def _project(bake: Bake, run: Run) -> Path:
     return project
 
 
+@pytest.mark.slow
 def test_its_linters_pass(project: Path, run: Run, make: list[str]) -> None:
     """No answer makes a file that the project's own commit hook would refuse."""
     run(*make, "lint", cwd=project)
 
 
+@pytest.mark.slow
 def test_its_tests_pass(project: Path, run: Run, make: list[str]) -> None:
     """They depend neither on the template nor on its default task."""
-    # The environment belongs to the outer project and finds the packages of that; these come first. The gate is tested
-    # on a stand-in, whatever was generated, and that takes minutes.
-    run(
-        *make,
-        "test",
-        cwd=project,
-        PYTHONPATH=f"{project}:{project / 'src'}",
-        PYTEST_ADDOPTS="--ignore=tests/engine/perf",
-    )
+    # The environment belongs to the outer project and finds the packages of that; these come first.
+    run(*make, "test", cwd=project, PYTHONPATH=f"{project}:{project / 'src'}")

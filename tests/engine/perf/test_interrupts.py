@@ -139,6 +139,7 @@ def patched(standin: Path, folder: Path, patch: str, decide_after: str, **more: 
     return Run(done.returncode, done.stdout + done.stderr, folder / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("patch", "decide_after"), [(WRITING, "[1]"), (RESTARTING, "[900]"), (STOPPING, "[1]"), (CREATING, "[900]")]
 )

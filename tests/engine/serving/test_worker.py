@@ -357,6 +357,7 @@ def is_connection(descriptor: Path) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_thousands_of_idle_connections(serve: Serve, records: list[bytes]) -> None:
     """10,000 that say nothing: the service answers as ever, and is rid of them after head_seconds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -335,6 +335,7 @@ attempt(None)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_nothing_is_half_done(small: Path) -> None:
     """SIGKILL while training: the aliases and the bundle are those of before or of after, and the next run works."""
     with subprocess.Popen(
