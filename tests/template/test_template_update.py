@@ -18,6 +18,8 @@ from tests.engine.release.github_server import TOKEN, GitHub, serving
 from .conftest import Run, commit_all
 from .test_cruft import LATER, create
 
+pytestmark = pytest.mark.slow
+
 # A hook of the later release, which says in the project whether it was handed the token.
 CURIOUS = "\nimport os\n\nPath('seen.txt').write_text(str('GITHUB_TOKEN' in os.environ))\n"
 Updating = Callable[..., "subprocess.CompletedProcess[str]"]

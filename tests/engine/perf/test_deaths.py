@@ -145,6 +145,7 @@ def test_arms_that_share_some_fields_are_compared_by_them(runs: dict[str, Run]) 
     assert sum(r.candidate.errors + (r.baseline.errors if r.baseline else 0) for r in run.report.rounds) == 0
 
 
+@pytest.mark.slow
 def test_an_arm_that_never_gets_ready_ends_the_run(standin: Path, tmp_path: Path) -> None:
     """One sentence that says what it answered, and nothing left behind."""
     program = (
@@ -182,6 +183,7 @@ def test_nobody_can_take_the_port_of_an_arm(standin: Path, tmp_path: Path) -> No
         started.stop()
 
 
+@pytest.mark.slow
 def test_arms_end_with_a_gate_that_is_killed(gate: Gate, standin: Path, tmp_path: Path) -> None:
     """SIGKILL leaves no time to stop them; what was measured can be read all the same."""
     if sys.platform != "linux":

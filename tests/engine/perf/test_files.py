@@ -78,6 +78,7 @@ def test_a_report_that_does_not_fit_is_not_there(gate: Gate, standin: Path, tmp_
     assert survivors(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [True, False])
 def test_an_output_that_takes_nothing_is_no_matter(standin: Path, tmp_path: Path, closed: bool) -> None:
     """A reader such as `head` that has gone, or a full disk: the exit code and the files are those of the verdict."""

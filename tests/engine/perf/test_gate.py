@@ -256,6 +256,7 @@ def _service(standin: Path, tmp_path: Path) -> Iterator[str]:
         started.stop()
 
 
+@pytest.mark.slow
 def test_locust_sends_from_one_process_or_several(service: str, standin: Path, tmp_path: Path) -> None:
     """As docs/gate.md says it, from any directory, with the bundle that BUNDLE names: all is answered."""
     text = (ROOT / "docs" / "gate.md").read_text()

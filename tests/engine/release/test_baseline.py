@@ -91,6 +91,7 @@ def test_what_is_registered_comes_from_mlflow(here: Path, name: str) -> None:
     assert "# second" not in (here / note.folder / "serving" / "app.py").read_text()
 
 
+@pytest.mark.slow
 def test_a_commit_is_trained_once(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With its own code, into a store that is gone afterwards; the second time it is there."""
     sha = git(here, "rev-parse", "second")

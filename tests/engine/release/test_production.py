@@ -150,7 +150,8 @@ def test_what_serves_another_model_is_refused(client: MlflowClient) -> None:
         production.verify("", client.get_model_version(NAME, "2"))
 
 
-def test_a_trial_is_no_candidate(two: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_preview_is_no_candidate(two: Path, tmp_path: Path) -> None:
     """A pull request that registers with the team's MLflow leaves the alias candidate where it is."""
     project = tmp_path / "project"
     shutil.copytree(two, project)

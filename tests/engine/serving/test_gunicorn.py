@@ -146,6 +146,7 @@ def test_sigterm_lets_requests_finish(serve: Serve, records: list[bytes]) -> Non
     assert "SIGABRT" not in service.log.read_text()  # a runtime that the master had loaded ended its workers so
 
 
+@pytest.mark.slow
 def test_sigterm_does_not_wait_for_ever(serve: Serve) -> None:
     """A request whose client never sends the rest keeps the server for graceful_timeout, which is 4 s, not longer."""
     service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__BODY_SECONDS="1000")

@@ -334,6 +334,7 @@ def test_a_missing_number_that_training_never_saw_is_no_reason(monkeypatch: pyte
     assert "on a hard row" in wrong.reason
 
 
+@pytest.mark.slow
 def test_equal_models_give_equal_bytes() -> None:
     """Whatever the seed of Python's hashes: a set's order once changed the file."""
     program = (

@@ -256,8 +256,8 @@ def build(task, seed):
     "module",
     [
         "sklearn.ensemble._hist_gradient_boosting.predictor",
-        "sklearn.linear_model._base",
-        "skl2onnx.operator_converters.imputer_op",
+        pytest.param("sklearn.linear_model._base", marks=pytest.mark.slow),
+        pytest.param("skl2onnx.operator_converters.imputer_op", marks=pytest.mark.slow),
     ],
 )
 def test_a_private_module_that_moved_is_a_reason(small: Path, module: str) -> None:
