@@ -73,9 +73,9 @@ class Records:
         append(
             self._rounds,
             _lines(
-                [measured.number, arm, *(getattr(found, name) for name in ROUND_FIELDS), measured.dropped]
-                for arm, found in (("candidate", measured.candidate), ("baseline", measured.baseline))
-                if found is not None
+                [measured.number, arm, *(getattr(figures, name) for name in ROUND_FIELDS), measured.dropped]
+                for arm, figures in (("candidate", measured.candidate), ("baseline", measured.baseline))
+                if figures is not None
             ),
         )
 

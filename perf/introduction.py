@@ -52,9 +52,9 @@ def compare(candidate: Arm, baseline: Arm, bodies: Sequence[bytes], version: str
 
 def common(candidate: Arm, baseline: Arm, bodies: Sequence[bytes]) -> tuple[list[bytes], str]:
     """Requests that both arms answer, and whose they are; none where there are no such."""
-    for found, whose in _offers(bodies, bodies_of(baseline.recorded())):
-        if found and all(arm.predict(body)[0] == 200 for body in found for arm in (candidate, baseline)):
-            return found, whose
+    for offer, whose in _offers(bodies, bodies_of(baseline.recorded())):
+        if offer and all(arm.predict(body)[0] == 200 for body in offer for arm in (candidate, baseline)):
+            return offer, whose
     return [], ""
 
 

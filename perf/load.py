@@ -148,7 +148,7 @@ def run_pairs(schedule: Schedule, urls: Mapping[str, str], bodies: Sequence[byte
 
     user = type("PairUser", (PairUser,), {"plan": plan})
     cpu = _run(user, schedule.users, record, plan.end + GRACE - time.perf_counter())
-    return Sent({arm: _columns(found) for arm, found in rows.items()}, cpu)
+    return Sent({arm: _columns(own) for arm, own in rows.items()}, cpu)
 
 
 def _columns(rows: list[tuple[int, float, float, float, bool]]) -> Samples:

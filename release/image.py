@@ -176,8 +176,8 @@ def make(root: Path, wanted: Wanted) -> list[str]:
 
 def _driver() -> str:
     """How the current builder of buildx works, such as docker or docker-container."""
-    found = re.search(r"^Driver:\s*(\S+)", docker("buildx", "inspect"), re.MULTILINE)
-    return found[1] if found else ""
+    driver = re.search(r"^Driver:\s*(\S+)", docker("buildx", "inspect"), re.MULTILINE)
+    return driver[1] if driver else ""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -91,11 +91,11 @@ def check_beside(champion: ModelVersion | None, verdict: Report) -> None:
 
 def metrics_of(verdict: Report) -> list[Metric]:
     """What was measured of the candidate; what was not is left out."""
-    found = {METRICS[row.key]: row.candidate for row in verdict.criteria if row.key in METRICS}
+    values = {METRICS[row.key]: row.candidate for row in verdict.criteria if row.key in METRICS}
     if (row := _change(verdict)) is not None:
-        found["perf.p95_change"] = row.change
+        values["perf.p95_change"] = row.change
     now = int(1000 * time.time())
-    return [Metric(name, value, now, step=0) for name, value in found.items() if value is not None]
+    return [Metric(name, value, now, step=0) for name, value in values.items() if value is not None]
 
 
 def tags_of(verdict: Report) -> dict[str, str]:
@@ -103,16 +103,16 @@ def tags_of(verdict: Report) -> dict[str, str]:
 
     Raises ReportError where no p95 was measured.
     """
-    found = {"p95_ms": f"{verdict.p95_ms:.3f}", "runner_cpu": verdict.runner.cpu}
+    values = {"p95_ms": f"{verdict.p95_ms:.3f}", "runner_cpu": verdict.runner.cpu}
     row, baseline = _change(verdict), verdict.baseline
     if row is not None and baseline is not None:
         numbers = {"p95_change": row.change}
         if row.interval is not None:
             numbers |= zip(("p95_change_low", "p95_change_high"), row.interval, strict=True)
-        found |= {name: f"{value:.5f}" for name, value in numbers.items() if value is not None}
+        values |= {name: f"{value:.5f}" for name, value in numbers.items() if value is not None}
         if baseline.name == verdict.candidate.name:
-            found["p95_baseline"] = baseline.version
-    return {name: value for name, value in found.items() if value}
+            values["p95_baseline"] = baseline.version
+    return {name: value for name, value in values.items() if value}
 
 
 def _change(verdict: Report) -> Criterion | None:

@@ -35,8 +35,8 @@ def canonical(given: str) -> str:
     return repository
 
 
-def _separator(found: re.Match[str]) -> str:
-    return found[0] if found[0] in (".", "_", "__") or set(found[0]) == {"-"} else "-"
+def _separator(match: re.Match[str]) -> str:
+    return match[0] if match[0] in (".", "_", "__") or set(match[0]) == {"-"} else "-"
 
 
 def champion(repository: str) -> str:

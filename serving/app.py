@@ -71,12 +71,12 @@ def _before_flask(flask: Wsgi, served: Service) -> Wsgi:
 
 
 def _headers(environ: Environment) -> Headers:
-    found = [
+    headers = [
         (key[5:].replace("_", "-").lower().encode("latin-1"), value.encode("latin-1"))
         for key, value in environ.items()
         if key.startswith("HTTP_")
     ]
-    return [*found, (b"content-type", environ.get("CONTENT_TYPE", "").encode("latin-1"))]
+    return [*headers, (b"content-type", environ.get("CONTENT_TYPE", "").encode("latin-1"))]
 
 
 def _body(environ: Environment, limit: int) -> bytes:

@@ -22,7 +22,7 @@ NAMES = ("BURN_MS", "TAIL_MS", "TAIL_SHARE", "LOCK_MS", "LEAK_KB", "ERROR_SHARE"
 
 def read(environment: Mapping[str, str]) -> dict[str, float]:
     """The faults that are set, by name without the prefix. Raises ValueError where one is unknown or no number."""
-    found = {}
+    values = {}
     for key, value in environment.items():
         name = key.removeprefix(PREFIX)
         if name == key or not value:
@@ -30,10 +30,10 @@ def read(environment: Mapping[str, str]) -> dict[str, float]:
         if name not in NAMES:
             raise ValueError(f"{key} is no fault; known: {', '.join(PREFIX + name for name in NAMES)}")
         try:
-            found[name] = float(value)
+            values[name] = float(value)
         except ValueError:
             raise ValueError(f"{key}={value}: not a number") from None
-    return found
+    return values
 
 
 class Faults:

@@ -172,8 +172,8 @@ def _types(contract: Contract, limits: Serving) -> tuple[Callable[[bytes], Any],
 
 def _instances(document: Any) -> Any:
     if type(document) is not dict or "instances" not in document:
-        found = "an object without instances" if type(document) is dict else _kind(document)
-        raise unprocessable(f"the body is {found}; {EXPECTED}")
+        kind = "an object without instances" if type(document) is dict else _kind(document)
+        raise unprocessable(f"the body is {kind}; {EXPECTED}")
     return document["instances"]
 
 

@@ -99,9 +99,9 @@ def load(bundle: Path | None = None) -> Service:
     def answer(asked: Sequence[Record]) -> Scores:
         if faults and not faults.strike():
             raise Problem(500, "Internal Server Error", "MLOPS_FAULT_ERROR_SHARE is set")
-        found = model_answer(asked)
-        metrics.predicted(found)
-        return found
+        scores = model_answer(asked)
+        metrics.predicted(scores)
+        return scores
 
     examples = [msgspec.json.decode(line) for line in sample[:EXAMPLES]]
     model = Model(loaded.card, loaded.contract, decode, answer, min(inline, limit.max_body_bytes), examples)

@@ -129,14 +129,16 @@ class AttachedArm(ContainerArm):
 
     def start(self) -> None:
         port = self.source.removeprefix("service:")
-        found = docker("ps", "--quiet", "--filter", f"publish={port}").split()
-        if not found and (ended := _ended(port)):
+        containers = docker("ps", "--quiet", "--filter", f"publish={port}").split()
+        if not containers and (ended := _ended(port)):
             self._container = ended
             raise self.error("ended as soon as it was started")
-        if len(found) != 1:
-            raise ArmError(f"{len(found)} running containers publish port {port}; the {self.role} should be the one.")
-        self._cpus_before = docker("inspect", "--format", "{{.HostConfig.CpusetCpus}}", found[0]).strip()
-        self._container = found[0]
+        if len(containers) != 1:
+            raise ArmError(
+                f"{len(containers)} running containers publish port {port}; the {self.role} should be the one."
+            )
+        self._cpus_before = docker("inspect", "--format", "{{.HostConfig.CpusetCpus}}", containers[0]).strip()
+        self._container = containers[0]
         self.url = f"http://127.0.0.1:{port}"
         self.started = time.perf_counter()
         if self.cpus.arms is not None:

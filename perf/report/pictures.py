@@ -44,8 +44,8 @@ def pictures(report: Report, samples: Sequence[Mapping[str, Samples]]) -> list[P
 
 def answered(rounds: Sequence[Round], samples: Sequence[Mapping[str, Samples]], arm: str) -> Floats:
     """The latencies of an arm in all rounds that count, in milliseconds."""
-    found = [by_arm[arm] for r, by_arm in zip(rounds, samples, strict=False) if not r.dropped and arm in by_arm]
-    latency = np.concatenate([np.empty(0), *(each.latency[each.ok] for each in found)])
+    parts = [by_arm[arm] for r, by_arm in zip(rounds, samples, strict=False) if not r.dropped and arm in by_arm]
+    latency = np.concatenate([np.empty(0), *(each.latency[each.ok] for each in parts)])
     return latency[np.isfinite(latency)]
 
 
@@ -127,8 +127,12 @@ def steps_of(report: Report) -> list[Step]:
     """The estimate after each round that counts, with the bounds of the decision it was on the way to."""
     kept = [r for r in report.rounds if not r.dropped]
     values, decide_after = [_logarithm(r, report) for r in kept], report.decide_after or [len(kept)]
-    found = [(r, count, estimate(values[:count], levels_at(count, decide_after))) for count, r in enumerate(kept, 1)]
-    return [Step(r.number, count, *(_back(v, report) for v in each[:3])) for r, count, each in found if each]
+    estimates = [estimate(values[:count], levels_at(count, decide_after)) for count in range(1, len(kept) + 1)]
+    return [
+        Step(r.number, count, *(_back(v, report) for v in each[:3]))
+        for count, (r, each) in enumerate(zip(kept, estimates, strict=True), 1)
+        if each
+    ]
 
 
 def narrowing(report: Report) -> Picture | None:

@@ -40,13 +40,13 @@ class Bins(NamedTuple):
 
 def spans(report: Report, samples: Sequence[Mapping[str, Samples]]) -> list[Span]:
     """The rounds one after the other."""
-    found: list[Span] = []
+    result: list[Span] = []
     for r, by_arm in zip(report.rounds, samples, strict=False):  # an interrupt may have come between the two
         planned = r.candidate.intended / r.candidate.target if r.candidate.target > 0 else 0.0
         last = max((float(np.max(of_arm.start)) for of_arm in by_arm.values() if of_arm.start.size), default=0.0)
-        begin = found[-1].end if found else 0.0
-        found.append(Span(r, begin, begin + (max(planned, last) or 1.0), by_arm))
-    return found
+        begin = result[-1].end if result else 0.0
+        result.append(Span(r, begin, begin + (max(planned, last) or 1.0), by_arm))
+    return result
 
 
 def binned(rounds: Sequence[Span], arm: str, most: int) -> Bins:
@@ -75,11 +75,11 @@ def timeline(report: Report, samples: Sequence[Mapping[str, Samples]]) -> Pictur
     """The picture, once for wide screens and once for narrow ones; None where no request was answered."""
     rounds, drawn, failed = spans(report, samples), Markup(), False
     for kind, (size, most) in SIZES.items():
-        found = {arm: binned(rounds, arm, most) for arm in COLOURS if any(arm in span.samples for span in rounds)}
-        if not any(np.isfinite(bins.slowest).any() for bins in found.values()):
+        by_arm = {arm: binned(rounds, arm, most) for arm in COLOURS if any(arm in span.samples for span in rounds)}
+        if not any(np.isfinite(bins.slowest).any() for bins in by_arm.values()):
             return None
-        failed = any(np.nansum(bins.errors) for bins in found.values())
-        drawn += Markup('<div class="on-{}">{}</div>').format(kind, _draw(rounds, found, kind, size))
+        failed = any(np.nansum(bins.errors) for bins in by_arm.values())
+        drawn += Markup('<div class="on-{}">{}</div>').format(kind, _draw(rounds, by_arm, kind, size))
     title, caption = "Over time: a drift, a step or a stall would show", "From"
     if report.baseline is not None:
         title += "; in both versions at once it is the machine's"
@@ -91,15 +91,15 @@ def timeline(report: Report, samples: Sequence[Mapping[str, Samples]]) -> Pictur
     return Picture(title, drawn, caption, "whole")
 
 
-def _draw(rounds: Sequence[Span], found: Mapping[str, Bins], kind: str, size: tuple[float, float]) -> Markup:
-    shown = np.concatenate([np.ravel((bins.median, bins.slowest)) for bins in found.values()])
+def _draw(rounds: Sequence[Span], by_arm: Mapping[str, Bins], kind: str, size: tuple[float, float]) -> Markup:
+    shown = np.concatenate([np.ravel((bins.median, bins.slowest)) for bins in by_arm.values()])
     low, high = float(np.nanmin(shown)), float(np.nanmax(shown))
     with canvas(size) as (figure, axes):
         wide = milliseconds(axes, "y", low, high)
         axes.set_ylim(low / 1.3 if wide else 0, high * (1.3 if wide else 1.1) or 1.0)
         axes.set_xlim(0, rounds[-1].end)
         _frame_rounds(axes, rounds, size[0])
-        for name, bins in found.items():
+        for name, bins in by_arm.items():
             style: dict[str, Any] = {"color": COLOURS[name], "where": "post", "dashes": DASHES[name]}
             axes.fill_between(
                 bins.edges, bins.median, bins.p95, step="post", color=COLOURS[name], alpha=0.18, linewidth=0

@@ -90,18 +90,21 @@ def headline(
         slower = p95.outcome == "inconclusive" and p95.limit is not None and (p95.change or 0.0) > p95.limit
         return "; ".join([*broken, *([_undecided(p95)] if slower else [])])
     if outcome == "pass" and p95.interval is not None and p95.change is not None:
-        found = f"p95 {percent(p95.change)} (at most {percent(p95.interval[1])})"
+        figure = f"p95 {percent(p95.change)} (at most {percent(p95.interval[1])})"
         if p95.accepted:
-            return f'accepted: {found}, up to {limit(p95)} for "{_short(why)}"'
-        return f"{found}, surely below the limit of {limit(p95)}"
+            return f'accepted: {figure}, up to {limit(p95)} for "{_short(why)}"'
+        return figure + _below(p95)
     if outcome == "pass":
         due = rows["p95_due"]
         most = f" (at most {amount(due.interval[1], 'ms')})" if due.interval else ""
-        found = f"{NAMES[due.key]} {amount(due.candidate, 'ms')}{most}, surely below the limit of {limit(due)}"
-        return f"{found}; no baseline to compare with"
+        return f"{NAMES[due.key]} {amount(due.candidate, 'ms')}{most}{_below(due)}; no baseline to compare with"
     open_rows = [row for row in criteria if row.outcome == "inconclusive"]
     why = reasons[0] if reasons else "; ".join(_undecided(row) for row in open_rows) or "no round was measured"
     return f"cannot tell: {why}, after {rounds} {'round' if rounds == 1 else 'rounds'}"
+
+
+def _below(row: Criterion) -> str:
+    return ", without a limit" if row.limit is None else f", surely below the limit of {limit(row)}"
 
 
 def _broken(row: Criterion, sure: float) -> str:
@@ -109,14 +112,14 @@ def _broken(row: Criterion, sure: float) -> str:
         slower, least = percent(row.change, signed=False), percent(row.interval[0], signed=False)
         more = f", more than the {limit(row)} that was accepted" if row.accepted else ""
         return f"p95 of POST /predict is {slower} slower ({sure * 100:.1f} % sure it is at least {least}){more}"
-    found = amount(row.candidate, row.unit)
+    figure = amount(row.candidate, row.unit)
     if row.key == "errors" and row.candidate is not None and row.limit is not None and row.candidate <= row.limit:
-        return f"{found} of the requests failed, and {amount(row.baseline, row.unit)} of the baseline's"
+        return f"{figure} of the requests failed, and {amount(row.baseline, row.unit)} of the baseline's"
     if row.key == "errors":
-        return f"{found} of the requests failed, the limit is {limit(row)}"
+        return f"{figure} of the requests failed, the limit is {limit(row)}"
     if row.key == "throughput":
-        return f"{found} were answered, the limit is {limit(row)}"
-    return f"{NAMES[row.key]} is {found}, the limit is {limit(row)}"
+        return f"{figure} were answered, the limit is {limit(row)}"
+    return f"{NAMES[row.key]} is {figure}, the limit is {limit(row)}"
 
 
 def _undecided(row: Criterion) -> str:

@@ -82,8 +82,8 @@ def pages(github: GitHub, path: str, key: str = "", **parameters: Any) -> Iterat
 
 def artifacts(github: GitHub, run: int) -> dict[str, dict[str, Any]]:
     """The artifacts of a run of a workflow, by name; of two of a name, from two attempts, the newer."""
-    found = pages(github, f"{github.path}/actions/runs/{run}/artifacts", "artifacts")
-    return {each["name"]: each for each in sorted(found, key=lambda each: int(each["id"])) if not each["expired"]}
+    every = pages(github, f"{github.path}/actions/runs/{run}/artifacts", "artifacts")
+    return {each["name"]: each for each in sorted(every, key=lambda each: int(each["id"])) if not each["expired"]}
 
 
 def download(github: GitHub, artifact: Mapping[str, Any], limit: int) -> bytes:

@@ -36,8 +36,8 @@ def ids_of(headers: Headers) -> Ids:
 
 def id_fields(ids: Ids) -> Headers:
     """The header fields of the answer that say them."""
-    found = [(b"x-request-id", ids.request)]
-    return [*found, (b"traceparent", ids.trace)] if ids.trace else found
+    fields = [(b"x-request-id", ids.request)]
+    return [*fields, (b"traceparent", ids.trace)] if ids.trace else fields
 
 
 ERRORS = 400

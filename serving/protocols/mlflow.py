@@ -67,9 +67,9 @@ def predictions(scores: Scores, classes: list[str]) -> list[Any]:
     return [classes[row.index(max(row))] for row in scores] if classes else [row[0] for row in scores]
 
 
-def _format(found: Any) -> tuple[str, Any]:
+def _format(document: Any) -> tuple[str, Any]:
     """Which of MLflow's formats it is, and what is in it, not checked yet."""
-    given = {name: found[name] for name in FORMATS.split(", ") if name in found} if type(found) is dict else {}
+    given = {name: document[name] for name in FORMATS.split(", ") if name in document} if type(document) is dict else {}
     if len(given) != 1:
         raise unprocessable(f"the body is to be an object with one of {FORMATS}")
     return given.popitem()

@@ -180,21 +180,21 @@ def _wrong(tensor: Tensor, detail: str) -> Problem:
 
 def _answer(model: Model, request: InferenceRequest, scores: Scores) -> Reply:
     classes = model.contract.classes
-    found: dict[str, Any] = {"value": ("FP64", [len(scores)], [row[0] for row in scores])}
+    tensors: dict[str, Any] = {"value": ("FP64", [len(scores)], [row[0] for row in scores])}
     if classes:
         labels = [classes[row.index(max(row))] for row in scores]
         probabilities = [value for row in scores for value in row]
-        found = {
+        tensors = {
             "label": ("BYTES", [len(scores)], labels),
             "probabilities": ("FP64", [len(scores), len(classes)], probabilities),
         }
-    if unknown := [wanted.name for wanted in request.outputs if wanted.name not in found]:
-        raise unprocessable(f"no output {unknown[0][:100]!r}; there are {', '.join(found)}")
+    if unknown := [wanted.name for wanted in request.outputs if wanted.name not in tensors]:
+        raise unprocessable(f"no output {unknown[0][:100]!r}; there are {', '.join(tensors)}")
     usual = bool(request.parameters.get("binary_data_output"))
     wanted = {each.name: bool(each.parameters.get("binary_data", usual)) for each in request.outputs}
     outputs, binary = [], b""
-    for name, in_binary in (wanted or dict.fromkeys(found, usual)).items():
-        datatype, shape, data = found[name]
+    for name, in_binary in (wanted or dict.fromkeys(tensors, usual)).items():
+        datatype, shape, data = tensors[name]
         if in_binary:
             part = _in_binary(datatype, data)
             outputs.append(Output(name, datatype, shape, {"binary_data_size": len(part)}))

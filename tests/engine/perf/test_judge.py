@@ -258,7 +258,10 @@ def test_a_limit_that_is_off_decides_nothing(off: str) -> None:
     awful = arm_figures(400.0, errors=100, achieved=20.0)
     rounds = [one_round(awful, arm_figures(3.0), n) for n in range(1, 13)]
     switches = {"p95_ms": None, "max_regression": None, "max_error_rate": None, "min_throughput": None}
-    assert judge(rounds, replace(LIMITS, **switches), [12]).outcome == "pass"
+    for some in (rounds, [replace(r, baseline=None) for r in rounds]):
+        judged = judge(some, replace(LIMITS, **switches), [12])
+        assert judged.outcome == "pass"
+        assert "without a limit" in judged.headline
     rows = {row.key: row for row in judge(rounds, replace(LIMITS, **{off: None}), [12]).criteria}
     assert sum(row.outcome == "fail" for row in rows.values()) == 3
 

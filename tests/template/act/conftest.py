@@ -18,7 +18,8 @@ from tests.template.conftest import Bake, Run, commit_all
 
 # Enough to tell a service from one that takes three times as long, and no more.
 LOOSE = {"p95_ms": "500", "max_regression": "0.5", "profile": '"quick"'}
-SHORT = "min_requests = 200\n[perf.profiles.quick]\nlooks = [3, 5, 8]\n"  # at the end of [perf], the last section
+# At the end of [perf], the last section.
+SHORT = "min_requests = 200\n[perf.profiles.quick]\ndecide_after = [3, 5, 8]\n"
 
 
 @pytest.fixture(name="act", scope="session")
