@@ -19,6 +19,7 @@ from pipeline.schema import Task
 from pipeline.transformer import Derive, round_target_encoders
 from training.dataset import Part
 from training.onnx.comparison import predict
+from training.onnx.graph import last_step
 
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.
@@ -47,13 +48,13 @@ def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipel
         pipeline.fit(part.frame, part.target.to_numpy())
     if task == "classification" and not hasattr(pipeline, "predict_proba"):
         raise EstimatorError(
-            f"{ESTIMATOR}: {type(_last(estimator)).__name__} has no predict_proba as it is set up, and the service "
+            f"{ESTIMATOR}: {type(last_step(estimator)).__name__} has no predict_proba as it is set up, and the service "
             "answers with probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV, for example"
         )
     if task == "classification" and not hasattr(pipeline, "classes_"):
         raise EstimatorError(
-            f"{ESTIMATOR}: {type(_last(estimator)).__name__} has no classes_ after fit(), the labels in the order of "
-            "predict_proba, as scikit-learn's classifiers have"
+            f"{ESTIMATOR}: {type(last_step(estimator)).__name__} has no classes_ after fit(), the labels in the order "
+            "of predict_proba, as scikit-learn's classifiers have"
         )
     try:  # what the service loads where the model does not convert, and MLflow keeps in any case
         load_estimator(skops.io.dumps(pipeline), trusted)
@@ -101,10 +102,6 @@ def _check(estimator: object, task: Task) -> None:
     other, wrong = ("classifier", is_classifier) if task == "regression" else ("regressor", is_regressor)
     if wrong(estimator):
         raise EstimatorError(f"{ESTIMATOR}: build() returned a {other}, but data.task in pipeline.toml is {task}")
-
-
-def _last(estimator: BaseEstimator) -> BaseEstimator:
-    return _last(estimator.steps[-1][1]) if isinstance(estimator, Pipeline) else estimator
 
 
 @contextmanager

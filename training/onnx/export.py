@@ -1,5 +1,6 @@
 """The fitted estimator as ONNX, proven row by row against scikit-learn; where that fails, by skops, saying why."""
 
+import re
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -75,6 +76,7 @@ def export(
         _check_refusing(answer, rows, refusing)
     except Exception as error:  # a converter may fail in any way; the reason is reported, and scikit-learn serves
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        first = re.sub(r" \((/|[A-Z]:).*\)$", "", first)  # of an ImportError: where the library lies here
         return Exported(
             "sklearn", skops.io.dumps(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan")
         )

@@ -263,6 +263,17 @@ def test_what_is_not_exact_is_served_by_scikit_learn(
     )
 
 
+def test_a_reason_names_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card travels; where the libraries lie on the machine that trained does not."""
+
+    def moved(*_: object) -> bytes:
+        raise ImportError("cannot import name 'Loss' from 'sklearn._loss' (/home/me/.venv/sklearn/_loss.py)")
+
+    monkeypatch.setattr("training.onnx.convert.convert", moved)
+    result = exported(build("classification", max_iter=2), LABELS)
+    assert result.reason == "it does not convert to ONNX: cannot import name 'Loss' from 'sklearn._loss'"
+
+
 def test_a_difference_is_relative_in_regression() -> None:
     """To the value, or to how far values usually lie apart, whatever the unit; of probabilities it is absolute."""
     for unit in (1e-6, 1.0, 1e6):
