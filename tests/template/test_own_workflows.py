@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from .act.place import NEVER_READY, SLOW
 from .conftest import ROOT, Run
 from .test_release import CHANGELOG, NOTES
 
@@ -99,3 +100,10 @@ def test_a_tag_beside_main_is_refused(checkout: Path, run: Run, released: dict[s
     run("git", "commit", "--quiet", "--allow-empty", "--message=Not on main", cwd=checkout)
     printed = run("bash", "-e", "-c", scripts("notes")[-1], cwd=checkout, status=1, **released).stdout
     assert f"The commit of {TAG} is not on main" in printed
+
+
+@pytest.mark.parametrize("change", [SLOW, NEVER_READY], ids=["slow", "never ready"])
+def test_the_service_is_as_the_tests_under_act_change_it(change: tuple[str, str, str]) -> None:
+    """Those run for a quarter of an hour before they would say so."""
+    path, old, _ = change
+    assert (ROOT / path).read_text().count(old) == 1

@@ -23,6 +23,17 @@ from tests.engine.release.github_server import TOKEN, GitHub
 
 STANDINS = Path(__file__).parent / "standins"
 IMAGE = "local/act-runner:latest"
+# Changes of the service: a file, what stands in it, and what shall stand there.
+SLOW = (
+    "serving/service.py",
+    "scores = model_answer(",
+    '__import__("time").sleep(0.005)\n        scores = model_answer(',
+)
+NEVER_READY = (
+    "serving/protocols/about.py",
+    """Reply(200, JSON, b'{"status":"ready"}')""",
+    'Reply(503, JSON, b"not yet" if print("no database", flush=True) is None else b"")',
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pytest
 from perf.verdict import read_verdict
 from tests.engine.conftest import run
 from tests.engine.release.github_server import zipped
-from tests.template.act.place import Ended, Place
+from tests.template.act.place import NEVER_READY, SLOW, Ended, Place
 
 MAIN = {"ref": "refs/heads/main"}
 PROMOTED = dict.fromkeys(("checks", "image", "load-test", "promote", "scan", "train"), "success")
@@ -79,8 +79,7 @@ def test_the_baseline_boots_beside_the_second_push(
 
 def test_what_slows_prediction_is_red(second: tuple[Ended, str], baked: Place) -> None:
     """(c) The report's first line names p95 and by how much, and the champion stays."""
-    slow = '__import__("time").sleep(0.005)\n        found = model_answer('
-    with baked.changed("serving/service.py", "found = model_answer(", slow):
+    with baked.changed(*SLOW):
         ended = baked.run("push", payload=MAIN)
     assert ended.status == 1, ended.printed
     assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
@@ -106,10 +105,8 @@ def test_a_model_below_the_floor_is_red_before_any_image(second: tuple[Ended, st
 
 
 def test_a_service_that_never_gets_ready_is_red_with_its_log(second: tuple[Ended, str], baked: Place) -> None:
-    """(e) What its container wrote is in the report; here on a pull request of the repository's own, which is a try."""
-    ready = """Reply(200, JSON, b'{"status":"ready"}')"""
-    never = 'Reply(503, JSON, b"not yet" if print("no database", flush=True) is None else b"")'
-    with baked.changed("serving/protocols/probes.py", ready, never):
+    """(e) What its container wrote is in the report; here on a pull request of the repository's own, so a preview."""
+    with baked.changed(*NEVER_READY):
         ended = baked.run("pull_request", payload=pull_request(baked.repository, baked.repository))
     assert ended.status == 1, ended.printed
     assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
