@@ -7,14 +7,15 @@ from fastapi import FastAPI, Request, Response
 from msgspec import json
 
 from serving import predictor
-from serving.protocols.instances import predictions
+from serving.protocols.instances import formatter
 
 app = FastAPI()
 bundle, answer = predictor.load(Path(os.environ["BUNDLE"]))
+predictions = formatter(bundle.contract.classes)
 
 
 @app.post("/predict")
 async def predict(request: Request) -> Response:
     scores = answer(json.decode(await request.body())["instances"])
-    document = {"predictions": predictions(scores, bundle.contract.classes)}
+    document = {"predictions": predictions(scores)}
     return Response(json.encode(document), media_type="application/json")
