@@ -171,8 +171,11 @@ def narrowing(report: Report) -> Picture | None:
         axes.set_ylabel("p95 against the baseline" if paired else f"{NAMES['p95_due']}, ms")
         title = _title(steps, limits, paired)
         drawn = svg(figure, "narrowing", title)
-    caption = "A dot is a round, a cross one that was dropped; the line is the estimate after it, the band its bounds, "
-    caption += "which narrow; a bar is where the gate may decide."
+    caption = "A dot is a round, a cross one that was dropped; the line is the estimate after it, the band its bounds. "
+    caption += "At a bar the gate decides, if it can"
+    caption += {0: ".", 1: ": all of it below the line passes, all of it above fails."}.get(
+        len(limits), ": all of it below the upper line passes, all of it above the lower one fails."
+    )
     beyond = f" The limit of {_number(limit, paired)} ms is far above." if limit is not None and far else ""
     return Picture(title, drawn, caption + beyond)
 

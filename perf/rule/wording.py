@@ -44,7 +44,8 @@ def amount(value: float | None, unit: str) -> str:
         return percent(value, signed=False)
     if unit == "count":
         return f"{value:,.0f}"
-    digits = 0 if value >= 1000 else 1 if value >= 20 else 2
+    # Below a millisecond a third digit, so that the change can be worked out from the two figures of a row.
+    digits = 0 if value >= 1000 else 1 if value >= 20 else 3 if unit == "ms" and value < 1 else 2
     return f"{value:,.{digits}f}{'/s' if unit == '/s' else f' {unit}'}"
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from perf.files import write_verdict
 from perf.report.markdown import MAX_BYTES, markdown
-from perf.rule.wording import MINUS, percent
+from perf.rule.wording import MINUS, amount, percent
 from perf.verdict import Report, ReportError, read_verdict
 from tests.engine.perf.pages import ALONE, ERROR, FAILED, PASSED, hostile
 
@@ -125,3 +125,11 @@ def test_a_verdict_that_is_too_large_or_missing_is_refused(tmp_path: Path) -> No
     (tmp_path / "verdict.json").write_bytes(b" " * 2_000_001)
     with pytest.raises(ReportError, match="larger than"):
         read_verdict(tmp_path / "verdict.json")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.4417, "0.442 ms"), (1.4417, "1.44 ms"), (44.17, "44.2 ms"), (4417.0, "4,417 ms")]
+)
+def test_a_figure_has_three_digits_or_more(value: float, text: str) -> None:
+    """So the change can be worked out from the two figures of its row, be they ever so small."""
+    assert amount(value, "ms") == text
