@@ -1,9 +1,7 @@
 """The user's estimator, built, fitted and asked; what goes wrong in it is said in one line that names its place."""
 
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
 from pipeline.bundle import StoredError, load_estimator
-from pipeline.columns import DeriveError
+from pipeline.columns import DeriveError, place
 from pipeline.schema import Task
 from pipeline.transformer import Derive, round_target_encoders
 from training.dataset import Part
@@ -114,13 +112,4 @@ def _blamed(what: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split())
         message = f"{type(error).__name__}: {text[:400]}{'…' if len(text) > 400 else ''}"
-        raise EstimatorError(f"{_place(error)}: {what} failed with {message}") from error
-
-
-def _place(error: Exception) -> str:
-    folder = Path("src/model").absolute()
-    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        lines.append((error.filename, error.lineno))
-    own = [(Path(name), line) for name, line in lines if Path(name).is_relative_to(folder)]
-    return f"src/model/{own[-1][0].relative_to(folder)}, line {own[-1][1]}" if own else ESTIMATOR
+        raise EstimatorError(f"{place(error, ESTIMATOR)}: {what} failed with {message}") from error

@@ -3,15 +3,17 @@
 A converted model is fed one matrix of float32 where that can be, as its file says; other models get each column apart.
 """
 
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isnan
+from numbers import Real
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from model.data import derive
 from pipeline.bundle import Column
 
 MATRIX = "matrix"  # the only input of a model that is fed one, and the key of its columns in the model's metadata
@@ -22,8 +24,41 @@ Value = float | str | None
 Record = Mapping[str, Value]
 
 
+DATA = "src/model/data.py"
+PLAIN = {float, int, bool, str, type(None)}  # types of a column's values
+
+
 class DeriveError(ValueError):
     """`model.data.derive` failed on a record, or answered with other columns than on the first one."""
+
+
+def place(error: BaseException, otherwise: str) -> str:
+    """The last line of the user's own code on the way to an error, such as src/model/data.py, line 10."""
+    folder = Path("src/model").absolute()
+    lines = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((error.filename, error.lineno))
+    own = [(Path(name), line) for name, line in lines if Path(name).is_relative_to(folder)]
+    return f"src/model/{own[-1][0].relative_to(folder)}, line {own[-1][1]}" if own else otherwise
+
+
+def _broken(error: Exception) -> Callable[[Record], dict[str, Value]]:
+    """In place of a `derive` that cannot be imported: it says so when it is first called."""
+    what = f"{place(error, DATA)}: {type(error).__name__}: {getattr(error, 'msg', '') or error}"
+
+    def derive(_: Record) -> dict[str, Value]:
+        raise DeriveError(what)
+
+    return derive
+
+
+derive: Callable[[Record], dict[str, Value]]
+try:
+    from model import data as own_data
+
+    derive = own_data.derive
+except Exception as error:  # the user's to read in a line, and not in the traceback of an import
+    derive = _broken(error)
 
 
 def derived(records: Iterable[Record]) -> list[dict[str, Value]]:
@@ -32,14 +67,16 @@ def derived(records: Iterable[Record]) -> list[dict[str, Value]]:
     for number, record in enumerate(records):
         try:
             rows.append(derive(record))
+        except DeriveError:
+            raise
         except Exception as error:
-            raise DeriveError(f"derive (src/model/data.py) failed on row {number}: {error!r}") from error
+            raise DeriveError(f"{place(error, DATA)}: derive failed on row {number} with {error!r}") from error
         if type(rows[number]) is not dict:
             kind = type(rows[number]).__name__
-            raise DeriveError(f"derive (src/model/data.py) gives {kind} for row {number}; expected a dict of columns")
+            raise DeriveError(f"{DATA}: derive gives {kind} for row {number}; expected a dict of columns")
         if rows[number].keys() != rows[0].keys():
             odd = ", ".join(sorted(rows[number].keys() ^ rows[0].keys()))
-            raise DeriveError(f"derive (src/model/data.py) gives row {number} other columns than row 0: {odd}")
+            raise DeriveError(f"{DATA}: derive gives row {number} other columns than row 0: {odd}")
     return rows
 
 
@@ -49,7 +86,17 @@ def missing(value: Value) -> bool:
 
 
 def infer(rows: Sequence[Record]) -> list[Column]:
-    """Names and types of the columns in derived rows: text where any value is a str, number otherwise."""
+    """Names and types of the columns in derived rows: text where any value is a str, number otherwise.
+
+    Raises DeriveError where there is no column, or a value is neither.
+    """
+    if not rows[0]:
+        raise DeriveError(f"{DATA}: derive gives no columns")
+    for number, row in enumerate(rows):
+        for name, value in row.items():
+            if type(value) not in PLAIN and not isinstance(value, str | Real):
+                kind = type(value).__name__
+                raise DeriveError(f"{DATA}: column {name!r} of row {number} is a {kind}, no number and no text")
     return [Column(name, "text" if any(isinstance(row[name], str) for row in rows) else "number") for name in rows[0]]
 
 

@@ -44,7 +44,7 @@ def test_derive_must_answer_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(columns.DeriveError, match=r"row 0.*KeyError"):
         columns.derived([{}])
     monkeypatch.setattr(columns, "derive", lambda _record: None)
-    with pytest.raises(columns.DeriveError, match=r"src/model/data\.py\) gives NoneType for row 0; expected a dict"):
+    with pytest.raises(columns.DeriveError, match=r"data\.py: derive gives NoneType for row 0; expected a dict"):
         columns.derived([{}])
 
 
