@@ -14,7 +14,7 @@ from mlflow.models import ModelSignature
 import model
 from pipeline import bundle as bundles
 from pipeline.bundle import Card, Column, Contract, Field
-from pipeline.schema import Data
+from pipeline.schema import Data, Task
 from pipeline.transformer import records
 from training.dataset import Dataset
 from training.onnx.comparison import tolerance
@@ -52,20 +52,29 @@ def requests(frame: pd.DataFrame) -> bytes:
     return b"".join(msgspec.json.encode(record) + b"\n" for record in whole)
 
 
+def judged_on(data: Data, holdout: float, dataset: Dataset, positive: str) -> dict[str, object]:
+    """The data and the question: where two versions say the same of these, their metrics can be compared."""
+    file = {"path": str(data.path), "rows": len(dataset.frame), "sha256": dataset.sha256}
+    return file | {"target": data.target, "positive": positive, "holdout": holdout}
+
+
 def card(
     *,
     name: str,
     version: str,
     run_id: str,
     git_sha: str,
-    data: Data,
-    dataset: Dataset,
+    judged: Mapping[str, object],
+    task: Task,
     metrics: dict[str, float],
     expected: np.ndarray,
     exported: Exported,
     files: Mapping[str, bytes],
 ) -> Card:
-    """Where the bundle came from, and how good it is. expected: scikit-learn's answer to the rows compared."""
+    """Where the bundle came from, and how good it is.
+
+    judged: as `judged_on` says; expected: scikit-learn's answer to the rows compared.
+    """
     hashes = {file: bundles.sha256(content) for file, content in files.items()}
     parity = {"rows": len(expected), "tolerance": tolerance(expected)}
     if np.isfinite(exported.difference):  # JSON has no infinity; the reason says it
@@ -79,11 +88,11 @@ def card(
         run_id=run_id,
         git_sha=git_sha,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        task=data.task,
+        task=task,
         runtime=exported.runtime,
         reason=exported.reason,
         metrics=metrics,
-        data={"path": str(data.path), "rows": len(dataset.frame), "sha256": dataset.sha256},
+        data=dict(judged),
         parity=parity,
         libraries=libraries,
         files=hashes,

@@ -75,7 +75,8 @@ def train(settings: Settings, root: Path, preview: str) -> bool:
             _log(data, settings.training, dataset, model, metrics, evaluate.curves(*known, expected, classes))
         console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in metrics.items()))
 
-        against = _champion_metrics(client, champion, data.task, dataset, partial(evaluate.metrics, *known))
+        judged = contents.judged_on(data, settings.training.holdout, dataset, positive)
+        against = _champion_metrics(client, champion, data.task, judged, dataset, partial(evaluate.metrics, *known))
         quality = evaluate.judge(data.task, metrics, against, settings.quality)
         _report(quality, root)
         if not quality.passed:
@@ -104,8 +105,8 @@ def train(settings: Settings, root: Path, preview: str) -> bool:
                 version=version,
                 run_id=run_id,
                 git_sha=git,
-                data=data,
-                dataset=dataset,
+                judged=judged,
+                task=data.task,
                 metrics=metrics,
                 expected=expected,
                 exported=exported,
@@ -143,14 +144,15 @@ def _champion_metrics(
     client: MlflowClient,
     version: ModelVersion | None,
     task: Task,
+    judged: Mapping[str, object],
     dataset: Dataset,
     measure: Callable[[np.ndarray, list[str]], Mapping[str, float]],
 ) -> Mapping[str, float] | None:
-    """What the candidate is judged against; None where nothing is in production."""
+    """What the candidate is judged against; None where nothing is in production that answers the same question."""
     if version is None:
         return None
     with step(f"compare with the champion, version {version.version}"):
-        against = champion_scores(client, version, task, dataset, measure)
+        against = champion_scores(client, version, task, judged, dataset, measure)
     if against.note:
         console.print(f"[yellow]Note:[/yellow] {escape(against.note)}.")
     return against.metrics

@@ -195,7 +195,7 @@ def test_a_champion_that_cannot_be_asked_is_compared_by_its_figures(
 
 @pytest.mark.skipif(TASK == "regression", reason="there are no classes")
 def test_a_champion_of_other_classes_is_not_asked(project: Path, train: Train) -> None:
-    """Labels that were renamed: its own metrics stand in for it, and that is said."""
+    """Labels that were renamed: it answers another question, so the floor alone decides, and that is said."""
     free = {"MLOPS_QUALITY__FLOOR": ANYTHING, "MLOPS_QUALITY__TOLERANCE": "1e12"}
     assert train(**free)[0] == 0
     client(project).set_registered_model_alias(NAME, "champion", "1")
@@ -206,7 +206,39 @@ def test_a_champion_of_other_classes_is_not_asked(project: Path, train: Train) -
     positive = SETTINGS.data.positive
     code, output = train(**free, **({"MLOPS_DATA__POSITIVE": f"new {positive}"} if positive else {}))
     assert code == 0, output
-    assert "was not asked again on today's held-out rows: it knows other classes (" in output
+    assert "Note: the champion knows other classes (" in output
+    assert "no champion to compare with)" in output
+
+
+@pytest.mark.skipif(TASK == "regression", reason="there are no classes")
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"MLOPS_DATA__TARGET": "LowDoc", "MLOPS_DATA__POSITIVE": "Y"}, "Note: the champion predicts 'MIS_Status'. "),
+        ({"MLOPS_DATA__POSITIVE": "P I F", "MLOPS_QUALITY__METRIC": "average_precision"}, "; champion 0.99"),
+        ({"MLOPS_TRAINING__HOLDOUT": "0.5"}, "; champion "),
+    ],
+    ids=["target", "positive", "holdout"],
+)
+def test_another_question_of_the_same_file(
+    project: Path, train: Train, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], expected: str
+) -> None:
+    """The champion's old figure is about another target, class or part of the rows: it is asked again, or left out."""
+    free = {"MLOPS_QUALITY__FLOOR": "0.1", "MLOPS_QUALITY__TOLERANCE": "1"}
+    assert train(**free)[0] == 0
+    store = client(project)
+    store.set_registered_model_alias(NAME, "champion", "1")
+    run = store.get_model_version(NAME, "1").run_id
+    for metric in ("roc_auc", "average_precision"):
+        store.log_metric(run, metric, 123.0)  # an old figure that nobody may use
+    if "MLOPS_DATA__TARGET" in settings:
+        monkeypatch.setattr("pipeline.columns.derive", dict)
+        lists = {kind: [n for n in getattr(SETTINGS.data, kind) if n != "LowDoc"] for kind in ("numeric", "text")}
+        settings = settings | {f"MLOPS_DATA__{kind.upper()}": json.dumps(names) for kind, names in lists.items()}
+    code, output = train(**free, **settings)
+    assert code == 0, output
+    assert expected in output
+    assert "champion 123)" not in output
 
 
 @pytest.mark.parametrize(
@@ -290,12 +322,30 @@ def test_each_row_is_derived_once(project: Path, train: Train, monkeypatch: pyte
     assert len(calls) == bundles.read(project / "bundle").card.data["rows"] + tried_by_mlflow
 
 
-def test_a_derive_that_fails_is_said_in_one_line(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The user's own code: its file and the error, no traceback through ours."""
-    monkeypatch.setattr("pipeline.columns.derive", lambda record: record["Naics"])
-    code, output = train()
-    assert code == 3
-    assert "src/model/data.py" in output.strip().splitlines()[-1]
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("{'x': len(record) / None}", "src/model/data.py, line 2: derive failed on row 0 with TypeError("),
+        ("{'x': (1,", "src/model/data.py, line 2: SyntaxError: '(' was never closed"),
+        ("{'x': [1, 2]}", "src/model/data.py: column 'x' of row 0 is a list, no number and no text"),
+        ("{}", "src/model/data.py: derive gives no columns"),
+    ],
+    ids=["raises", "syntax", "list", "empty"],
+)
+def test_a_derive_that_fails_is_said_in_one_line(small: Path, returned: str, expected: str) -> None:
+    """The user's own code: its file, its line and the error, no traceback through ours, and exit code 3."""
+    (small / "src" / "model" / "data.py").write_text(f"def derive(record):\n    return {returned}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "training.train"],
+        cwd=small,
+        env=environment(small, COLUMNS="200"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert expected in " ".join(done.stdout.split())
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_a_store_that_cannot_be_reached_is_said_in_one_line(train: Train) -> None:
