@@ -139,7 +139,7 @@ def tell(console: Console, report: Report, output: Path) -> None:
     if report.accepted and report.outcome == "pass":
         word, style = "PASS, ACCEPTED", styles["inconclusive"]
     if report.log:
-        console.print(report.log, markup=False, highlight=False)
+        console.print(report.log, markup=False, highlight=False, soft_wrap=True)
     lines = [(f"{word}: {report.headline}", style), *((reason, "") for reason in report.reasons)]
     for line, of in [*lines, (f"Report: {output / 'report.html'}", ""), (f"Next: {report.next}", "")]:
         console.print(line, style=of, markup=False, highlight=False, soft_wrap=True)

@@ -45,6 +45,8 @@ def allowed(client: MlflowClient, name: str, verdict: Report) -> ModelVersion:
     if candidate is None:
         raise Refused(f"{name} has no candidate; run `make train`")
     version, judged = str(candidate.version), verdict.candidate
+    if verdict.outcome == "error":
+        raise Refused(f"the last load test has no verdict: {verdict.headline}")
     if verdict.outcome != "pass":
         raise Refused(f"the verdict on {name} version {judged.version} is {verdict.outcome}: {verdict.headline}")
     if (judged.name, judged.version) != (name, version):

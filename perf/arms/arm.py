@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import socket
 import time
 import urllib.error
@@ -19,6 +20,7 @@ READY_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 10.0  # seconds, then SIGKILL
 POLL = 0.02  # seconds between two requests for /readyz
 LOG_LINES = 20
+REFUSAL = re.compile(r"Cannot serve: (.+)")  # in the log of a service that ended by itself, and said why
 FAULT = "MLOPS_FAULT_"  # variables that slow a service on purpose: the candidate gets them, the baseline never
 Role = Literal["candidate", "baseline"]
 Kind = Literal["process", "container", "attached"]
@@ -178,7 +180,10 @@ class Arm(ABC):
         return b""
 
     def error(self, what: str, kind: type[ArmError] = ArmError) -> ArmError:
-        return kind(f"The {self.role} ({self.source}) {what}.", self.logs())
+        log = self.logs()
+        if refusals := REFUSAL.findall(log):
+            what = f"cannot be served: {refusals[-1].rstrip('.')}"
+        return kind(f"The {self.role} ({self.source}) {what}.", log)
 
     def _ask(self, path: str, silence: str, body: bytes | None = None) -> tuple[int, str]:
         request = urllib.request.Request(self.url + path, data=body, headers={"Content-Type": "application/json"})  # noqa: S310

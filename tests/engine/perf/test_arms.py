@@ -77,6 +77,15 @@ def test_an_arm_that_crashes_shows_its_last_lines(make: Make) -> None:
     assert "as it was told" in error.value.log
 
 
+def test_what_a_service_says_of_itself_is_the_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project that was edited after training refuses to serve, and who reads one line learns what to do."""
+    started = make()
+    log = "[7] [CRITICAL] Cannot serve: bundle: trained with other code; run `make train`\n[7] [INFO] Shutting down"
+    monkeypatch.setattr(started, "logs", lambda: log)
+    said = str(started.error("ended before it was ready"))
+    assert said.endswith(" cannot be served: bundle: trained with other code; run `make train`.")
+
+
 def test_an_arm_that_never_gets_ready_is_an_error(make: Make) -> None:
     """The error says how long it was waited for and what /readyz answered, and carries the log."""
     started = make(MLOPS_FAULT_NEVER_READY="1")
