@@ -67,8 +67,10 @@ def notes(accepted: Accepted | None, baseline: Arm | None, base: str, criteria: 
     return [f"{FILE} is about version {accepted.baseline.version[:40]}, which is not the baseline: it {over}."]
 
 
-def refusal(outcome: Outcome, criteria: Sequence[Criterion], baseline: Arm | None) -> str:
+def refusal(outcome: Outcome, criteria: Sequence[Criterion], candidate: Arm, baseline: Arm | None) -> str:
     """Why a verdict cannot be accepted; empty where it can."""
+    if candidate.faults:
+        return f"the candidate was slowed down on purpose ({', '.join(candidate.faults)})"
     if outcome != "fail":
         return f"the verdict is {outcome}, and only one that failed can be accepted"
     failed = [row for row in criteria if row.outcome == "fail"]
@@ -105,7 +107,7 @@ def accept(report: Report, reason: str, by: str) -> Accepted:
         raise NotAccepted('say why, as in make accept REASON="the new features are worth it"')
     if len(why) > MAX_REASON:
         raise NotAccepted(f"the reason has {len(why)} characters, and {MAX_REASON} are room enough")
-    if why_not := refusal(report.outcome, report.criteria, report.baseline):
+    if why_not := refusal(report.outcome, report.criteria, report.candidate, report.baseline):
         raise NotAccepted(why_not)
     p95 = row_of(report.criteria, "p95")
     assert report.baseline is not None  # noqa: S101  else it would have been refused

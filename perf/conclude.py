@@ -42,7 +42,7 @@ def conclude(setup: Setup, findings: Findings) -> Report:
     candidate = findings.candidate or _unknown(setup.candidate)
     rows = judged.criteria if judged else []
     headline = f"could not run: {findings.failure}" if findings.failure or judged is None else judged.headline
-    acceptable = not accept.refusal(outcome, rows, findings.baseline)
+    acceptable = not accept.refusal(outcome, rows, candidate, findings.baseline)
     return Report(
         schema=2,
         outcome=outcome,

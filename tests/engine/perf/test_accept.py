@@ -71,7 +71,7 @@ def test_the_error_rates_stay(most: float) -> None:
 def test_what_was_accepted_passes(ratio: float, spread: float, seed: int) -> None:
     """The very rounds for which it was accepted, and the headline says that it was."""
     report = failed(ratio, spread, seed)
-    if refusal(report.outcome, report.criteria, report.baseline):
+    if refusal(report.outcome, report.criteria, report.candidate, report.baseline):
         assert report.outcome != "fail"
         return
     signed = accept(report, "worth it", "ada")
@@ -144,12 +144,17 @@ PASSED = report_of(rounds_of([3.0] * 5, [3.0] * 5))
         (changed(FAILED, p95="pass", errors="fail"), "r", "errors failed"),
         (replace(FAILED, baseline=None), "r", "no slow-down of p95 against a baseline"),
         (
+            replace(FAILED, candidate=replace(FAILED.candidate, faults=["MLOPS_FAULT_BURN_MS=2"])),
+            "r",
+            "slowed down on purpose (MLOPS_FAULT_BURN_MS=2)",
+        ),
+        (
             replace(FAILED, baseline=FAILED.baseline and replace(FAILED.baseline, version="")),
             "r",
             "no registered version",
         ),
     ],
-    ids=["no reason", "long reason", "pass", "inconclusive", "more", "other", "alone", "a commit"],
+    ids=["no reason", "long reason", "pass", "inconclusive", "more", "other", "alone", "a fault", "a commit"],
 )
 def test_what_cannot_be_accepted(
     report: Report,
@@ -310,13 +315,14 @@ WIDE = {"MLOPS_PERF__P95_MS": "false", "MLOPS_PERF__MIN_THROUGHPUT": "false"}
 def test_a_slow_down_that_is_accepted_passes(project: Path, gate_there: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     """From the failed verdict to the file, and from the file to a pass that says so; another baseline ends it."""
     older = copy_standin(project.parent / "older")
-    slowed = {"MLOPS_FAULT_BURN_MS": "20", **WIDE}
-    slowed["MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER"] = (
-        "[3, 6, 12]"  # as many as a machine with other things to do needs
-    )
+    # By its own code: a slow-down that was made on purpose cannot be accepted.
+    service = project / "serving" / "app.py"
+    service.write_text(service.read_text().replace("work_ms = 0.5", "work_ms = 20.5"))
+    # As many rounds as a machine with other things to do needs.
+    slower = {"MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER": "[3, 6, 12]", **WIDE}
 
     def started(output: str, baseline: Path) -> tuple["subprocess.Popen[str]", Path]:
-        return gate_there("--baseline", str(baseline), output=output, **slowed), project.parent / output
+        return gate_there("--baseline", str(baseline), output=output, **slower), project.parent / output
 
     def ended(process: "subprocess.Popen[str]", output: Path) -> tuple[int, str, Report]:
         text, _ = process.communicate(timeout=100)
