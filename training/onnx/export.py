@@ -78,7 +78,10 @@ def export(
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         first = re.sub(r" \((/|[A-Z]:).*\)$", "", first)  # of an ImportError: where the library lies here
         return Exported(
-            "sklearn", skops.io.dumps(estimator), f"it does not convert to ONNX: {first[:200]}", float("nan")
+            "sklearn",
+            skops.io.dumps(estimator),
+            f"it does not convert to ONNX: {first[:200].rstrip('.')}",
+            float("nan"),
         )
     difference = largest_difference(actual, expected)
     for wrong, kind in ((difference, "held-out"), (hardest, "hard")):
