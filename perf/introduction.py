@@ -46,7 +46,7 @@ def compare(candidate: Arm, baseline: Arm, bodies: Sequence[bytes], version: str
         return [], f"{sentence}, so it does not work: {detail(answer)} Judged without a baseline."
     shared, whose = common(candidate, baseline, bodies)
     if not shared:
-        return [], f"{sentence}, so its contract is another one: {detail(answer)} Judged without a baseline."
+        return [], f"{sentence}, so it takes other records: {detail(answer)} Judged without a baseline."
     return shared, f"{sentence}: {detail(answer)} So both were measured with {whose}."
 
 

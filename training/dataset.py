@@ -47,7 +47,7 @@ def read(data: Data, holdout: float) -> Dataset:
         for name in names:
             if name not in cells.columns:
                 near = difflib.get_close_matches(name, cells.columns, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"The file has: {', '.join(cells.columns)}."
+                hint = f"Did you mean {near[0]!r}?" if near else f"The file has: {', '.join(map(repr, cells.columns))}."
                 hint = _separated(path) or hint
                 raise DataError(f"{path}, line 1: no column {name!r} (pipeline.toml, data.{key}). {hint}")
     frame = pd.DataFrame({name: _numbers(path, cells[name]) for name in data.numeric})

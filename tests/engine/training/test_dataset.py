@@ -35,7 +35,7 @@ def text(**replaced: str) -> str:
         ("", "the file is empty"),
         (HEADER, "no rows below the header"),
         (text(line_1="id,amounts,city,label\n"), r"line 1: no column 'amount'.*data\.numeric.*Did you mean 'amounts'"),
-        (text(line_1="id,amount,town,label\n"), r"line 1: no column 'city'.*data\.text.*The file has: id, amount"),
+        (text(line_1="id,amount,town,label\n"), r"line 1: no column 'city'.*data\.text.*The file has: 'id', 'amount'"),
         (text(line_1="id,amount,city,outcome\n"), r"line 1: no column 'label'.*data\.target"),
         (text(line_1="id,amount,city,amount\n"), "line 1: two columns are called 'amount'"),
         (text(line_7="5,seven,A,yes\n"), "line 7, column 'amount': 'seven' is not a finite number"),
