@@ -120,7 +120,7 @@ class Serving(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["off", "errors", "all"],
         Meta(description="Which requests are a line of JSON on stdout. errors: those that were refused or failed"),
     ] = "errors"
-    page: Annotated[bool, Meta(description="Serve the page with a form at / and the documentation at /docs")] = True
+    page: Annotated[bool, Meta(description="Serve the page with a form and every request, at / and /docs")] = True
 
 
 class Load(Struct, frozen=True, forbid_unknown_fields=True):
