@@ -132,7 +132,8 @@ def draw(history: Sequence[Promoted], way: Sequence[str], metric: str, more_is_b
 def _panel(axes: Axes, values: Sequence[float | None], edges: Iterable[tuple[int, int]], hollow: set[int]) -> None:
     """A dot for each version that has a value, and lines between some; dotted where they lead to a hollow dot."""
     for start, end in edges:
-        axes.plot((start, end), (values[start], values[end]), ":" if end in hollow else "-", color=LINE)
+        both = [math.nan if value is None else value for value in (values[start], values[end])]
+        axes.plot((start, end), both, ":" if end in hollow else "-", color=LINE)
     for number, value in enumerate(values):
         if value is not None:
             axes.plot(number, value, "o", color=LINE, markerfacecolor="white" if number in hollow else LINE)

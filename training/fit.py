@@ -70,7 +70,7 @@ def answer(pipeline: Pipeline, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.nd
     with _blamed("predict"):
         table = derive.transform(frame)
         values = predict(model, table)
-    bad = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    bad = np.asarray(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if bad.any():
         raise EstimatorError(f"{ESTIMATOR}: the answer to {bad.sum()} of {len(bad)} held-out rows is not a number")
     if values.ndim == 2:

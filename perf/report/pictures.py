@@ -46,7 +46,7 @@ def answered(rounds: Sequence[Round], samples: Sequence[Mapping[str, Samples]], 
     """The latencies of an arm in all rounds that count, in milliseconds."""
     parts = [by_arm[arm] for r, by_arm in zip(rounds, samples, strict=False) if not r.dropped and arm in by_arm]
     latency = np.concatenate([np.empty(0), *(each.latency[each.ok] for each in parts)])
-    return latency[np.isfinite(latency)]
+    return np.asarray(latency[np.isfinite(latency)])
 
 
 # --- How the latencies are distributed

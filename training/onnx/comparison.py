@@ -135,7 +135,7 @@ def _beside_steps(
 
 
 def _same(one: Array, other: Array) -> Array:
-    return np.all(one.reshape(len(one), -1) == other.reshape(len(other), -1), axis=1)
+    return np.asarray(np.all(one.reshape(len(one), -1) == other.reshape(len(other), -1), axis=1))
 
 
 def _ordered(values: Array) -> Array:
