@@ -1,7 +1,15 @@
-"""Checks that the project is whole: a template that was not laid out would give five files that run nothing."""
+"""Checks that the project is whole, and says what comes next (QUIET=1: nothing).
 
+A template that was not laid out would give five files that run nothing.
+"""
+
+import json
+import os
 import sys
 from pathlib import Path
+
+# cookiecutter renders this file before it runs it. The JSON holds no three quotes in a row, and raw keeps its escapes.
+ANSWERS = r"""{{ cookiecutter | tojson }}"""
 
 # One file of each folder, and those of the root that every command needs.
 LANDMARKS = (
@@ -26,6 +34,17 @@ def missing(project: Path) -> list[str]:
     return [path for path in LANDMARKS if not (project / path).is_file()]
 
 
+def next_steps(project: Path, owner: str, slug: str) -> str:
+    """Returns the commands from here to the first verdict on GitHub."""
+    return f"""{project.name} is ready. Next:
+
+  cd {project.name}
+  git init -b main && git add . && git commit -m "Generate the project"
+  make pipeline    # train, register, serve, load-test, judge, promote: a few minutes
+  gh repo create {owner}/{slug} --private --source . --push    # and the same runs on GitHub
+"""
+
+
 def main() -> int:
     absent = missing(Path.cwd())
     if absent:
@@ -35,6 +54,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
+    if not os.environ.get("QUIET"):
+        answers = json.loads(ANSWERS)
+        print(next_steps(Path.cwd(), answers["github_owner"], answers["project_slug"]))
     return 0
 
 

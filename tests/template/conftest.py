@@ -65,6 +65,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": str(scratch / "gitconfig"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "TMPDIR": str(scratch / "tmp"),
+        "QUIET": "1",
     }
 
 

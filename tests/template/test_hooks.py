@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import stat
 import sys
 from pathlib import Path
@@ -10,8 +11,9 @@ import pytest
 
 from hooks import post_gen_project, pre_prompt
 
-from .conftest import ROOT, Run, tree
+from .conftest import ROOT, Bake, Run, tree
 
+AUTHOR = {f"GIT_{who}_{what}": "a@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 FOLDER = pre_prompt.LAID_OUT_FOLDER
 
 
@@ -110,6 +112,27 @@ def test_an_incomplete_project_is_refused(
     assert "serving/app.py" in printed
     assert "--checkout template" in printed
     assert "Makefile," not in printed
+
+
+def test_the_next_steps_end_in_a_push_that_starts_the_workflow(bake: Bake, run: Run, tmp_path: Path) -> None:
+    """With the names of this project, once; the branch is one that the workflow listens to, whatever Git's default."""
+    baked = bake(variables={"QUIET": ""}, project_name="Acme's loans", github_owner="Acme-Inc")
+    steps = [line.partition("#")[0].strip() for line in baked.printed.splitlines() if line.startswith("  ")]
+    assert steps[0] == "cd acme-s-loans" == f"cd {baked.project.name}"
+    assert steps[-1] == "gh repo create Acme-Inc/acme-s-loans --private --source . --push"
+    assert baked.printed.count("gh repo create") == 1
+    (commit,) = [step for step in steps if step.startswith("git init")]
+    run("git", "config", "--file", "master", "init.defaultBranch", "master", cwd=tmp_path)
+    run("sh", "-ec", commit, cwd=baked.project, GIT_CONFIG_GLOBAL=str(tmp_path / "master"), **AUTHOR)
+    branch = run("git", "branch", "--show-current", cwd=baked.project).stdout.strip()
+    workflow = (baked.project / ".github" / "workflows" / "pipeline.yml").read_text()
+    assert branch in re.findall(r"push: \{branches: \[(\w+),", workflow)
+    assert run("git", "status", "--porcelain", cwd=baked.project).stdout == ""
+
+
+def test_a_program_that_generates_hears_nothing(bake: Bake) -> None:
+    """QUIET=1 is for tests and for cruft."""
+    assert bake().printed == ""
 
 
 @pytest.mark.parametrize(
