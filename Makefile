@@ -11,7 +11,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 -include template.mk
 
 .PHONY: help setup train serve perf accept promote pipeline demo rollback history image up down locust test lint format lock \
-  restore comment issue template-update
+  restore changes retraining comment issue updates
 
 help:
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -36,8 +36,8 @@ setup: $(VENV)/.dev ## install everything for development, and the commit hook
 
 option = $(if $($(1)),--$(2) "$($(1))")
 
-train: $(VENV)/.train ## train, register the candidate, write bundle/
-	@$(run) training.train $(call option,PREVIEW,preview)
+train: $(VENV)/.train ## train, register the candidate, write bundle/ (FORCE=1: though nothing has changed)
+	@$(run) training.train $(call option,PREVIEW,preview) $(if $(FORCE),--force)
 
 bundle/card.json:
 	@$(MAKE) train
@@ -63,12 +63,11 @@ accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed (REAS
 history: $(VENV)/.train ## draw p95 and the quality of every version that was ever promoted
 	@$(run) release.history
 
-image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path; SAVE=file)
-	@$(run) release.image $(call option,PUSH,push) $(call option,SAVE,save) $(call option,BESIDE,beside) \
-	  $(call option,PREVIEW,tag) $(if $(CACHE),--cache)
+image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path)
+	@$(run) release.image $(call option,PUSH,push) $(call option,REPLACES,replaces) $(if $(CACHE),--cache)
 
 promote: $(VENV)/.train ## make the candidate the champion, if it passed
-	@$(run) release.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)") $(if $(RETRAINED),--retrained)
+	@$(run) release.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)")
 
 rollback: $(VENV)/.train ## go back to the champion before this one (REASON="why"; TO=version)
 	@$(run) release.rollback --to "$${TO:-previous}" --reason "$$REASON"
@@ -90,7 +89,13 @@ down:
 # --- For the workflows
 
 restore: $(VENV)/.train
-	@$(run) release.restore --repository "$(REPOSITORY)"
+	@$(run) release.restore --repository "$(REPOSITORY)" $(call option,WHOSE,from)
+
+changes: $(VENV)/.train
+	@$(run) release.changes $(call option,PREVIEW,preview) $(if $(RETRAINED),--retrained) $(if $(FORCE),--force)
+
+retraining: $(VENV)/.train
+	@$(run) release.changes --due
 
 comment: $(VENV)/.perf
 	@$(run) release.github.comment
@@ -98,8 +103,8 @@ comment: $(VENV)/.perf
 issue: $(VENV)/.perf
 	@$(run) release.github.issue --title "$$TITLE" --result "$$RESULT"
 
-template-update: $(VENV)/.update
-	@$(run) release.github.template_update
+updates: $(VENV)/.update
+	@$(run) release.github.updates $(KIND)
 
 # --- Quality of the code
 

@@ -1,7 +1,7 @@
 """Load-tests a candidate, against a baseline where there is one, and judges it.
 
     python -m perf [--candidate SPEC] [--baseline SPEC|none] [--requests FILE]
-                   [--output reports] [--seed N]
+                   [--output reports] [--note TEXT] [--seed N]
 
 A SPEC is a folder that holds serving/, src/ and bundle/, or an image, or service:PORT: a container that runs already.
 Without --candidate the project itself is measured; without --baseline what `python -m release.baseline` laid out last,
@@ -37,6 +37,7 @@ from perf.findings import Findings, Setup
 from perf.interrupts import Interrupt, interruptible
 from perf.measure import measure
 from perf.report.display import Display, Screen
+from perf.report.markdown import markdown
 from perf.verdict import Report
 from pipeline import command
 from pipeline.notes import Baseline
@@ -48,6 +49,7 @@ class Arguments(NamedTuple):
     baseline: str
     requests: Path | None
     output: Path
+    note: str
     seed: int
 
 
@@ -68,6 +70,7 @@ def parse(argv: list[str] | None) -> Arguments:
         "--requests", type=Path, metavar="FILE", help="a requests.jsonl; default: that of the candidate's bundle/"
     )
     parser.add_argument("--output", default="reports", type=Path, metavar="FOLDER")
+    parser.add_argument("--note", default="", metavar="TEXT", help="what a reader of the report has to know besides")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**31), help="of the random orders")
     return Arguments(**vars(parser.parse_args(argv)))
 
@@ -161,13 +164,14 @@ def main(argv: list[str] | None = None) -> int:
         return refuse(str(error))
     except KeyboardInterrupt:
         return refuse(f"interrupted by {interrupt.name}")
-    findings.notes += [note] if note else []
+    findings.notes += filter(None, [arguments.note, note])
     attempt(setup, findings, console, interrupt)
     try:
         report = concluded(setup, findings, interrupt)
     except OSError as error:
         return refuse("; ".join(filter(None, [findings.failure, str(error)])))
     tell(console, report, setup.output)
+    command.summary(markdown(report))
     return report.exit_code
 
 

@@ -2,8 +2,7 @@
 
     make image
     python -m release.image                                  into the local engine, as <name>:<version>
-    python -m release.image --push ghcr.io/owner/project [--cache]     into a registry, referred to by digest
-    python -m release.image --save image.tar [--beside ghcr.io/owner/project]     into a file, for `docker load`
+    python -m release.image --push ghcr.io/owner/project [--cache] [--replaces IMAGE]     into a registry, by digest
 
 Writes .mlops/image.json (pipeline.notes.Image). Exit code 3: could not be built, the last line says why.
 """
@@ -26,33 +25,40 @@ from perf.arms.arm import ArmError
 from perf.arms.containers import docker
 from pipeline import bundle as bundles
 from pipeline import command, notes
-from pipeline.bundle import BundleError, Card
+from pipeline.bundle import REQUIREMENTS, BundleError, Card
 from pipeline.notes import Image
 from pipeline.settings import SettingsError, load_settings
-from release.repository import ImageError, Lookup, canonical, champion, last_line, look_up
+from release.repository import INPUTS, REPLACES, REVISION, ImageError, by_digest, canonical, last_line, tagged
 
-REQUIREMENTS = {"onnx": "serve", "sklearn": "serve-sklearn"}
 SHOWN_LINES = 30  # of the output of a build that failed
+NO_WRITER = (  # so of a package that was first pushed by hand
+    ". On GitHub the package has to let this repository write: Package settings, Manage Actions access, Add repository"
+)
 STEP = re.compile(r"#\d+ (\[.+?\] .+)")  # "#8 [service 4/9] COPY serving /app/serving"
 TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
 console = Console(highlight=False, soft_wrap=True)
 
 
-def labels(card: Card, description: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """The OCI labels: who the model is and where it comes from. What is not known is left out."""
+def labels(card: Card, description: str, service: str, replaces: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """The OCI labels: who the model is and where it comes from. What is not known is left out.
+
+    service: pipeline.bundle.service_inputs; replaces: the champion that it is measured beside, by digest.
+    """
     server, repository = environment.get("GITHUB_SERVER_URL", ""), environment.get("GITHUB_REPOSITORY", "")
     known = {
         "org.opencontainers.image.title": card.name,
         "org.opencontainers.image.description": description,
         "org.opencontainers.image.version": card.version,
-        "org.opencontainers.image.revision": card.git_sha,
+        REVISION: environment.get("GITHUB_SHA") or card.git_sha,
         "org.opencontainers.image.created": card.created,
         "org.opencontainers.image.source": f"{server}/{repository}" if server and repository else "",
         "mlops.model": card.name,
         "mlops.version": card.version,
         "mlops.run-id": card.run_id,
         "mlops.bundle-sha256": card.bundle_sha256,
+        INPUTS: service,
+        REPLACES: replaces,
     }
     return {key: value for key, value in known.items() if value}
 
@@ -77,14 +83,18 @@ def arguments_of_build(card: Card, python: str, image: str, push: bool, cache: s
     ]
 
 
-def read_card(root: Path) -> tuple[Card, str]:
-    """The card of bundle/ and the project's description. Raises BundleError, SettingsError or ImageError."""
-    card, project = bundles.read(root / "bundle").card, load_settings(root).project
+def read_card(root: Path) -> tuple[Card, str, str]:
+    """The card of bundle/, the project's description, and what the service is made of.
+
+    Raises BundleError, SettingsError or ImageError.
+    """
+    card, settings = bundles.read(root / "bundle").card, load_settings(root)
+    project = settings.project
     if card.name != project.name:
         raise ImageError(f"bundle/ is of {card.name}, but pipeline.toml names {project.name}; run `make train`")
     if bundles.code_digest(root / "src" / "model") != card.code_sha256:
         raise ImageError("src/model has changed since bundle/ was trained; run `make train`")
-    return card, project.description
+    return card, project.description, bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
 
 
 def check_docker() -> None:
@@ -119,58 +129,56 @@ def build(image: str, options: list[str], root: Path) -> None:
                 status.update(f"build {image}: {step[1][:80]}".replace("[", r"\["))
     if process.returncode:
         console.print("\n".join(last), markup=False)
-        raise ImageError(f"the build of {image} failed; its last lines are above")
+        denied = NO_WRITER if "permission_denied: write_package" in "".join(last) else ""
+        raise ImageError(f"the build of {image} failed; its last lines are above{denied}")
 
 
 class Wanted(NamedTuple):
-    """What the image is made for. At most one of `push` and `save`."""
+    """What the image is made for."""
 
     push: str = ""  # the repository to push it to
-    save: str = ""  # the file to save it in
-    beside: str = ""  # the repository whose champion it will be compared with, where it is not pushed
-    tag: str = ""  # empty: the model's version
+    replaces: str = ""  # the champion that it would replace, by digest
+    tag: str = ""  # empty: the model's version, and where it is pushed the commit
     cache: bool = False  # keep the layers between builds in that repository
 
 
 def make(root: Path, wanted: Wanted) -> list[str]:
     """Builds the image of the project in `root`, notes it in .mlops/image.json, and returns what to say of it."""
     (root / Image.path).unlink(missing_ok=True)
-    card, description = read_card(root)
+    card, description, service = read_card(root)
     python = (root / ".python-version").read_text().strip()
-    repository, tag = canonical(wanted.push) if wanted.push else card.name, wanted.tag or card.version
+    known = labels(card, description, service, wanted.replaces, os.environ)
+    repository = canonical(wanted.push) if wanted.push else card.name
+    # One version may be served by the code of many commits.
+    commit = f"-{known[REVISION][:7]}" if wanted.push and REVISION in known else ""
+    tag = wanted.tag or f"{card.version}{commit}"
     if not TAG.fullmatch(tag):
         raise ImageError(f"--tag {tag}: a tag has letters, digits, dots, dashes and underscores, at most 128")
     check_docker()
-    image, push = f"{repository}:{tag}", bool(wanted.push)
+    image, push = tagged(repository, tag), bool(wanted.push)
     # The engine's own builder keeps its layers itself and can export none, and can attach nothing to an image.
     able = _driver() != "docker"
-    cache = f"{repository}:cache" if push and able and wanted.cache else ""
+    cache = tagged(repository, "cache") if push and able and wanted.cache else ""
     with tempfile.TemporaryDirectory() as folder:
         metadata = Path(folder, "metadata.json")
         options = arguments_of_build(card, python, image, push, cache, push and able)
-        options += [f"--label={key}={value}" for key, value in labels(card, description, os.environ).items()]
+        options += [f"--label={key}={value}" for key, value in known.items()]
         build(image, [*options, f"--metadata-file={metadata}"], root)
         digest = json.loads(metadata.read_text()).get("containerimage.digest", "") if push else ""
     lines = []
     if push:
         if not digest:
             raise ImageError(f"{image} was pushed, but buildx did not say under which digest; use a newer buildx")
-        pushed = f"{repository}@{digest}"
-        note = Image(pushed, digest, repository, champion(repository))
+        note = Image(by_digest(repository, digest), digest, repository)
         lines.append(f"Pushed {image}, {digest}.")
         if not able:
             lines.append("Without SBOM and provenance: this builder cannot attach them (docker buildx create --use).")
     else:
         identifier, size = docker("image", "inspect", "--format", "{{.Id}} {{.Size}}", image).split()
-        beside = look_up(canonical(wanted.beside)) if wanted.beside else Lookup("")
-        note = Image(image, identifier, "", beside.image)
+        note = Image(image, identifier, "")
         lines.append(f"Built {image}, {int(size) / 1e6:.0f} MB with its base python:{python}-slim.")
-        if beside.why:
-            lines.append(f"The champion of {wanted.beside} cannot be seen from here ({beside.why}).")
-    if wanted.save:
-        docker("save", "--output", wanted.save, image, timeout=600)
-        lines.append(f"Saved it in {wanted.save}.")
     notes.write(root, note)
+    command.output(image=note.image, digest=note.id, repository=note.repository)
     return lines
 
 
@@ -182,13 +190,9 @@ def _driver() -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m release.image", description="Build the image that serves bundle/.")
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--push", default="", metavar="REPOSITORY", help="push there, such as ghcr.io/owner/project")
-    where.add_argument("--save", default="", metavar="FILE", help="save it there, as `docker load` reads it")
-    parser.add_argument(
-        "--beside", default="", metavar="REPOSITORY", help="where the champion lies that it will be compared with"
-    )
-    parser.add_argument("--tag", default="", help="instead of the model's version")
+    parser.add_argument("--push", default="", metavar="REPOSITORY", help="push there, such as ghcr.io/owner/project")
+    parser.add_argument("--replaces", default="", metavar="IMAGE", help="the champion that it would replace, by digest")
+    parser.add_argument("--tag", default="", help="instead of the model's version and the commit")
     parser.add_argument("--cache", action="store_true", help="with --push: keep the layers there between builds")
     wanted = Wanted(**vars(parser.parse_args(argv)))
     try:

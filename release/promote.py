@@ -3,12 +3,12 @@
     python -m release.promote [--verdict reports/verdict.json] [--image REFERENCE [--replaces REFERENCE]] [--retrained]
 
 Exit code 0: promoted, and read back; 1: it is not allowed, and the last line says why; 3: could not be done.
-With --retrained, 0 as well where pipeline.toml leaves promotion to a person.
 """
 
 import argparse
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -18,8 +18,12 @@ from mlflow.exceptions import MlflowException
 
 from perf.accept import in_words
 from perf.arms.arm import ArmError
+from perf.arms.containers import docker
+from perf.arms.processes import code_digest
 from perf.verdict import Criterion, Key, Report, ReportError, read_verdict, row_of
+from pipeline import bundle as bundles
 from pipeline import command
+from pipeline.bundle import BundleError
 from pipeline.settings import SettingsError, load_settings
 from release import production, repository
 from release.production import Refused
@@ -62,7 +66,7 @@ def check_replaced(image: str, replaces: str) -> None:
 
     So a run that was started again, or overtaken, puts no older model over a newer one. Raises Refused or ImageError.
     """
-    now = repository.champion(image.partition("@")[0])
+    now = repository.champion(repository.repository_of(image))
     if now not in (replaces, image):
         raise Refused(
             f"the champion is {now or 'none'} now, but the candidate was judged beside {replaces or 'none'}; run all "
@@ -126,7 +130,44 @@ def _change(verdict: Report) -> Criterion | None:
     return p95 if p95 is not None and p95.change is not None else None
 
 
-def promote(client: MlflowClient, name: str, verdict: Report, image: str, replaces: str | None) -> str:
+def check_measured(service: str, verdict: Report, root: Path) -> None:
+    """Whether what was measured is the code that lies in `root`, of which `service` is the digest. Raises Refused."""
+    judged = verdict.candidate
+    if judged.kind == "process":
+        same = judged.code_sha256 == code_digest(root)
+    elif judged.image_id:
+        label = f'{{{{index .Config.Labels "{repository.INPUTS}"}}}}'
+        same = docker("image", "inspect", "--format", label, judged.image_id).strip() == service
+    else:
+        return
+    if not same:
+        raise Refused("the service has changed since it was measured; run `make perf`")
+
+
+def serving(client: MlflowClient, candidate: ModelVersion, image: str, verdict: Report, root: Path) -> dict[str, str]:
+    """The tags that say which code serves a version, which is logged where it is not that of the training.
+
+    That is the code of an image in a registry, else of the project in `root`. Raises Refused, ArmError or BundleError.
+    """
+    if "service_sha256" not in candidate.tags:  # an older release of the template has registered it
+        return {}
+    if production.in_registry(image):
+        service = repository.labels(image).get(repository.INPUTS, "")
+    else:
+        card = bundles.read(root / "bundle").card
+        service = bundles.service_inputs(root, load_settings(root), card.bundle_sha256, card.runtime)
+        check_measured(service, verdict, root)
+    if candidate.tags["service_sha256"] == service:
+        return {}
+    snapshot = f"{registry.SNAPSHOT}-{service[:12]}"
+    with production.contents(image) if production.in_registry(image) else nullcontext(root) as folder:
+        registry.log_snapshot(client, candidate.run_id, folder, snapshot)
+    return {"service_sha256": service, "snapshot": snapshot}
+
+
+def promote(
+    client: MlflowClient, name: str, verdict: Report, image: str, replaces: str | None, root: Path = Path()
+) -> str:
     """Moves alias and image tag and notes what was measured; returns the version that the alias then names."""
     candidate = allowed(client, name, verdict)
     champion = registry.find(client, name, registry.CHAMPION)
@@ -138,7 +179,7 @@ def promote(client: MlflowClient, name: str, verdict: Report, image: str, replac
         if replaces is not None:
             check_replaced(image, replaces)
         production.verify(image, candidate)
-    tags = {
+    tags = serving(client, candidate, image, verdict, root) | {
         "verdict": verdict.outcome,
         **tags_of(verdict),
         "image": image,
@@ -161,20 +202,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--replaces", default=None, metavar="REFERENCE", help="promote only if this is the champion (empty: if none is)"
     )
-    parser.add_argument("--retrained", action="store_true", help="ask [retraining] of pipeline.toml for permission")
     arguments = parser.parse_args(argv)
     try:
-        settings = load_settings()
-        if arguments.retrained and not settings.retraining.promote:
-            print("Not promoted: pipeline.toml says [retraining] promote = false. Next: run the workflow Pipeline")
-            return 0
-        name = settings.project.name
+        name = load_settings().project.name
         client = registry.connect(name)
         version = promote(client, name, read_verdict(arguments.verdict), arguments.image, arguments.replaces)
     except Refused as refusal:
         print(f"Not promoted: {refusal}", file=sys.stderr)
         return 1
-    except (SettingsError, ReportError, MlflowException, ArmError) as error:
+    except (SettingsError, ReportError, BundleError, MlflowException, ArmError, OSError) as error:
         print(f"Cannot promote: {registry.complaint(error)}", file=sys.stderr)
         return 3
     further = f"Its image is {arguments.image}" if arguments.image else "Next: make serve"

@@ -8,6 +8,8 @@ from perf.arms.arm import ArmError
 from perf.arms.containers import docker
 
 CHAMPION = "champion"
+# Labels of our images: what they are made of, the champion that they were measured beside, and the commit.
+INPUTS, REPLACES, REVISION = "mlops.inputs-sha256", "mlops.replaces", "org.opencontainers.image.revision"
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)+")
 SEPARATORS = re.compile(r"[._-]+")
 # What registries say of a repository that is not there, or that this token shall not know of.
@@ -29,7 +31,8 @@ def canonical(given: str) -> str:
     Raises ImageError where it is no repository, or names a tag.
     """
     registry, *path = given.lower().split("/")
-    repository = "/".join([registry, *(SEPARATORS.sub(_separator, part).strip("._-") for part in path)])
+    parts = (SEPARATORS.sub(_separator, part).strip("._-") or (part and "image") for part in path)
+    repository = "/".join([registry, *parts])
     if not REPOSITORY.fullmatch(repository):
         raise ImageError(f"{given}: give registry and path without a tag, as in ghcr.io/owner/project")
     return repository
@@ -39,6 +42,21 @@ def _separator(match: re.Match[str]) -> str:
     return match[0] if match[0] in (".", "_", "__") or set(match[0]) == {"-"} else "-"
 
 
+def tagged(repository: str, tag: str) -> str:
+    """A reference by tag, to a repository whose name is canonical."""
+    return f"{repository}:{tag}"
+
+
+def by_digest(repository: str, digest: str) -> str:
+    """A reference that no push can move."""
+    return f"{repository}@{digest}"
+
+
+def repository_of(image: str) -> str:
+    """The repository of an image that is named by digest."""
+    return image.partition("@")[0]
+
+
 def champion(repository: str) -> str:
     """The image, by digest, behind the tag champion of a repository; empty where there is no such tag.
 
@@ -46,16 +64,16 @@ def champion(repository: str) -> str:
     """
     there = look_up(repository)
     if there.why:
-        raise ImageError(f"{repository}:{CHAMPION} cannot be looked up ({there.why})")
+        raise ImageError(f"{tagged(repository, CHAMPION)} cannot be looked up ({there.why})")
     return there.image
 
 
-def look_up(repository: str) -> Lookup:
+def look_up(repository: str, tag: str = CHAMPION) -> Lookup:
     """Likewise, for those who may not be allowed to see it: then `why` says what the registry answered.
 
     Raises ImageError where the registry does not answer.
     """
-    reference = f"{repository}:{CHAMPION}"
+    reference = tagged(repository, tag)
     try:
         manifest = json.loads(docker("buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", reference))
     except ArmError as error:
@@ -67,23 +85,41 @@ def look_up(repository: str) -> Lookup:
         raise ImageError(f"{reference} cannot be looked up ({why})") from None
     images = manifest.get("manifests", [])
     # Older versions of buildx set a tag on an index of their own around the one image that they were given.
-    return Lookup(f"{repository}@{images[0]['digest'] if len(images) == 1 else manifest['digest']}")
+    return Lookup(by_digest(repository, images[0]["digest"] if len(images) == 1 else manifest["digest"]))
+
+
+def labels(image: str) -> dict[str, str]:
+    """The labels of an image in a registry, without pulling it. Raises ImageError where it cannot be asked."""
+    try:
+        found = json.loads(docker("buildx", "imagetools", "inspect", "--format", "{{json .Image}}", image))
+    except ArmError as error:
+        raise ImageError(f"{image} cannot be looked up ({last_line(error)})") from None
+    # One image, or with an SBOM beside it one for each platform, of which the SBOM's has no labels.
+    for each in [found, *found.values()]:
+        if isinstance(each, dict) and (known := each.get("config", {}).get("Labels")):
+            return dict(known)
+    return {}
+
+
+def of_version(version: str) -> str:
+    """The tag of the image with which a version was champion last."""
+    return f"{CHAMPION}-{version}"
 
 
 def point(image: str, version: str) -> None:
-    """Sets a tag that keeps an image, which is named by digest, findable by its version, and then the tag champion.
+    """Sets a tag by which the image of a version is found again, and then the tag champion.
 
     Raises ImageError where the registry refuses, or where the tag stands for something else afterwards.
     """
-    repository = image.partition("@")[0]
+    repository = repository_of(image)
     # One after the other: asked for a manifest by one tag while it is put under another, a registry answered with 500.
-    for tag in (f"{CHAMPION}-{version}", CHAMPION):
+    for tag in (of_version(version), CHAMPION):
         try:
-            docker("buildx", "imagetools", "create", f"--tag={repository}:{tag}", image)
+            docker("buildx", "imagetools", "create", f"--tag={tagged(repository, tag)}", image)
         except ArmError as error:
             raise ImageError(f"the tag {tag} cannot be set on {image} ({last_line(error)})") from None
     if (now := champion(repository)) != image:
-        raise ImageError(f"{repository}:{CHAMPION} is {now or 'gone'} although it was just set on {image}")
+        raise ImageError(f"{tagged(repository, CHAMPION)} is {now or 'gone'} although it was just set on {image}")
 
 
 def last_line(error: ArmError) -> str:

@@ -40,8 +40,9 @@ def sample(rows: list[list[str]], target: int | None, holdout: float) -> list[li
 
 
 def environment(project: Path, **more: str) -> Mapping[str, str]:
-    """The variables of a command in `project`: its own code and store, and no setting of the shell."""
-    shell = {key: value for key, value in os.environ.items() if not key.startswith(("MLOPS_", "MLFLOW_", "PYTHON"))}
+    """The variables of a command in `project`: its own code and store, no setting of the shell, no run's summary."""
+    outer = ("MLOPS_", "MLFLOW_", "PYTHON", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")
+    shell = {key: value for key, value in os.environ.items() if not key.startswith(outer)}
     return {**shell, "PYTHONPATH": f"{project}{os.pathsep}{project / 'src'}", **more}
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 
 from pipeline import bundle as bundles
-from pipeline.bundle import Bundle
+from pipeline.bundle import Bundle, BundleError
 from pipeline.schema import Task
 from pipeline.transformer import records
 from training import registry
@@ -48,8 +49,11 @@ def champion_scores(
     """
     logged = dict(client.get_run(version.run_id).data.metrics)
     with tempfile.TemporaryDirectory() as folder:
-        home = Path(registry.download_snapshot(version, folder))
-        bundle = bundles.read(home / "bundle")
+        try:
+            home = Path(registry.download_snapshot(version, folder))
+            bundle = bundles.read(home / "bundle")
+        except (MlflowException, BundleError, OSError):
+            return Scores(logged, "the champion was not asked again on today's held-out rows: its files are gone")
         data, contract = bundle.card.data, bundle.contract
         if all(data.get(key) == judged[key] for key in QUESTION):
             return Scores(logged, "")

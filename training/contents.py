@@ -58,6 +58,11 @@ def judged_on(data: Data, holdout: float, dataset: Dataset, positive: str) -> di
     return file | {"target": data.target, "positive": positive, "holdout": holdout}
 
 
+def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
+    """What the card says of the other files of a bundle."""
+    return {file: bundles.sha256(content) for file, content in files.items()}
+
+
 def card(
     *,
     name: str,
@@ -70,12 +75,13 @@ def card(
     expected: np.ndarray,
     exported: Exported,
     files: Mapping[str, bytes],
+    inputs: str,
 ) -> Card:
     """Where the bundle came from, and how good it is.
 
-    judged: as `judged_on` says; expected: scikit-learn's answer to the rows compared.
+    judged: as `judged_on` says; expected: scikit-learn's answer to the rows compared; inputs: bundles.model_inputs.
     """
-    hashes = {file: bundles.sha256(content) for file, content in files.items()}
+    known = hashes(files)
     parity = {"rows": len(expected), "tolerance": tolerance(expected)}
     if np.isfinite(exported.difference):  # JSON has no infinity; the reason says it
         parity["largest_difference"] = exported.difference
@@ -95,7 +101,8 @@ def card(
         data=dict(judged),
         parity=parity,
         libraries=libraries,
-        files=hashes,
-        bundle_sha256=bundles.digest(hashes),
+        files=known,
+        bundle_sha256=bundles.digest(known),
         code_sha256=bundles.code_digest(Path(model.__path__[0])),
+        inputs_sha256=inputs,
     )

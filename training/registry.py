@@ -63,20 +63,26 @@ def find(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
         raise
 
 
-def log_snapshot(root: Path) -> None:
-    """Logs all that it takes to serve this version again: its bundle and the code beside it."""
+def log_snapshot(client: MlflowClient, run_id: str, root: Path, name: str = SNAPSHOT) -> None:
+    """Logs all that it takes to serve a version again: its bundle and the code beside it."""
     with tempfile.TemporaryDirectory() as folder:
         for part in SERVED:
             if (root / part).is_dir():
                 shutil.copytree(root / part, Path(folder, part), ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(root / part, folder)
-        mlflow.log_artifacts(folder, SNAPSHOT)
+        client.log_artifacts(run_id, folder, name)
+
+
+def snapshot_of(version: ModelVersion) -> str:
+    """The artifact that serves a version today: its code may have changed since it was trained."""
+    return str(version.tags.get("snapshot", SNAPSHOT))
 
 
 def download_snapshot(version: ModelVersion, folder: str) -> str:
     """Downloads the code and the bundle of a version into `folder`; returns where they lie."""
-    path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=SNAPSHOT, dst_path=folder)
+    snapshot = snapshot_of(version)
+    path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=snapshot, dst_path=folder)
     return str(path)
 
 

@@ -7,6 +7,7 @@ Exit code 0: registered; 1: the quality gate refused the model; 3: could not run
 """
 
 import argparse
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from sklearn.base import BaseEstimator
 
 from pipeline import bundle as bundles
 from pipeline import command, notes
+from pipeline.bundle import BundleError
 from pipeline.columns import DeriveError
 from pipeline.notes import Quality
 from pipeline.schema import Data, Settings, Task, Training
@@ -40,7 +42,7 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def step(what: str) -> Iterator[None]:
+def under_way(what: str) -> Iterator[None]:
     """Shows what is under way, and how long it took."""
     started = time.perf_counter()
     with console.status(what):
@@ -48,25 +50,49 @@ def step(what: str) -> Iterator[None]:
     console.print(f"  {what} [dim]{time.perf_counter() - started:.1f} s[/dim]")
 
 
-def train(settings: Settings, root: Path, preview: str) -> bool:
+def train(settings: Settings, root: Path, preview: str = "", force: bool = False) -> bool:
     """Runs the whole of training in the project `root`; False where the quality gate refuses the model.
 
     `preview`: the name of one, such as of a pull request, which leaves the alias candidate alone; or empty.
+    `force`: also where the champion is made of the very same.
     """
-    name, data, git = settings.project.name, settings.data, registry.git_sha(root)
     (root / Quality.path).unlink(missing_ok=True)
-    with step("read the data"):
+    with under_way("connect to MLflow"):
+        client = registry.connect(settings.project.name)
+        champion = registry.find(client, settings.project.name, registry.CHAMPION)
+    # Without a file there is nothing to hash, and `read` says so.
+    made_of = bundles.model_inputs(root, settings) if settings.data.path.is_file() else ""
+
+    def keep(why: str, key: str, digest: str) -> bool:
+        if champion is None or force or champion.tags.get(key) != digest:
+            return False
+        return _keep(client, champion, root, preview, made_of, why)
+
+    if made_of and keep("Nothing that makes the model has changed", "inputs_sha256", made_of):
+        return True
+    return _train(client, champion, settings, root, preview, made_of, keep)
+
+
+def _train(
+    client: MlflowClient,
+    champion: ModelVersion | None,
+    settings: Settings,
+    root: Path,
+    preview: str,
+    made_of: str,
+    keep: Callable[[str, str, str], bool],
+) -> bool:
+    """Likewise, without a look at what has changed. `made_of`: pipeline.bundle.model_inputs."""
+    name, data, git = settings.project.name, settings.data, registry.git_sha(root)
+    with under_way("read the data"):
         dataset = read(data, settings.training.holdout)
         training, held_out = dataset.training, dataset.held_out
-    with step("connect to MLflow"):
-        client = registry.connect(name)
-        champion = registry.find(client, name, registry.CHAMPION)
 
     with registry.run(name, git) as run_id:
-        with step(f"fit on {len(training.frame):,} rows"):
+        with under_way(f"fit on {len(training.frame):,} rows"):
             pipeline = fit(data.task, settings.training.seed, training, settings.training.trusted)
             derive, model = pipeline.named_steps.values()
-        with step(f"evaluate on {len(held_out.frame):,} held-out rows"):
+        with under_way(f"evaluate on {len(held_out.frame):,} held-out rows"):
             table, expected = answer(pipeline, held_out.frame)
             classes = [] if data.task == "regression" else [str(label) for label in pipeline.classes_]
             positive = data.positive or (evaluate.rarest(dataset.target.to_numpy()) if classes else "")
@@ -82,24 +108,26 @@ def train(settings: Settings, root: Path, preview: str) -> bool:
         if not quality.passed:
             return False
 
-        with step("convert to ONNX and compare on every held-out row"):
+        with under_way("convert to ONNX and compare on every held-out row"):
             rows = {column.name: table[[column.name]].to_numpy() for column in derive.columns}
             exported = export(model, derive.columns, rows, expected, name, derive.gaps_)
         if exported.runtime != "onnx":
             console.print(f"[yellow]Warning:[/yellow] scikit-learn will serve this model: {escape(exported.reason)}.")
-        with step("register with MLflow"):
-            signature = infer_signature(dataset.frame, model.predict(table.head(50)))
+        signature = infer_signature(dataset.frame, model.predict(table.head(50)))
+        contract = contents.contract(data, dataset, signature, derive.columns, exported.gapless, classes)
+        files = {
+            bundles.MODELS[exported.runtime]: exported.model,
+            bundles.CONTRACT: bundles.encode_contract(contract),
+            bundles.REQUESTS: contents.requests(held_out.frame),
+        }
+        if keep("The very same model came out", "bundle_sha256", bundles.digest(contents.hashes(files))):
+            return True
+        with under_way("register with MLflow"):
             model_id = registry.log_model(pipeline, signature, held_out.frame.head(3))
-            tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence}
+            tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence, "inputs_sha256": made_of}
             tags |= {"preview": preview} if preview else {}
             version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
-        with step("write the bundle"):
-            contract = contents.contract(data, dataset, signature, derive.columns, exported.gapless, classes)
-            files = {
-                bundles.MODELS[exported.runtime]: exported.model,
-                bundles.CONTRACT: bundles.encode_contract(contract),
-                bundles.REQUESTS: contents.requests(held_out.frame),
-            }
+        with under_way("write the bundle"):
             card = contents.card(
                 name=name,
                 version=version,
@@ -111,10 +139,13 @@ def train(settings: Settings, root: Path, preview: str) -> bool:
                 expected=expected,
                 exported=exported,
                 files=files,
+                inputs=made_of,
             )
-            client.set_model_version_tag(name, version, "bundle_sha256", card.bundle_sha256)
             bundles.write(root / "bundle", files, card)
-            registry.log_snapshot(root)
+            service = bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
+            for key, digest in (("bundle_sha256", card.bundle_sha256), ("service_sha256", service)):
+                client.set_model_version_tag(name, version, key, digest)
+            registry.log_snapshot(client, run_id, root)
 
     # Last, so that a run that is killed on the way leaves the aliases as they were.
     if not preview:
@@ -123,6 +154,31 @@ def train(settings: Settings, root: Path, preview: str) -> bool:
     named = f"a preview ({escape(preview)}), not the candidate" if preview else f"alias {registry.CANDIDATE}"
     console.print(f"Registered {name} version [bold]{version}[/bold], {named}.")
     console.print(f"Wrote bundle/ ({exported.runtime}; {agreement}sha256 {card.bundle_sha256[:12]}).")
+    return True
+
+
+def _keep(client: MlflowClient, champion: ModelVersion, root: Path, preview: str, made_of: str, why: str) -> bool:
+    """Takes the champion for the model; False where its files are gone, or src/model would not run with them."""
+    number = str(champion.version)
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            bundle = bundles.read(Path(registry.download_snapshot(champion, scratch)) / "bundle")
+            if bundle.card.code_sha256 != bundles.code_digest(root / "src" / "model"):
+                return False
+            files = {file: (bundle.folder / file).read_bytes() for file in bundle.card.files}
+            bundles.write(root / "bundle", files, bundle.card)
+    except (MlflowException, BundleError, OSError) as error:
+        reason = escape(registry.complaint(error))
+        console.print(f"[yellow]Note:[/yellow] trained again, since the champion's files cannot be had: {reason}.")
+        return False
+    if not preview:
+        client.set_model_version_tag(champion.name, number, "inputs_sha256", made_of)
+        client.set_registered_model_alias(champion.name, registry.CANDIDATE, number)
+    notes.write(root, Quality(True, champion.tags.get("quality", ""), kept=number))
+    console.print(
+        f"{why}: it stays version [bold]{number}[/bold], the champion's, with the bundle/ of that. To train all the "
+        "same: make train FORCE=1"
+    )
     return True
 
 
@@ -151,7 +207,7 @@ def _champion_metrics(
     """What the candidate is judged against; None where nothing is in production that answers the same question."""
     if version is None:
         return None
-    with step(f"compare with the champion, version {version.version}"):
+    with under_way(f"compare with the champion, version {version.version}"):
         against = champion_scores(client, version, task, judged, dataset, measure)
     if against.note:
         console.print(f"[yellow]Note:[/yellow] {escape(against.note)}.")
@@ -159,6 +215,7 @@ def _champion_metrics(
 
 
 def _report(quality: Quality, root: Path) -> None:
+    command.summary(f"{'✅' if quality.passed else '❌'} Quality gate: {quality.sentence}.")
     mlflow.set_tag("quality", "pass" if quality.passed else "fail")
     notes.write(root, quality)
     if quality.passed:
@@ -170,9 +227,10 @@ def _report(quality: Quality, root: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.split("\n")[0])
     parser.add_argument("--preview", default="", metavar="NAME", help="of a pull request: it is no candidate")
-    preview = parser.parse_args(argv).preview[:200]
+    parser.add_argument("--force", action="store_true", help="also where nothing that makes the model has changed")
+    arguments = parser.parse_args(argv)
     try:
-        return 0 if train(load_settings(), Path.cwd(), preview) else 1
+        return 0 if train(load_settings(), Path.cwd(), arguments.preview[:200], arguments.force) else 1
     except (SettingsError, DataError, DeriveError, EstimatorError, MlflowException) as error:
         console.print(f"[red]Cannot train:[/red] {escape(registry.complaint(error))}")
         return 3

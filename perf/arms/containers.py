@@ -54,7 +54,7 @@ class ContainerArm(Arm):
 
     def restart(self) -> None:
         try:
-            docker("stop", "--time", str(int(STOP_TIMEOUT)), self._container)
+            docker("stop", "-t", str(int(STOP_TIMEOUT)), self._container)
             self.started = time.perf_counter()
             docker("start", self._container)
         except ArmError as error:

@@ -99,11 +99,15 @@ class ProcessArm(Arm):
         return usage.of_processes(self._process.pid) if self._process is not None else None
 
     def identity(self) -> dict[str, str]:
-        digest = hashlib.sha256()
-        folder = Path(self.source)
-        for path in sorted(p for part in SERVED for p in (folder / part).rglob("*.py")):
-            digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-        return {"code_sha256": digest.hexdigest(), "image": self.image}
+        return {"code_sha256": code_digest(Path(self.source)), "image": self.image}
+
+
+def code_digest(folder: Path) -> str:
+    """One hash for the code that serves from a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(p for part in SERVED for p in (folder / part).rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def end_with(gate: int) -> None:

@@ -3,8 +3,10 @@
 Whatever comes back is checked for its shape where it is used: a pull request can name jobs, branches and artifacts.
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import requests
@@ -12,9 +14,14 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 from urllib3.util import Retry
 
+BOT = "github-actions[bot]"
+MARKER = "<!-- perf-gate:issue {} -->"  # at the end of an issue of ours, with its title
+
 
 class GitHubError(RuntimeError):
     """GitHub does not answer, or refuses; the message says which request and why, never with what token."""
+
+    status = 0  # of GitHub's answer; 0: there was none
 
 
 class GitHub(NamedTuple):
@@ -43,6 +50,17 @@ def connect(environment: Mapping[str, str]) -> GitHub:
     return GitHub(api, f"{server}/{repository}", f"/repos/{repository}", session)
 
 
+def event(environment: Mapping[str, str]) -> Any:
+    """The event that started the workflow; empty outside of one."""
+    path = environment.get("GITHUB_EVENT_PATH")
+    return json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+
+
+def default_branch(environment: Mapping[str, str]) -> str:
+    """Where versions are promoted from: the branch that the event names, or main."""
+    return str((event(environment).get("repository") or {}).get("default_branch") or "main")
+
+
 def report(what: str, work: Callable[[], str]) -> int:
     """Runs a command and prints what it did; the exit code 0, or 3 with a line that says why it could not."""
     try:
@@ -66,7 +84,9 @@ def call(github: GitHub, method: str, path: str, **options: Any) -> requests.Res
         raise GitHubError(f"{method} {path}: {type(error).__name__}") from None
     if not answer.ok:
         words = answer.json()["message"] if "json" in answer.headers.get("Content-Type", "") else answer.reason
-        raise GitHubError(f"{method} {path}: {answer.status_code} {' '.join(str(words).split())[:200]}")
+        refused = GitHubError(f"{method} {path}: {answer.status_code} {' '.join(str(words).split())[:200]}")
+        refused.status = answer.status_code
+        raise refused
     return answer
 
 
@@ -102,3 +122,22 @@ def download(github: GitHub, artifact: Mapping[str, Any], limit: int) -> bytes:
         except HTTPError as error:
             raise GitHubError(f"GET {path}: {type(error).__name__}") from None
     raise GitHubError(f"GET {path}: it has more than {limit} bytes")
+
+
+def issue_of(github: GitHub, title: str) -> int:
+    """The number of the open issue of ours with a title; 0: there is none. Raises GitHubError."""
+    for each in pages(github, f"{github.path}/issues", state="open", creator=BOT):
+        # A pull request is an issue to GitHub as well, but none of ours.
+        if "pull_request" not in each and (each["body"] or "").rstrip().endswith(MARKER.format(title)):
+            return int(each["number"])
+    return 0
+
+
+def keep_issue(github: GitHub, title: str, text: str, number: int) -> str:
+    """Opens an issue, or changes the one of that number; returns what was done. Raises GitHubError."""
+    body = {"body": f"{text}\n\n{MARKER.format(title)}"}
+    if number:
+        call(github, "PATCH", f"{github.path}/issues/{number}", json=body)
+        return f"Brought #{number} up to date."
+    made = call(github, "POST", f"{github.path}/issues", json={"title": title, **body})
+    return f"Opened #{int(made.json()['number'])}."

@@ -6,20 +6,17 @@ The pull request is looked up by the commit that ran, at GitHub: nothing that th
 Exit code 0: done, or nothing to do, and it says which; 3: could not be done.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from perf.report.markdown import MARKER
 from pipeline import command
 from release.github import api as rest
 from release.github.api import GitHub
-from release.github.explain import Run, explain
+from release.github.explain import FAILED, Run, explain
 
-BOT = "github-actions[bot]"
 # At the very end, where only we write: the log of a verdict may hold the same words.
 RAN = re.compile(re.escape(MARKER) + r"<!-- run ([0-9]{1,18})\.([0-9]{1,9}) -->\s*\Z")
 
@@ -43,7 +40,7 @@ def put(github: GitHub, number: int, run: Run, text: str) -> str:
         author = comment["user"] or {}  # null where the account is gone
         ran = RAN.search(comment["body"] or "")
         # Anybody can write our marker, but not in our name.
-        if ran and author.get("login") == BOT and author.get("type") == "Bot":
+        if ran and author.get("login") == rest.BOT and author.get("type") == "Bot":
             last = int(comment["id"]), (int(ran[1]), int(ran[2]))
     if last is None:
         rest.call(github, "POST", f"{github.path}/issues/{number}/comments", json=body)
@@ -57,7 +54,7 @@ def put(github: GitHub, number: int, run: Run, text: str) -> str:
 def tell(github: GitHub, event: Mapping[str, Any]) -> str:
     """Comments on the pull request of a `workflow_run` event; returns what was done. Raises GitHubError."""
     run = event["workflow_run"]
-    if run["event"] != "pull_request" or run["conclusion"] in ("cancelled", "skipped"):
+    if run["event"] != "pull_request" or run["conclusion"] not in ("success", *FAILED):
         return f"Nothing to do: the run was started by {run['event']}, and ended as {run['conclusion']}."
     if run["head_repository"] is None:
         return "Nothing to do: the fork that it ran for is gone."
@@ -68,9 +65,5 @@ def tell(github: GitHub, event: Mapping[str, Any]) -> str:
     return put(github, number, known, explain(github, known))
 
 
-def event() -> Any:
-    return json.loads(Path(os.environ["GITHUB_EVENT_PATH"]).read_text(encoding="utf-8"))
-
-
 if __name__ == "__main__":
-    command.end(lambda: rest.report("comment", lambda: tell(rest.connect(os.environ), event())))
+    command.end(lambda: rest.report("comment", lambda: tell(rest.connect(os.environ), rest.event(os.environ))))

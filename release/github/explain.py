@@ -14,7 +14,7 @@ import msgspec
 
 from perf import verdict
 from perf.report.markdown import MARKER, MAX_BYTES, markdown, quoted, sentence
-from pipeline.notes import Quality
+from pipeline.notes import Changes, Quality
 from release.github import api as rest
 from release.github.api import GitHub
 
@@ -45,7 +45,7 @@ class Unreadable(Exception):
 def explain(github: GitHub, run: Run) -> str:
     """Markdown of at most 60,000 bytes. Raises GitHubError where GitHub does not answer."""
     url, jobs = run.url(github), rest.pages(github, f"{github.path}/actions/runs/{run.id}/jobs", "jobs")
-    failed = {int(job["id"]): quoted(str(job["name"]), 80) for job in jobs if job["conclusion"] in FAILED}
+    failed = {int(job["id"]): _failed(job) for job in jobs if job["conclusion"] in FAILED}
     shown = list(failed.items())[:20]
     links = ", ".join(f"{name} ([log]({url}/job/{number}))" for number, name in shown)
     whose = " A pull request from a fork is measured by its own code." if run.fork else ""
@@ -57,6 +57,12 @@ def explain(github: GitHub, run: Run) -> str:
         body = f"### ⛔ The report of this run cannot be shown: {error}.\n\n**Next:** look at its log."
     text = "\n\n".join([body.rstrip(), *footer])
     return text if len(text.encode()) < LARGEST else "\n\n".join([body.split("\n", 1)[0], *footer])
+
+
+def _failed(job: Mapping[str, Any]) -> str:
+    """A job that failed, and the step at which it did."""
+    steps = [str(step["name"]) for step in job.get("steps") or [] if step["conclusion"] in FAILED]
+    return quoted(str(job["name"]), 80) + (f" at {quoted(steps[0], 80)}" if steps else "")
 
 
 def _body(github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], failed: Sequence[str]) -> str:
@@ -72,13 +78,24 @@ def _body(github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], failed: Se
         )
     if failed:
         return f"### ❌ Failed: {', '.join(failed)}\n\n**Next:** the log of the job that failed says why."
+    changes = read(github, artifacts, "quality", "changes.json", msgspec.json.Decoder(Changes).decode, optional=True)
+    if changes is not None and not changes.measure and changes.sentences:
+        return f"### ✅ {sentence(changes.sentences[0])}"
     return "### ⚠️ This run has no verdict\n\n**Next:** look at its log."
 
 
 def read(
-    github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], name: str, member: str, decode: Callable[[bytes], T]
+    github: GitHub,
+    artifacts: Mapping[str, Mapping[str, Any]],
+    name: str,
+    member: str,
+    decode: Callable[[bytes], T],
+    optional: bool = False,
 ) -> T | None:
-    """What one file in an artifact says; None where there is no such artifact. Raises Unreadable or GitHubError."""
+    """What one file in an artifact says; None where there is no such artifact, or no such file and it is `optional`.
+
+    Raises Unreadable or GitHubError.
+    """
     if name not in artifacts:
         return None
     if int(artifacts[name]["size_in_bytes"]) > verdict.MAX_BYTES:
@@ -91,6 +108,8 @@ def read(
             with archive.open(member) as file:
                 content = file.read(verdict.MAX_BYTES + 1)  # whatever size the entry claims
     except KeyError:
+        if optional:
+            return None
         raise Unreadable(f"the artifact {name} holds no {member}") from None
     except BROKEN_ZIP:
         raise Unreadable(f"the artifact {name} is no zip file that can be read") from None

@@ -11,17 +11,24 @@ import os
 from pipeline import command
 from release.github import api as rest
 from release.github.api import GitHub
-from release.github.comment import BOT
 from release.github.explain import Run, explain
+
+GONE = 410  # the status of a request for issues where a repository has none
+CANCELLED = """### ⚠️ The run was cancelled
+
+Of the runs that wait for their turn GitHub keeps the newest. If nobody cancelled it, a push took its place.
+
+**Next:** once that is through, start the workflow again by hand."""
 
 
 def keep(github: GitHub, title: str, result: str, run: Run) -> str:
     """Opens, changes or closes the issue; returns what was done. Raises GitHubError."""
-    marker, ours = f"<!-- perf-gate:issue {title} -->", 0
-    for each in rest.pages(github, f"{github.path}/issues", state="open", creator=BOT):
-        # A pull request is an issue to GitHub as well, but none of ours.
-        if "pull_request" not in each and (each["body"] or "").rstrip().endswith(marker):
-            ours = ours or int(each["number"])
+    try:
+        ours = rest.issue_of(github, title)
+    except rest.GitHubError as error:
+        if error.status == GONE:
+            return f"No issue says so, because they are switched off here: it ended as {result}."
+        raise
     issue = f"{github.path}/issues/{ours}"
     if result == "success":
         if not ours:
@@ -30,14 +37,9 @@ def keep(github: GitHub, title: str, result: str, run: Run) -> str:
         rest.call(github, "POST", f"{issue}/comments", json={"body": word})
         rest.call(github, "PATCH", issue, json={"state": "closed"})
         return f"Closed #{ours}."
-    if result != "failure":
-        return f"Nothing to do: it was {result}."
-    body = f"{explain(github, run)}\n\n{marker}"
-    if ours:
-        rest.call(github, "PATCH", issue, json={"body": body})
-        return f"Brought #{ours} up to date."
-    made = rest.call(github, "POST", f"{github.path}/issues", json={"title": title, "body": body})
-    return f"Opened #{int(made.json()['number'])}."
+    if result == "skipped":
+        return "Nothing to do: it was skipped."
+    return rest.keep_issue(github, title, CANCELLED if result == "cancelled" else explain(github, run), ours)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -9,11 +9,13 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
+
+from pipeline.schema import Settings
 
 CONTRACT_VERSION = 1
 LARGEST = 3.4028234663852886e38  # number that is taken, of either sign: of float32, which the model is fed
@@ -25,6 +27,7 @@ SERVED = ("serving", "src", "bundle", "pipeline.toml")  # of a project: what it 
 OWN, LIBRARIES = ("model", "pipeline"), ("sklearn", "numpy", "scipy", "pandas")
 TRUSTED = (*OWN, *LIBRARIES, "lightgbm", "xgboost", "catboost", "imblearn")
 HARMLESS = {"functools.partial"}  # the function that it is of is looked at by itself
+REQUIREMENTS = {"onnx": "serve", "sklearn": "serve-sklearn"}  # that serve a model, by its runtime
 MODELS: dict[str, str] = {"onnx": "model.onnx", "sklearn": "model.skops"}
 
 
@@ -82,6 +85,7 @@ class Card(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     files: dict[str, str]  # sha256 of every other file of the bundle
     bundle_sha256: str  # of `files`: equal for equal data, code and seed, whatever the run
     code_sha256: str  # of src/model, which the service runs on every record
+    inputs_sha256: str = ""  # of all that made the model: pipeline.bundle.model_inputs
 
 
 class Bundle(NamedTuple):
@@ -119,6 +123,35 @@ def digest(files: Mapping[str, str]) -> str:
 def code_digest(package: Path) -> str:
     """One hash for the Python files of a package."""
     return digest({str(path.relative_to(package)): sha256(path.read_bytes()) for path in package.rglob("*.py")})
+
+
+def model_inputs(root: Path, settings: Settings) -> str:
+    """Of the data, the code that trains, its libraries and its part of pipeline.toml. Raises OSError without data."""
+    part = {"name": settings.project.name, "data": settings.data}
+    part |= {"training": settings.training, "quality": settings.quality}
+    files = [*_files(root, "src", "training"), root / ".python-version", root / "requirements" / "train.txt"]
+    return _digest(root, files, part, {"data": sha256((root / settings.data.path).read_bytes())})
+
+
+def service_inputs(root: Path, settings: Settings, bundle_sha256: str, runtime: str) -> str:
+    """Of a bundle, the code that serves it, its libraries, the Dockerfile and its part of pipeline.toml."""
+    part = {"project": settings.project, "serving": settings.serving, "p95_ms": settings.perf.p95_ms}
+    requirements = root / "requirements" / f"{REQUIREMENTS[runtime]}.txt"
+    files = [*_files(root, "src", "serving"), root / ".python-version", root / "Dockerfile", requirements]
+    return _digest(root, files, part, {"bundle": bundle_sha256})
+
+
+def _files(root: Path, *folders: str) -> Iterator[Path]:
+    for folder in folders:
+        for path in (root / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+def _digest(root: Path, files: Iterable[Path], part: dict[str, Any], more: dict[str, str]) -> str:
+    hashes = {path.relative_to(root).as_posix(): sha256(path.read_bytes()) for path in files if path.is_file()}
+    settings = msgspec.json.encode(msgspec.to_builtins(part, enc_hook=str), order="deterministic")
+    return digest({**hashes, **{f"[{key}]": value for key, value in more.items()}, "[settings]": sha256(settings)})
 
 
 def write(folder: Path, files: Mapping[str, bytes], card: Card) -> None:

@@ -1,8 +1,10 @@
-"""How a command of the project ends: with an exit code that means what its docstring says."""
+"""How a command of the project ends, and what it leaves for a workflow that has called it."""
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 
@@ -17,3 +19,19 @@ def end(main: Callable[[], int]) -> NoReturn:
         traceback.print_exc()
         code = 3
     sys.exit(code)
+
+
+def output(**values: str) -> None:
+    """Sets the outputs of the step, each on one line. Outside of a workflow nothing happens."""
+    _append("GITHUB_OUTPUT", "".join(f"{name}={' '.join(value.split())}\n" for name, value in values.items()))
+
+
+def summary(markdown: str) -> None:
+    """Adds to the summary of the run. Outside of a workflow nothing happens."""
+    _append("GITHUB_STEP_SUMMARY", f"{markdown}\n\n" if markdown else "")
+
+
+def _append(variable: str, text: str) -> None:
+    if path := os.environ.get(variable):
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(text)

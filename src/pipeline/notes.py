@@ -27,6 +27,7 @@ class Quality(Note, frozen=True):
     path, command = Path("reports/quality.json"), "make train"
     passed: bool
     sentence: Annotated[str, msgspec.Meta(max_length=500)]
+    kept: Annotated[str, msgspec.Meta(max_length=20)] = ""  # the champion's version, where it was not trained again
 
 
 class Image(Note, frozen=True):
@@ -36,7 +37,24 @@ class Image(Note, frozen=True):
     image: str  # a reference that can be run
     id: str
     repository: str  # empty: it was not pushed
-    champion: str  # the image behind the repository's tag champion, by digest; empty: there is none
+
+
+class Champion(Note, frozen=True):
+    """What the registry's tag champion names, as far as this run may see it."""
+
+    path, command = Path(".mlops/champion.json"), "make restore"
+    image: str  # by digest; empty: there is none, or it cannot be seen
+    unseen: str = ""  # why it cannot be seen; empty: the registry has said that there is none
+    inputs: str = ""  # its labels: pipeline.bundle.service_inputs
+    revision: str = ""  # and the commit
+
+
+class Changes(Note, frozen=True):
+    """What a push has changed of what is in production, a sentence each, and so what it takes to judge it."""
+
+    path, command = Path("reports/changes.json"), "make changes"
+    measure: bool  # false: the service is the champion's
+    sentences: Annotated[list[Annotated[str, msgspec.Meta(max_length=500)]], msgspec.Meta(max_length=10)]
 
 
 class Baseline(Note, frozen=True):

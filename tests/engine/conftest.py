@@ -79,7 +79,13 @@ def project(tmp_path: Path) -> Path:
 def plain_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting of the shell reaches a test."""
     for name in list(os.environ):
-        if name.startswith(("MLOPS_", "MLFLOW_")) or name in ("BUNDLE", "HOST", "PORT", "WEB_CONCURRENCY", "THREADS"):
+        if name.startswith(("MLOPS_", "MLFLOW_", "GITHUB_")) or name in (
+            "BUNDLE",
+            "HOST",
+            "PORT",
+            "WEB_CONCURRENCY",
+            "THREADS",
+        ):
             monkeypatch.delenv(name)
     yield
 

@@ -57,6 +57,9 @@ DECIDE_AFTER = "MLOPS_PERF__PROFILES__STANDARD__DECIDE_AFTER"
 Calls = dict[str, tuple[tuple[str, ...], dict[str, str]]]
 
 
+NOTE = "The model is the champion's, version 7."
+
+
 def run_all(folder: Path, calls: Calls) -> dict[str, Run]:
     """Calls of the gate of which none minds what the others do to the machine, all at the same time."""
     with gates(folder) as gate:
@@ -91,7 +94,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     slowed = {"MLOPS_FAULT_BURN_MS": "25", "MLOPS_PERF__LOAD__MAX_RATE": "25"}
     erring = {"MLOPS_FAULT_ERRORS": "1", DECIDE_AFTER: "[1]", "MLOPS_PERF__MIN_REQUESTS": "5"}
     calls: Calls = {
-        "equal": (both, WIDE),
+        "equal": ((*both, "--note", NOTE), WIDE | {"GITHUB_STEP_SUMMARY": str(folder / "summary")}),
         "slowed": (both, slowed | {"MLOPS_PERF__PROFILES__STANDARD__ROUND_SECONDS": "0.6"}),
         "crash": (both, {"MLOPS_FAULT_CRASH": "1"}),
         "rejects": (("--candidate", str(older), "--baseline", "none"), {}),
@@ -137,6 +140,8 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
     latencies = {row["latency_ms"] for row in samples}
     assert len(latencies) > len(samples) / 2  # Locust's rounded percentiles know a handful of values
     assert (run.out / "report.md").read_text().startswith("### ✅ Performance gate: ")
+    assert NOTE in report.notes
+    assert (run.out.parent / "summary").read_text().strip() == (run.out / "report.md").read_text().strip()
     assert "</html>" in (run.out / "report.html").read_text()
     assert "Report: " in run.text
 

@@ -60,7 +60,7 @@ def test_a_port_that_is_taken_meanwhile_is_replaced(
         started.ready()
         assert (started.predict(BODY)[0], started.url.endswith(f":{taken}")) == (200, False)
         (first,) = containers_of(os.getpid())
-        run_docker("stop", "--time", "1", first)
+        run_docker("stop", "-t", "1", first)
         with socket.socket() as thief:
             thief.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             thief.bind(("127.0.0.1", int(started.url.rpartition(":")[2])))

@@ -7,7 +7,7 @@ import pytest
 from pipeline.notes import Image, Note, NoteError, Quality, read, write
 from tests.engine.conftest import run
 
-NOTES = [Quality(passed=False, sentence="roc_auc is 0.7"), Image("loans:1", "sha256:1", "", "")]
+NOTES = [Quality(passed=False, sentence="roc_auc is 0.7"), Image("loans:1", "sha256:1", "")]
 
 
 @pytest.mark.parametrize("note", NOTES, ids=lambda note: type(note).__name__)

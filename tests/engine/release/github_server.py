@@ -43,6 +43,8 @@ class GitHub:
     issues: list[dict[str, Any]] = field(default_factory=list)
     jobs: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[dict[str, Any]] = field(default_factory=list)  # with their content under "zip"
+    runs: list[dict[str, Any]] = field(default_factory=list)  # of the workflow pipeline.yml
+    compared: dict[str, str | None] = field(default_factory=dict)  # statuses by "base...head"; None: unknown
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)  # tokens that the host of the downloads was sent
     failures: list[int] = field(default_factory=list)  # statuses of the next answers; 200: as ever
@@ -83,8 +85,15 @@ class GitHub:
             return [pull for pull in self.pulls if pull["head"]["label"] == query["head"]]
         if method == "POST" and inside == "/pulls":
             return {"number": 7} | body
+        if method == "POST" and re.fullmatch(r"/actions/workflows/\w+\.yml/dispatches", inside):
+            return {}
         if method == "PATCH" and (found := re.fullmatch(r"/pulls/(\d+)", inside)):
             return {"number": int(found[1])} | body
+        if method == "GET" and (found := re.fullmatch(r"/compare/(\w+\.\.\.\w+)", inside)):
+            status = self.compared.get(found[1], self.compared.get("*", "behind"))
+            return status and {"status": status}
+        if method == "GET" and inside == "/actions/workflows/pipeline.yml/runs":
+            return {"workflow_runs": [run for run in self.runs if run["head_branch"] == query["branch"]]}
         if method == "GET" and re.fullmatch(r"/actions/runs/\d+/jobs", inside):
             return {"jobs": self.jobs}
         if method == "GET" and re.fullmatch(r"/actions/(runs/\d+/)?artifacts", inside):

@@ -317,6 +317,39 @@ def test_a_run_without_a_verdict_names_the_jobs_that_failed(github: GitHub, tell
     assert "Failed jobs: `Build the image` ([log](https://github.example/acme/loans/actions/runs/900/job/12))." in body
 
 
+def test_a_step_that_failed_is_named(github: GitHub, tell: Any) -> None:
+    """A job does more than one thing: the verdict may be a pass, and the scan after it none."""
+    steps = [{"name": "Measure and judge", "conclusion": "success"}, {"name": "Scan @all", "conclusion": "failure"}]
+    github.jobs.append({"id": 12, "name": "Load-test and scan", "conclusion": "failure", "steps": steps})
+    tell()
+    assert "Failed jobs: `Load-test and scan` at `Scan @all` ([log](" in github.comments[0]["body"]
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_nothing_to_measure_is_said(github: GitHub, tell: Any, failed: bool) -> None:
+    """A change of the README has no verdict, and is no mystery; nor is a linter that failed beside it."""
+    github.artifacts.clear()
+    found = {"measure": False, "sentences": ["Nothing to measure: the service is the champion's, version *7*."]}
+    quality = json.dumps({"passed": True, "sentence": "fine", "kept": "7"}).encode()
+    github.artifact("quality", zipped(quality_json=quality, changes_json=json.dumps(found).encode()))
+    if failed:
+        github.jobs.append({"id": 12, "name": "Train and test", "conclusion": "failure"})
+    tell(conclusion="failure" if failed else "success")
+    expected = (
+        "### ❌ Failed: `Train and test`" if failed else "### ✅ Nothing to measure: the service is the champion's"
+    )
+    assert github.comments[0]["body"].startswith(expected)
+    harmless(github.comments[0]["body"])
+
+
+@pytest.mark.parametrize("conclusion", ["cancelled", "skipped", "action_required", "stale", "neutral", None])
+def test_a_run_that_did_not_end_gets_no_comment(github: GitHub, tell: Any, conclusion: str | None) -> None:
+    """One that waits for somebody to let a stranger's code run is "completed" as well: action_required."""
+    code, printed = tell(conclusion=conclusion)
+    assert (code, github.written) == (0, [])
+    assert printed.startswith("Nothing to do: ")
+
+
 def test_github_is_asked_again(github: GitHub, tell: Any) -> None:
     """A reading that GitHub could not serve just then is made once more; a writing never is."""
     github.failures = [502, 503]

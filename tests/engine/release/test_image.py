@@ -5,6 +5,8 @@ Where Docker answers, it is a script that says what the real one was seen to say
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,10 @@ import pytest
 
 from pipeline import bundle as bundles
 from pipeline.bundle import SERVED, Card
+from pipeline.settings import load_settings
 from release.image import arguments_of_build, labels, main
+from release.repository import INPUTS, REPLACES
+from tests.conftest import environment
 from tests.engine.conftest import ROOT
 
 DIGEST = "sha256:" + "9f148854" * 8
@@ -43,13 +48,20 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 def test_the_labels_name_model_run_and_source(card: Card) -> None:
     """Names of people and organisations come from the environment, and what is unknown is left out."""
-    unknown = labels(msgspec.structs.replace(card, git_sha=""), "", {})
+    unknown = labels(msgspec.structs.replace(card, git_sha=""), "", "", "", {})
     assert unknown["mlops.run-id"] == card.run_id
     assert not {key for key in unknown if key.endswith((".revision", ".source", ".description"))}
     github = {"GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "Acme/Loans"}
-    known = labels(msgspec.structs.replace(card, git_sha="abc"), "Loans.", github)
+    known = labels(msgspec.structs.replace(card, git_sha="abc"), "Loans.", "digest", "ghcr.io/a/b@sha256:0", github)
     assert known["org.opencontainers.image.source"] == "https://github.com/Acme/Loans"
     assert known["org.opencontainers.image.revision"] == "abc"
+    assert (known[INPUTS], known[REPLACES]) == ("digest", "ghcr.io/a/b@sha256:0")
+
+
+def test_the_label_names_the_commit_that_serves(card: Card) -> None:
+    """A model that was not trained again is older than the code around it."""
+    old = msgspec.structs.replace(card, git_sha="abc")
+    assert labels(old, "", "", "", {"GITHUB_SHA": "def"})["org.opencontainers.image.revision"] == "def"
 
 
 @pytest.mark.parametrize(("runtime", "requirements"), [("onnx", "serve"), ("sklearn", "serve-sklearn")])
@@ -67,6 +79,21 @@ def test_the_image_holds_what_it_takes_to_serve_a_version() -> None:
     service = (ROOT / "Dockerfile").read_text().rpartition("\nFROM ")[2]
     copied = re.findall(r"^COPY --chmod=\d+ (\S+) /app/", service, re.MULTILINE)
     assert sorted(copied) == sorted(SERVED)
+
+
+def test_the_check_of_the_image_is_not_traced(trained: Path) -> None:
+    """A BuildKit daemon hands each step variables of OpenTelemetry, and the image has no library for spans."""
+    (step,) = re.findall(r"^RUN (\[.*--check-config.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    words = [word.replace("/app/", f"{trained}/") for word in json.loads(step)]
+    gunicorn = words.index(f"{trained}/.venv/bin/gunicorn")
+    command = [*words[:gunicorn], sys.executable, "-m", "gunicorn", *words[gunicorn + 1 :]]
+    buildkit = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}
+    buildkit |= {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "unix:///dev/otel-grpc.sock"}
+    given = environment(trained, BUNDLE=str(trained / "bundle"), **buildkit)
+    done = subprocess.run(command, cwd=trained, env=given, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    traced = subprocess.run(command[words.index("env") + 2 :], cwd=trained, env=given, check=False, capture_output=True)
+    assert traced.returncode != 0
 
 
 def test_no_bundle(project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,21 +148,31 @@ def test_a_build_that_fails(here: Path, docker: Callable[[str], None], capsys: p
     assert not (here / ".mlops" / "image.json").exists()
 
 
-def test_a_push_is_noted_by_digest(here: Path, docker: Callable[[str], None], card: Card) -> None:
-    """What is measured and promoted later is this very image, whatever becomes of its tag."""
+def test_a_push_is_noted_by_digest(
+    here: Path, docker: Callable[[str], None], card: Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is measured and promoted later is this very image, whatever becomes of its tag, which names the commit."""
+    monkeypatch.setenv("GITHUB_SHA", "0123456789")
+    monkeypatch.setenv("GITHUB_OUTPUT", str(here / "output"))
     docker(
-        f"""{ENGINE} "buildx imagetools"*) echo '{{"digest": "{DIGEST}"}}'; exit;; esac
+        f"""{ENGINE} *) ;; esac
         echo "$*" >asked
         for word; do case $word in
             --metadata-file=*) echo '{{"containerimage.digest": "{DIGEST}"}}' >"${{word#*=}}";;
         esac; done"""
     )
-    assert main(["--push", "ghcr.io/Acme/Loans", "--cache"]) == 0
+    champion = f"ghcr.io/acme/loans@sha256:{'1' * 64}"
+    assert main(["--push", "ghcr.io/Acme/Loans", "--cache", "--replaces", champion]) == 0
     made = json.loads((here / ".mlops" / "image.json").read_text())
     reference = f"ghcr.io/acme/loans@{DIGEST}"
-    assert made == {"image": reference, "id": DIGEST, "repository": "ghcr.io/acme/loans", "champion": reference}
+    assert made == {"image": reference, "id": DIGEST, "repository": "ghcr.io/acme/loans"}
+    outputs = f"image={reference}\ndigest={DIGEST}\nrepository=ghcr.io/acme/loans\n"
+    assert (here / "output").read_text() == outputs
     asked = (here / "asked").read_text().split()
-    assert f"--tag=ghcr.io/acme/loans:{card.version}" in asked
+    assert f"--tag=ghcr.io/acme/loans:{card.version}-0123456" in asked
+    assert f"--label={REPLACES}={champion}" in asked
+    settings = load_settings(here)
+    assert f"--label={INPUTS}={bundles.service_inputs(here, settings, card.bundle_sha256, card.runtime)}" in asked
     assert not [word for word in asked if word.startswith("--cache")]  # Docker's own builder can export none
     assert not [word for word in asked if word.startswith(("--sbom", "--provenance"))]  # and can attach nothing
 
@@ -147,7 +184,6 @@ def test_an_image_says_what_went_into_it(here: Path, docker: Callable[[str], Non
     """
     docker(
         f"""{ENGINE.replace("docker", "docker-container", 1)} *) ;; esac
-        case "$*" in "buildx imagetools"*) echo '{{"digest": "{DIGEST}"}}'; exit;; esac
         echo "$*" >asked
         for word; do case $word in
             --metadata-file=*) echo '{{"containerimage.digest": "{DIGEST}"}}' >"${{word#*=}}";;
@@ -160,21 +196,9 @@ def test_an_image_says_what_went_into_it(here: Path, docker: Callable[[str], Non
     assert {f"--cache-from={cache}", f"--cache-to={cache},mode=max,ignore-error=true"} < set(asked)
 
 
-def test_an_image_can_go_into_a_file(
-    here: Path, docker: Callable[[str], None], card: Card, capsys: pytest.CaptureFixture[str]
+def test_a_package_that_was_pushed_by_hand_is_explained(
+    here: Path, docker: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As a fork's pull request has to hand it on; a registry that shows it nothing is said, and ends nothing."""
-    docker(
-        f"""{ENGINE} "buildx imagetools"*) echo 'ERROR: 403 Forbidden: denied' >&2; exit 1;; esac
-        case "$1 $2" in "image inspect") echo "{DIGEST} 1000000";; "save --output") echo "$4" >"$3";; esac"""
-    )
-    assert main(["--save", "image.tar", "--beside", "ghcr.io/acme/loans"]) == 0
-    image = f"{card.name}:{card.version}"
-    assert json.loads((here / ".mlops" / "image.json").read_text()) == {
-        "image": image,
-        "id": DIGEST,
-        "repository": "",
-        "champion": "",
-    }
-    assert (here / "image.tar").read_text() == f"{image}\n"
-    assert "The champion of ghcr.io/acme/loans cannot be seen from here" in capsys.readouterr().out
+    """GitHub lets a repository write to the packages that it made itself; its answer does not say where."""
+    docker(ENGINE + "*) echo 'ERROR: denied: permission_denied: write_package' >&2; exit 1;; esac")
+    assert "Manage Actions access" in said(capsys, "--push", "ghcr.io/acme/loans")

@@ -48,12 +48,26 @@ def test_a_failure_has_one_issue_until_it_passes(github: GitHub, keep: Any) -> N
     assert f"Commit `d4e5f6a`, [run 900]({RUNS}/900)" in github.issues[0]["body"]
     assert keep("failure", GITHUB_RUN_ID="901") == (0, "Brought #50 up to date.\n")
     assert f"[run 901]({RUNS}/901)" in github.issues[0]["body"]
-    assert keep("cancelled") == (0, "Nothing to do: it was cancelled.\n")
+    assert keep("skipped") == (0, "Nothing to do: it was skipped.\n")
     assert keep("success", GITHUB_RUN_ID="902") == (0, "Closed #50.\n")
     assert github.issues[0]["state"] == "closed"
     assert github.comments[0]["issue"] == 50
     assert github.comments[0]["body"] == f"It passed in [run 902]({RUNS}/902)."
     assert keep("failure") == (0, "Opened #51.\n")
+
+
+def test_a_run_that_was_cancelled_is_told(github: GitHub, keep: Any) -> None:
+    """GitHub drops one of two runs that wait, and nobody watches this one. Its artifacts are of no use."""
+    assert keep("cancelled") == (0, "Opened #50.\n")
+    assert github.issues[0]["body"].startswith("### ⚠️ The run was cancelled\n")
+    assert "start the workflow again" in github.issues[0]["body"]
+
+
+@pytest.mark.parametrize("result", ["success", "failure"])
+def test_a_repository_without_issues_is_no_failure(github: GitHub, keep: Any, result: str) -> None:
+    """They can be switched off, and GitHub answers 410 then; the log says how it ended."""
+    github.failures = [410]
+    assert keep(result) == (0, f"No issue says so, because they are switched off here: it ended as {result}.\n")
 
 
 @pytest.mark.parametrize(

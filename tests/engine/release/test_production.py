@@ -3,9 +3,11 @@
 Only the registry is a script here, which keeps its tag champion in a file; the template's tests have a real one.
 """
 
+import contextlib
 import random
 import shutil
-from collections.abc import Callable
+import sqlite3
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -13,14 +15,21 @@ import msgspec
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from mlflow.tracking._tracking_service import utils
+from msgspec.structs import replace
 
+from perf.arms.processes import code_digest
+from perf.verdict import Report
 from pipeline import bundle as bundles
+from pipeline import notes
+from pipeline.notes import Champion, Quality
 from pipeline.schema import METRICS
 from pipeline.settings import load_settings
 from release import production, promote, restore, rollback
 from release.production import Refused
 from release.repository import ImageError, Lookup
 from tests.engine.conftest import PROJECT, copy_project, run
+from tests.engine.perf.examples import report_of, rounds_of
 from training import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
@@ -48,11 +57,16 @@ def _two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="here")
 def _here(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of its store, in which commands run. The artifacts are where they were."""
+    """A copy of it in which commands run, with its store, which names its files by whole paths."""
     here = tmp_path / "here"
-    here.mkdir()
-    shutil.copy(two / "mlflow.db", here)
-    shutil.copy(two / "pipeline.toml", here)
+    shutil.copytree(two, here)
+    with contextlib.closing(sqlite3.connect(here / "mlflow.db")) as db:
+        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, kind, *_ in db.execute(f"PRAGMA table_info({table})").fetchall():
+                if kind.startswith("VARCHAR"):
+                    db.execute(f"UPDATE {table} SET {column} = replace({column}, '{two}', '{here}')")  # noqa: S608
+        db.commit()
+    utils._artifact_repos_cache.clear()  # of the files of runs, which have the same ids in each copy
     monkeypatch.chdir(here)
     return here
 
@@ -62,28 +76,55 @@ def _client(here: Path) -> MlflowClient:
     return registry.connect(NAME)
 
 
+@dataclass
+class Registry:
+    """What a `docker` on PATH, which is a shell script, finds in a registry: files in a folder."""
+
+    folder: Path
+
+    def tag(self, name: str = "champion") -> str:
+        """The digest behind a tag; empty: there is no such tag."""
+        path = self.folder / "tags" / name
+        return path.read_text().strip() if path.exists() else ""
+
+    def set(self, name: str, image: str) -> None:
+        (self.folder / "tags" / name).write_text(image.partition("@")[2])
+
+    def fails(self, why: str) -> None:
+        """What it says from now on when a tag is set; empty: nothing."""
+        (self.folder / "fails").write_text(why)
+
+    def image(self, image: str, app: Path, **labels: str) -> None:
+        """An image whose /app is a folder."""
+        number = image.rpartition(":")[2]
+        (self.folder / "apps" / number).symlink_to(app)
+        known = {f"mlops.{key.replace('_', '-')}": value for key, value in labels.items()}
+        (self.folder / "labels" / number).write_bytes(msgspec.json.encode({"config": {"Labels": known}}))
+
+
 @pytest.fixture(name="docker")
-def _docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Puts a `docker` on PATH whose registry keeps the tag champion in a file, which is returned.
-
-    `fails`: what it says when the tag is set.
-    """
-
-    def write(fails: str = "") -> Path:
-        tag, program = tmp_path / "champion", tmp_path / "bin" / "docker"
-        program.parent.mkdir(exist_ok=True)
-        program.write_text(f"""#!/bin/sh
-            case "$3" in
-            inspect) [ -s {tag} ] || {{ echo "ERROR: {REPOSITORY}:champion: not found" >&2; exit 1; }}
-                echo '{{"digest": "'$(cat {tag})'"}}';;
-            create) [ -z "{fails}" ] || {{ echo "ERROR: {fails}" >&2; exit 1; }}
-                for last; do :; done; echo "${{last#*@}}" >{tag};;
-            esac""")
-        program.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
-        return tag
-
-    return write
+def _docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """An empty registry."""
+    folder, program = tmp_path / "registry", tmp_path / "bin" / "docker"
+    for each in (program.parent, *(folder / name for name in ("tags", "labels", "apps"))):
+        each.mkdir(parents=True)
+    program.write_text(f"""#!/bin/sh
+        cd {folder} && for last; do :; done
+        case "$1 $3 $5" in
+        "buildx inspect {{{{json .Manifest}}}}")
+            [ -s "tags/${{last##*:}}" ] || {{ echo "ERROR: $last: not found" >&2; exit 1; }}
+            echo '{{"digest": "'$(cat "tags/${{last##*:}}")'"}}';;
+        "buildx inspect {{{{json .Image}}}}") cat "labels/${{last##*:}}" 2>/dev/null || echo '{{}}';;
+        "buildx create "*)
+            [ ! -s fails ] || {{ echo "ERROR: $(cat fails)" >&2; exit 1; }}
+            echo "${{last#*@}}" >"tags/${{4##*:}}";;
+        pull*) [ -e "apps/${{last##*:}}" ] || {{ echo "ERROR: $last: not found" >&2; exit 1; }};;
+        create*) echo "container-${{last##*:}}";;
+        cp*) from=${{2#container-}}; cp -rL "apps/${{from%%:*}}/${{2##*/}}" "$3";;
+        esac""")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
+    return Registry(folder)
 
 
 def champion(client: MlflowClient) -> str:
@@ -101,20 +142,23 @@ def crown(client: MlflowClient, version: int, image: str = "", **more: str) -> N
     production.move(client, client.get_model_version(NAME, str(version)), image, marks)
 
 
-def test_alias_and_tag_move_together(client: MlflowClient, docker: Callable[[str], Path]) -> None:
+def test_alias_and_tag_move_together(client: MlflowClient, docker: Registry) -> None:
     """Where the registry refuses, MLflow is as it was: alias, tags and all, with and without a champion before."""
-    docker("403 Forbidden")
+    docker.fails("403 Forbidden")
     before = tags(client, 2)
     with pytest.raises(ImageError, match="403 Forbidden"):
         crown(client, 2, IMAGES[2])
     assert (champion(client), tags(client, 2)) == ("", before)
-    tag = docker("")
+    docker.fails("")
     crown(client, 1, IMAGES[1])
-    assert (champion(client), tag.read_text()) == ("1", f"sha256:{'1' * 64}\n")
-    docker("503 Service Unavailable")
+    assert (champion(client), docker.tag()) == ("1", f"sha256:{'1' * 64}")
+    docker.fails("503 Service Unavailable")
     with pytest.raises(ImageError, match="503"):
         crown(client, 2, IMAGES[2])
-    assert (champion(client), tags(client, 2), tag.read_text()) == ("1", before, f"sha256:{'1' * 64}\n")
+    assert (champion(client), tags(client, 2), docker.tag()) == ("1", before, f"sha256:{'1' * 64}")
+    with pytest.raises(ImageError, match="503"):
+        crown(client, 1, IMAGES[3])
+    assert tags(client, 1)["image"] == IMAGES[1]
 
 
 @pytest.mark.parametrize(
@@ -129,16 +173,41 @@ def test_alias_and_tag_move_together(client: MlflowClient, docker: Callable[[str
     ],
 )
 def test_an_older_run_promotes_nothing_over_a_newer_one(
-    docker: Callable[[str], Path], now: int, replaces: str, allowed: bool
+    docker: Registry, now: int, replaces: str, allowed: bool
 ) -> None:
     """The champion has to be the one beside which the candidate was judged."""
-    tag = docker("")
-    tag.write_text(f"sha256:{str(now) * 64}\n" if now else "")
+    if now:
+        docker.set("champion", IMAGES[now])
     if allowed:
         promote.check_replaced(IMAGES[2], replaces)
     else:
         with pytest.raises(Refused, match="run all jobs again"):
             promote.check_replaced(IMAGES[2], replaces)
+
+
+def measured(project: Path) -> Report:
+    """A pass of version 2 beside itself, of the code that lies in the project."""
+    report = report_of(rounds_of([3.0] * 5, [3.0] * 5))
+    kind = {"kind": "process", "code_sha256": code_digest(project), "image_id": "", "image": ""}
+    candidate = replace(report.candidate, name=NAME, version="2", **kind)
+    return replace(report, candidate=candidate, baseline=replace(candidate, code_sha256="older"))
+
+
+def test_a_change_of_the_code_alone_is_promoted_under_its_version(here: Path, client: MlflowClient) -> None:
+    """What is compared with next, and what a rollback boots, is the code that was measured."""
+    crown(client, 2)
+    client.set_registered_model_alias(NAME, registry.CANDIDATE, "2")
+    (here / "Dockerfile").write_text("FROM python\n")
+    (here / "serving" / "score.py").write_text("# another\n")
+    assert promote.promote(client, NAME, measured(here), "", None, here) == "2"
+    snapshot = registry.download_snapshot(client.get_model_version(NAME, "2"), str(here / "bundle"))
+    assert Path(snapshot, "serving", "score.py").read_text() == "# another\n"
+    before = tags(client, 2)
+    verdict = measured(here)
+    (here / "serving" / "score.py").write_text("# and another\n")
+    with pytest.raises(Refused, match="changed since it was measured"):
+        promote.promote(client, NAME, verdict, "", None, here)
+    assert tags(client, 2) == before
 
 
 def test_what_serves_another_model_is_refused(client: MlflowClient) -> None:
@@ -161,15 +230,6 @@ def test_a_preview_is_no_candidate(two: Path, tmp_path: Path) -> None:
     client = MlflowClient()
     assert tags(client, 3)["preview"] == "preview-7"
     assert str(client.get_model_version_by_alias(NAME, "candidate").version) == "2"
-
-
-def test_retraining_promotes_only_where_the_settings_allow_it(
-    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Not promoted is then no failure, and it says what to do."""
-    monkeypatch.setenv("MLOPS_RETRAINING__PROMOTE", "false")
-    assert promote.main(["--retrained"]) == 0
-    assert "[retraining] promote = false" in capsys.readouterr().out
 
 
 def test_a_rollback_says_who_and_why(
@@ -212,41 +272,120 @@ def test_a_rollback_that_is_not_allowed_moves_nothing(
     assert champion(client) == "2"
 
 
-def restored(found: Lookup, here: Path) -> str:
-    return "\n".join(restore.restore(NAME, found, here / "mlflow.db"))
+@pytest.fixture(name="chain")
+def _chain(client: MlflowClient, app: Path, docker: Registry) -> Registry:
+    """A registry whose champion is version 2, and was version 1 before; MLflow has lost both but their numbers."""
+    docker.image(IMAGES[1], renumbered(app, 1), version="1")
+    docker.image(IMAGES[2], app, version="2", replaces=IMAGES[1])
+    for number in (1, 2):
+        crown(client, number, IMAGES[number])
+    return docker
 
 
-@pytest.fixture(name="laid_out")
-def _laid_out(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An "image": /app of a champion, as `docker cp` gives it. Its bundle is that of version 2."""
+def test_a_rollback_needs_no_more_than_the_registry(
+    chain: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a store that is gone: what the champion's image replaced comes back, and is registered again."""
+    new = tmp_path / "new"
+    new.mkdir()
+    shutil.copy("pipeline.toml", new)
+    monkeypatch.chdir(new)
+    monkeypatch.setattr(production, "verify", lambda *_: None)  # which would boot the image
+    assert restore.main(["--repository", REPOSITORY]) == 0
+    assert rollback.main(["--reason", "false alarms"]) == 0
+    client = registry.connect(NAME)
+    assert (champion(client), chain.tag()) == ("1", IMAGES[1].partition("@")[2])
+    assert tags(client, 1)["rolled_back_reason"] == "false alarms"
+    assert rollback.main(["--reason", "it was not that", "--to", "2"]) == 0
+    assert (champion(client), chain.tag()) == ("2", IMAGES[2].partition("@")[2])
+
+
+def test_a_rollback_goes_back_to_the_code_before(
+    client: MlflowClient,
+    chain: Registry,
+    app: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where the serving code alone was changed, the version is the same, and the image and its snapshot are not."""
+    chain.image(IMAGES[3], app, version="2", replaces=IMAGES[2], inputs_sha256="new")
+    crown(client, 2, IMAGES[3])
+    monkeypatch.setattr(production, "verify", lambda *_: None)
+    assert rollback.main(["--reason", "slow"]) == 0
+    assert "version 2 again, with the code that served it before" in capsys.readouterr().out
+    assert (champion(client), chain.tag()) == ("2", IMAGES[2].partition("@")[2])
+    assert tags(client, 2)["image"] == IMAGES[2]
+    assert production.whole(client.get_model_version(NAME, "2"))
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ("2", "version 2 is the champion"),
+        ("9", f"version 9 never was champion: {REPOSITORY}:champion-9 is not there"),
+        ("../1", "give the number of a version"),
+    ],
+)
+def test_a_rollback_to_what_the_registry_does_not_have_moves_nothing(
+    client: MlflowClient, chain: Registry, capsys: pytest.CaptureFixture[str], to: str, expected: str
+) -> None:
+    """One line says why."""
+    assert rollback.main(["--reason", "x", "--to", to]) == 1
+    assert expected in capsys.readouterr().err
+    assert (champion(client), chain.tag()) == ("2", IMAGES[2].partition("@")[2])
+
+
+def test_the_first_champion_has_nothing_before_it(
+    client: MlflowClient, chain: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its image names no other."""
+    crown(client, 1, IMAGES[1])
+    assert rollback.main(["--reason", "x"]) == 1
+    assert "names none before it; name a version (2)" in capsys.readouterr().err
+
+
+def restored(found: Lookup, here: Path, name: str = NAME) -> str:
+    said: list[str] = []
+    restore.restore(name, found, here, said.append)
+    return "\n".join(said)
+
+
+@pytest.fixture(name="app")
+def _app(two: Path, tmp_path: Path) -> Path:
+    """/app of an image whose bundle is that of version 2."""
     app = tmp_path / "app"
     app.mkdir()
     for part in bundles.SERVED:
         (shutil.copytree if (two / part).is_dir() else shutil.copy)(two / part, app / part)
-    program = tmp_path / "bin" / "docker"
-    program.parent.mkdir(exist_ok=True)
-    program.write_text(f"""#!/bin/sh
-        case "$1" in create) echo container;; cp) cp -r "{app}/${{2#container:/app/}}" "$3";; esac""")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/bin:/usr/bin")
     return app
 
 
+def renumbered(app: Path, version: int) -> Path:
+    """A copy of it whose bundle says that it is of another version."""
+    copy = app.with_name(f"app-{version}")
+    shutil.copytree(app, copy)
+    card = bundles.read(copy / "bundle").card
+    card = msgspec.structs.replace(card, version=str(version))
+    (copy / "bundle" / "card.json").write_bytes(msgspec.json.encode(card))
+    return copy
+
+
 def test_a_lost_store_is_rebuilt_from_the_champions_image(
-    laid_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    app: Path, docker: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under its own version, with its metrics and what it takes to serve it again; and it is said."""
-    card = bundles.read(laid_out / "bundle").card
-    (laid_out / "bundle" / "card.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(card, version="5")))
+    card = bundles.read(app / "bundle").card
+    docker.image(IMAGES[5], renumbered(app, 5))
     new = tmp_path / "new"
     new.mkdir()
     monkeypatch.chdir(new)
     said = restored(Lookup(IMAGES[5]), new)
     assert "No MLflow store came from the cache" in said
-    assert f"MLflow does not know the champion, version 5: rebuilt from {IMAGES[5]}" in said
+    assert f"MLflow does not know version 5: rebuilt from {IMAGES[5]}" in said
     client = registry.connect(NAME)
     version = client.get_model_version_by_alias(NAME, "champion")
     assert (str(version.version), version.tags["image"]) == ("5", IMAGES[5])
+    assert version.tags["inputs_sha256"] == card.inputs_sha256 != ""
     assert client.get_run(version.run_id).data.metrics == pytest.approx(card.metrics)
     assert [str(v.version) for v in client.search_model_versions(f"name='{NAME}'")] == ["5"]
     production.verify("", version)
@@ -255,9 +394,10 @@ def test_a_lost_store_is_rebuilt_from_the_champions_image(
 
 
 def test_versions_of_another_past_are_not_mistaken_for_the_champion(
-    here: Path, client: MlflowClient, laid_out: Path
+    here: Path, client: MlflowClient, app: Path, docker: Registry
 ) -> None:
     """A store that counted anew has a version of that number, but of another model; that it goes is said."""
+    docker.image(IMAGES[2], app)
     client.set_model_version_tag(NAME, "2", "bundle_sha256", "another")
     said = restored(Lookup(IMAGES[2]), here)
     assert "The versions of" in said
@@ -266,31 +406,150 @@ def test_versions_of_another_past_are_not_mistaken_for_the_champion(
     assert tags(client, 2)["image"] == IMAGES[2]
 
 
-def test_the_alias_follows_the_registry(here: Path, client: MlflowClient, laid_out: Path) -> None:
+def test_the_alias_follows_the_registry(here: Path, client: MlflowClient, app: Path, docker: Registry) -> None:
     """A store that missed a promotion, because it was saved before it, is put right; nothing is registered twice."""
+    docker.image(IMAGES[2], app)
     crown(client, 1)
     assert "alias champion now names version 2" in restored(Lookup(IMAGES[2]), here)
     assert champion(client) == "2"
     assert len(client.search_model_versions(f"name='{NAME}'")) == 2
+    assert "agree: the champion is version 2" in restored(Lookup(IMAGES[2]), here)
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (Lookup(""), "There is no champion yet."),
-        (Lookup("", "ERROR: denied"), "The registry does not say whether there is a champion (ERROR: denied)."),
-    ],
-)
-def test_a_first_run_restores_nothing(here: Path, client: MlflowClient, found: Lookup, expected: str) -> None:
-    """And says why."""
-    assert expected in restored(found, here)
-    assert champion(client) == ""
+def noted(here: Path) -> Champion:
+    return notes.read(here, Champion)
 
 
-def test_a_champion_of_another_model_stays_out(
-    laid_out: Path, here: Path, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+def test_a_first_run_restores_nothing(here: Path, docker: Registry, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says why; the next stages read the same."""
+    assert restore.main(["--repository", REPOSITORY]) == 0
+    assert "There is no champion yet." in capsys.readouterr().out
+    assert noted(here) == Champion("")
+
+
+def test_what_is_made_of_the_champion_is_noted(here: Path, app: Path, docker: Registry) -> None:
+    """With the labels by which the next stages see whether anything has changed."""
+    docker.image(IMAGES[2], app, inputs_sha256="digest")
+    docker.set("champion", IMAGES[2])
+    assert restore.main(["--repository", REPOSITORY.upper().replace("GHCR.IO", "ghcr.io")]) == 0
+    assert noted(here) == Champion(IMAGES[2], inputs="digest")
+
+
+def test_a_fork_that_sees_no_champion_says_so(
+    here: Path, client: MlflowClient, docker: Registry, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """It is told neither REGISTRY nor a password, so that nothing is there means nothing."""
+    crown(client, 1)
+    client.set_model_version_tag(NAME, "1", "image", "registry.example.org/acme/loans@sha256:" + "1" * 64)
+    assert restore.main(["--repository", REPOSITORY, "--from", "a fork"]) == 0
+    assert noted(here).unseen == "The champion cannot be seen from a fork (not found)"
+    assert "cannot be seen from a fork" in capsys.readouterr().out
+
+
+def test_a_repository_that_was_renamed_does_not_begin_anew(
+    here: Path, client: MlflowClient, docker: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its images lie under the old name: the next push would have no baseline. It says how to bring them along."""
+    old = "ghcr.io/acme/old@sha256:" + "1" * 64
+    crown(client, 1)
+    client.set_model_version_tag(NAME, "1", "image", old)
+    assert restore.main(["--repository", REPOSITORY]) == 3
+    assert f"docker buildx imagetools create --tag {REPOSITORY}:champion {old}" in capsys.readouterr().err
+
+
+def test_the_store_keeps_the_files_of_what_rollback_goes_back_to(here: Path, app: Path) -> None:
+    """The champion, two before it and the newest; of the others what was measured stays, and their images."""
+    client = registry.connect(NAME)
+    first = client.get_model_version(NAME, "1")
+    for number in range(3, 7):
+        with registry.run(NAME, "") as run_id:
+            registry.log_snapshot(client, run_id, app)
+        registry.create_version(client, NAME, "file:///nowhere", run_id, {"bundle_sha256": str(number)})
+    for number in range(1, 6):
+        crown(client, number, "", replaced=str(number - 1)) if number > 1 else crown(client, number)
+    said: list[str] = []
+    production.prune(client, client.get_model_version(NAME, "5"), said.append)
+    kept = [v for v in range(1, 7) if production.whole(client.get_model_version(NAME, str(v)))]
+    assert (kept, said) == ([3, 4, 5, 6], ["Deleted the files of version 1, 2: nothing goes back to them."])
+    assert client.get_run(first.run_id).data.metrics
+    model = Path(
+        client.get_logged_model(first.source.removeprefix("models:/")).artifact_location.removeprefix("file://")
+    )
+    assert (here in model.parents, model.exists()) == (True, False)
+
+
+def test_a_champion_of_another_model_stays_out(app: Path, docker: Registry, here: Path, client: MlflowClient) -> None:
     """A project that was renamed begins anew in MLflow; the old image is still the baseline of the load test."""
-    assert "stays out of MLflow" in "\n".join(restore.restore("renamed", Lookup(IMAGES[1]), here / "mlflow.db"))
+    docker.image(IMAGES[1], app)
+    assert "stays out of MLflow" in restored(Lookup(IMAGES[1]), here, "renamed")
     with pytest.raises(MlflowException):
         client.get_registered_model("renamed")
+
+
+def retrained(project: Path, *arguments: str, **more: str) -> str:
+    given = {"MLOPS_QUALITY__FLOOR": ANYTHING, "MLOPS_QUALITY__TOLERANCE": "1e9", "MLOPS_TRAINING__SEED": "2", **more}
+    done = run(project, "training.train", *arguments, **given)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def versions(client: MlflowClient) -> list[int]:
+    return sorted(int(each.version) for each in client.search_model_versions(f"name='{NAME}'"))
+
+
+def test_what_is_made_of_the_same_is_not_trained_again(here: Path) -> None:
+    """The champion's bundle is taken, and it is the candidate; in a pull request the candidate stays who it is."""
+    client = registry.connect(NAME)
+    crown(client, 2)
+    client.set_registered_model_alias(NAME, registry.CANDIDATE, "1")
+    shutil.rmtree(here / "bundle")
+    assert "it stays version 2, the champion's" in retrained(here, "--preview", "preview-7")
+    assert str(client.get_model_version_by_alias(NAME, registry.CANDIDATE).version) == "1"
+    retrained(here)
+    assert str(client.get_model_version_by_alias(NAME, registry.CANDIDATE).version) == "2"
+    assert versions(client) == [1, 2]
+    assert bundles.read(here / "bundle").card.version == "2"
+    assert notes.read(here, Quality).kept == "2"
+
+
+def test_the_same_model_from_other_code_is_no_other_version(here: Path) -> None:
+    """What came out is the champion's to the byte: it stays the version, and the next push does not train again."""
+    client = registry.connect(NAME)
+    crown(client, 2)
+    with (here / "training" / "fit.py").open("a") as file:
+        file.write("\n# a comment\n")
+    assert "The very same model came out: it stays version 2" in retrained(here)
+    assert "Nothing that makes the model has changed: it stays version 2" in retrained(here)
+    with (here / "src" / "model" / "data.py").open("a") as file:  # which the service checks
+        file.write("\n# a comment\n")
+    assert "version 3" in retrained(here)
+    assert versions(client) == [1, 2, 3]
+
+
+@pytest.mark.slow
+def test_whatever_makes_the_model_trains_it_anew(here: Path) -> None:
+    """Or who asks for it: data, code, libraries, settings, the Python. A change of the service does not."""
+    client = registry.connect(NAME)
+    crown(client, 2)
+    for path in ("serving/service.py", "requirements/serve.txt", "perf/load.py"):
+        with (here / path).open("a") as file:
+            file.write("\n# a change\n")
+    assert "fit on" not in retrained(here) + retrained(here, MLOPS_SERVING__MAX_ROWS="7")
+    for path in ("src/model/estimator.py", "training/fit.py", "src/pipeline/columns.py", "requirements/train.txt"):
+        text = (here / path).read_text()
+        (here / path).write_text(f"{text}\n# a change\n")
+        assert "fit on" in retrained(here, MLOPS_PROJECT__DESCRIPTION="Another."), path
+        (here / path).write_text(text)
+    assert "fit on" in retrained(here, MLOPS_TRAINING__SEED="3")
+    before = versions(client)[-1]
+    assert "fit on" in retrained(here, "--force")
+    assert versions(client)[-1] == before + 1
+
+
+def test_a_champion_whose_files_are_gone_is_trained_again(here: Path) -> None:
+    """And it says why."""
+    client = registry.connect(NAME)
+    crown(client, 2)
+    shutil.rmtree(client.get_run(client.get_model_version(NAME, "2").run_id).info.artifact_uri.removeprefix("file://"))
+    assert "trained again, since the champion's files cannot be had" in retrained(here)
+    assert versions(client) == [1, 2, 3]

@@ -1,0 +1,210 @@
+"""release.changes: what a push has changed, said to people and to the next jobs of a workflow."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import bundle as bundles
+from pipeline import notes
+from pipeline.notes import Champion, Changes, Quality
+from pipeline.settings import load_settings
+from release import changes, production
+from tests.engine.conftest import run
+from tests.engine.release.github_server import GitHub, serving
+from training import registry
+
+IMAGE = "ghcr.io/acme/loans@sha256:" + "1" * 64
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.fixture(name="here")
+def _here(trained: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project that was just trained, in which the command runs."""
+    (project / "bundle").mkdir()
+    for path in (trained / "bundle").iterdir():
+        (project / "bundle" / path.name).write_bytes(path.read_bytes())
+    (project / "Dockerfile").write_text("FROM python\n")
+    notes.write(project, Quality(True, "roc_auc is 0.9", kept="1"))
+    monkeypatch.chdir(project)
+    for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.setenv(name, str(project / name))
+    for name in ("GITHUB_SHA", "GITHUB_EVENT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    return project
+
+
+@pytest.fixture(name="github")
+def _github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHub]:
+    """GitHub, as a workflow reaches it."""
+    with serving() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server
+
+
+def service(project: Path) -> str:
+    card = bundles.read(project / "bundle").card
+    return bundles.service_inputs(project, load_settings(project), card.bundle_sha256, card.runtime)
+
+
+def outputs(project: Path) -> dict[str, str]:
+    lines = (project / "GITHUB_OUTPUT").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_the_first_push_is_measured_and_promoted(here: Path) -> None:
+    """There is no champion, and nothing to say of it."""
+    notes.write(here, Champion(""))
+    notes.write(here, Quality(True, "roc_auc is 0.9"))
+    assert changes.main([]) == 0
+    expected = {"measure": "true", "publish": "true", "promote": "true", "champion": "", "note": ""}
+    assert outputs(here) == expected
+
+
+def test_the_same_service_is_neither_built_nor_measured(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is said in the log, in the summary, in the outputs and, through the note, in the comment."""
+    notes.write(here, Champion(IMAGE, inputs=service(here)))
+    (here / "README.md").write_text("# Another\n")
+    assert changes.main([]) == 0
+    said = "Nothing to measure: the service is the champion's, version 1."
+    assert [outputs(here)[name] for name in ("measure", "publish", "promote", "note")] == ["false"] * 3 + [said]
+    assert notes.read(here, Changes) == Changes(False, [said])
+    assert capsys.readouterr().out.strip() == said == (here / "GITHUB_STEP_SUMMARY").read_text().strip()
+    assert changes.main(["--force"]) == 0
+    assert outputs(here)["measure"] == "true"
+
+
+def test_a_new_mlflow_server_gets_its_champion(here: Path) -> None:
+    """It knows none, so the model was trained anew: it is promoted there, although the image is made of the same."""
+    notes.write(here, Champion(IMAGE, inputs=service(here)))
+    notes.write(here, Quality(True, "roc_auc is 0.9"))
+    assert changes.main([]) == 0
+    assert [outputs(here)[name] for name in ("measure", "promote", "note")] == ["true", "true", ""]
+
+
+@pytest.mark.parametrize(
+    "path", ["serving/service.py", "src/pipeline/columns.py", "Dockerfile", "requirements/serve.txt"]
+)
+def test_a_change_of_the_service_is_measured_with_the_champions_model(here: Path, path: str) -> None:
+    """Where the model was not trained again, the reader of the verdict hears of it."""
+    notes.write(here, Champion(IMAGE, inputs=service(here)))
+    with (here / path).open("a") as file:
+        file.write("\n# a change\n")
+    assert changes.main([]) == 0
+    assert (outputs(here)["measure"], outputs(here)["champion"]) == ("true", IMAGE)
+    assert outputs(here)["note"] == "The model is the champion's, version 1."
+
+
+@pytest.mark.parametrize(
+    ("key", "measured"), [("SERVING__MAX_ROWS", True), ("PERF__P95_MS", True), ("PERF__LOAD__USERS", False)]
+)
+def test_of_the_settings_those_count_that_the_service_reads(
+    here: Path, monkeypatch: pytest.MonkeyPatch, key: str, measured: bool
+) -> None:
+    """The limit of p95 is one: the service's metrics name it."""
+    notes.write(here, Champion(IMAGE, inputs=service(here)))
+    monkeypatch.setenv(f"MLOPS_{key}", "77")
+    assert changes.main([]) == 0
+    assert outputs(here)["measure"] == str(measured).lower()
+
+
+def test_a_champion_that_cannot_be_seen_is_no_first_push(here: Path) -> None:
+    """The comment says that the candidate was measured alone, and why.
+
+    After a push to main it is not said: so ghcr.io answers before the first one, and promotion looks once more.
+    """
+    notes.write(here, Champion("", "The champion cannot be seen from a fork (403\nForbidden)"))
+    notes.write(here, Quality(True, "roc_auc is 0.9"))
+    assert changes.main([]) == 0
+    assert (outputs(here)["promote"], outputs(here)["note"]) == ("true", "")
+    assert changes.main(["--preview", "preview-7"]) == 0
+    assert (outputs(here)["measure"], outputs(here)["publish"], outputs(here)["promote"]) == ("true", "false", "false")
+    assert outputs(here)["note"].startswith("The champion cannot be seen from a fork (403 Forbidden): ")
+
+
+@pytest.mark.parametrize(("allowed", "promoted"), [("true", "true"), ("false", "false")])
+def test_retraining_promotes_where_the_settings_allow_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch, allowed: str, promoted: str
+) -> None:
+    """Nobody is asked to approve what is not going to be promoted."""
+    monkeypatch.setenv("MLOPS_RETRAINING__PROMOTE", allowed)
+    notes.write(here, Champion(""))
+    assert changes.main(["--retrained"]) == 0
+    assert (outputs(here)["publish"], outputs(here)["promote"]) == ("true", promoted)
+    assert changes.main([]) == 0
+    assert outputs(here)["promote"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("ahead", 1), ("behind", 0), ("diverged", 0), ("identical", 0), (None, 0)]
+)
+def test_an_old_run_that_is_started_again_promotes_nothing(
+    here: Path,
+    github: GitHub,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    status: str | None,
+    code: int,
+) -> None:
+    """Older is what the champion's commit descends from. A commit that GitHub does not know says nothing."""
+    monkeypatch.setenv("GITHUB_SHA", OLD)
+    github.compared[f"{OLD}...{NEW}"] = status
+    notes.write(here, Champion(IMAGE, inputs="other", revision=NEW))
+    assert changes.main([]) == code
+    assert (code == 0) == ("is older than" not in capsys.readouterr().err)
+    assert changes.main(["--preview", "preview-7"]) == 0  # which promotes nothing anyway
+
+
+def test_without_training_there_is_nothing_to_compare(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code is that of what could not be done, and the line names the command."""
+    assert changes.main([]) == 3
+    assert "make restore" in capsys.readouterr().err
+
+
+@pytest.fixture(name="champion")
+def _champion(here: Path, github: GitHub) -> Path:
+    """The project after its first version was promoted, whose image is made of what lies here."""
+    done = run(here, "training.train")
+    assert done.returncode == 0, done.stdout
+    client = registry.connect(load_settings(here).project.name)
+    production.move(client, client.get_model_version(load_settings(here).project.name, "1"), "", {"image": IMAGE})
+    notes.write(here, Champion(IMAGE, inputs=service(here)))
+    return here
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
+def test_retraining_is_due_where_something_has_changed(
+    champion: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The data, or the service; else it ends there, without training anything."""
+    assert changes.main(["--due"]) == 0
+    assert (outputs(champion)["due"], "made of the same" in capsys.readouterr().out) == ("false", True)
+    path = champion / load_settings(champion).data.path
+    text = path.read_text()
+    path.write_text(text + text.splitlines()[-1] + "\n")
+    assert changes.main(["--due"]) == 0
+    assert (outputs(champion)["due"], "What makes the model" in capsys.readouterr().out) == ("true", True)
+    path.write_text(text)
+    monkeypatch.setenv("MLOPS_SERVING__MAX_ROWS", "77")
+    assert changes.main(["--due"]) == 0
+    assert (outputs(champion)["due"], "What makes the service" in capsys.readouterr().out) == ("true", True)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("run_of_it", "due"),
+    [
+        ({"status": "in_progress"}, "false"),
+        ({"status": "waiting"}, "false"),  # for a reviewer
+        ({"status": "completed"}, "true"),
+        ({"status": "in_progress", "head_branch": "faster"}, "true"),
+    ],
+)
+def test_retraining_leaves_the_way_to_a_push(here: Path, github: GitHub, run_of_it: dict[str, Any], due: str) -> None:
+    """It would take the place of one that waits, and a push trains on the same data."""
+    notes.write(here, Champion(""))
+    github.runs.append({"head_branch": "main", "html_url": "https://github.example/run/5"} | run_of_it)
+    assert changes.main(["--due"]) == 0
+    assert outputs(here)["due"] == due
