@@ -1,6 +1,7 @@
 #!/bin/sh
 # Pins every group of pyproject.toml with hashes. They are cut from one resolution, so that they agree and can share one
-# environment. `make lock` calls this; `make lock UPGRADE=1` takes the newest versions that fit.
+# environment. `make lock` calls this; `make lock UPGRADE=1` takes the newest versions that fit, with COOLDOWN="7 days"
+# those of a week ago.
 set -eu
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)
@@ -8,7 +9,7 @@ trap 'rm -rf "$scratch"' EXIT
 union=$scratch/union.txt
 compile() {
 	sh requirements/tool.sh uv pip compile "$@" --universal --python-version 3.11 --generate-hashes --no-annotate --quiet \
-		--custom-compile-command 'make lock' >/dev/null
+		${COOLDOWN:+--exclude-newer "$COOLDOWN"} --custom-compile-command 'make lock' >/dev/null
 }
 groups="serve serve-sklearn train perf dev update uv"
 more=$(ls requirements/*.in 2>/dev/null || true) # of the template

@@ -1,7 +1,8 @@
-"""release.github.template_update: real cruft and git; only GitHub's API is a server that notes what it is asked."""
+"""release.github.updates: real cruft and git; only GitHub's API is a server that notes what it is asked."""
 
 import base64
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from release.github.template_update import LISTED, Origin, body
+from release.github.updates import LISTED, Origin, changes_of, text_of
 from tests.engine.release.github_server import TOKEN, GitHub, serving
 
 from .conftest import Run, commit_all
@@ -66,7 +67,7 @@ def _update(project: Path, github: GitHub, environment: dict[str, str], run: Run
     def update(**more: str) -> "subprocess.CompletedProcess[str]":
         run("git", "checkout", "--quiet", "main", cwd=project)
         done = subprocess.run(
-            [sys.executable, "-m", "release.github.template_update"],
+            [sys.executable, "-m", "release.github.updates", "template"],
             cwd=project,
             env=environment | {"PYTHONPATH": str(project / "src")} | github.environment | more,
             check=False,
@@ -223,7 +224,79 @@ def test_the_token_goes_to_the_server_alone(project: Path, github: GitHub, updat
 def test_a_long_list_is_cut() -> None:
     """GitHub refuses a text of more than 65,536 characters; and it links to the changes where GitHub shows them."""
     before = Origin("https://github.com/acme/template.git", "template", "a" * 40)
-    text = body(before, before._replace(commit="b" * 40), [f"{'x' * 200}/{n}" for n in range(LISTED + 3)])
+    text = text_of(before, before._replace(commit="b" * 40), [f"{'x' * 200}/{n}" for n in range(LISTED + 3)])
     assert text.endswith("\n- and 3 more")
     assert len(text) < 65_536
     assert f"https://github.com/acme/template/compare/{'a' * 40}...{'b' * 40}" in text
+
+
+OLDER, NEWER = "rich==14.1.0", "rich==15.0.0"
+
+
+@pytest.fixture(name="locked")
+def _locked(default: Path, run: Run, tmp_path: Path) -> Path:
+    """A generated project with an older library in its locks, and an origin; `uv` here finds the newer one."""
+    project = Path(shutil.copytree(default, tmp_path / "locked"))
+    (project / "requirements" / "lock.sh").write_text(
+        f'[ "$UPGRADE $COOLDOWN $GITHUB_TOKEN" = "1 7 days " ] && sed -i s/{OLDER}/{NEWER}/ requirements/*.txt\n'
+    )
+    lock = project / "requirements" / "dev.txt"
+    lock.write_text(re.sub(r"^rich==\S+", OLDER, lock.read_text(), flags=re.MULTILINE))
+    commit_all(project, run)
+    run("git", "init", "--quiet", "--bare", tmp_path / "origin", cwd=tmp_path)
+    run("git", "remote", "add", "origin", tmp_path / "origin", cwd=project)
+    run("git", "push", "--quiet", "origin", "main", cwd=project)
+    return project
+
+
+def newest(project: Path, github: GitHub, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "release.github.updates", "libraries"],
+        cwd=project,
+        env=environment | {"PYTHONPATH": str(project / "src")} | github.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_newer_libraries_become_a_pull_request_that_is_checked(
+    locked: Path, github: GitHub, environment: dict[str, str], run: Run, tmp_path: Path
+) -> None:
+    """A workflow's own pull request starts no workflow, so the pipeline is started on its branch."""
+    done = newest(locked, github, environment)
+    assert (done.returncode, done.stdout) == (0, "Opened #7.\n"), done.stderr
+    assert NEWER in run("git", "show", "library-update:requirements/dev.txt", cwd=tmp_path / "origin").stdout
+    assert OLDER in run("git", "show", "main:requirements/dev.txt", cwd=tmp_path / "origin").stdout
+    opened, started = github.written
+    assert opened[2]["body"].endswith("- rich 14.1.0 → 15.0.0")
+    assert (started[1], started[2]) == (
+        "/repos/acme/loans/actions/workflows/pipeline.yml/dispatches",
+        {"ref": "library-update"},
+    )
+
+
+def test_where_no_workflow_may_open_a_pull_request_a_person_can(
+    locked: Path, github: GitHub, environment: dict[str, str]
+) -> None:
+    """That is how a new repository is set. Nothing is red: an issue has the link to one that is checked by itself."""
+    github.failures = [200, 403]
+    done = newest(locked, github, environment)
+    assert (done.returncode, done.stdout) == (0, "Opened #50.\n"), done.stderr
+    assert "https://github.example/acme/loans/compare/main...library-update?expand=1" in github.issues[0]["body"]
+
+
+def test_libraries_that_are_the_newest_open_nothing(
+    locked: Path, github: GitHub, environment: dict[str, str], run: Run
+) -> None:
+    """A month without news."""
+    (locked / "requirements" / "lock.sh").write_text("true\n")
+    commit_all(locked, run)
+    assert newest(locked, github, environment).stdout == "Nothing to do: the libraries are the newest that fit.\n"
+    assert github.requests == []
+
+
+def test_a_library_is_listed_once() -> None:
+    """With both versions, however many locks and markers name it; one that only moved is none."""
+    diff = "-a==1 ; x\n-a==1 \\\n+a==2 ; x\n+b-c==3\n-d==4\n+d==4 ; y\n    --hash=sha256:0\n"
+    assert changes_of(diff) == ["- a 1 → 2", "- b-c none → 3"]
