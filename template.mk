@@ -6,7 +6,7 @@ more_tests = $(wildcard tests/engine tests/template)
 template_tests = $(if $(more_tests),@$(run) pytest -m "not slow" $(more_tests))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes settings-reference bench-serving bench-gate bench-workflow test-all act-runner test-act
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-gate bench-workflow test-all buildkitd act-runner test-act
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -53,10 +53,17 @@ test-all: test ## all tests, those that are statistical or slow as well
 
 # --- The workflows, run for real without GitHub
 
+BUILDKIT := v0.34.2
+# Its go.mod has excludes, which `go install` of a version refuses: so it is built as a dependency of nothing.
+buildkitd: ## build the BuildKit daemon of the tests into Go's bin folder (needs Go)
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && cd "$$scratch" && go mod init buildkitd 2>/dev/null && \
+	  go get github.com/moby/buildkit/cmd/buildkitd@$(BUILDKIT) && \
+	  go build -o "$$(go env GOPATH)/bin/buildkitd" github.com/moby/buildkit/cmd/buildkitd
+
 act-runner: ## build the image of act's runner, local/act-runner
 	@docker build --quiet --tag local/act-runner tests/template/act/runner
 
-test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make act-runner)
+test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make buildkitd act-runner)
 	@$(run) pytest tests/template/act
 
 bench-workflow: $(VENV)/.dev ## where the minutes of a push go, with the load profile of pipeline.toml (needs the same)

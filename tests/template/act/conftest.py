@@ -13,7 +13,9 @@ import yaml
 
 from tests.engine.conftest import engine  # noqa: F401  a fixture
 from tests.engine.release.github_server import serving
-from tests.template.act.place import IMAGE, Place, serving_registry, shorten_tests
+from tests.template.act.buildkit import serving_buildkit
+from tests.template.act.place import IMAGE, Place, shorten_tests
+from tests.template.act.registry import Registry, serving_registry
 from tests.template.conftest import Bake, Run, commit_all
 
 # Enough to tell a service from one that takes three times as long, and no more.
@@ -33,16 +35,27 @@ def _act(engine: None) -> None:  # noqa: F811
 
 
 @pytest.fixture(name="registry", scope="session")
-def _registry(act: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry on a free port of 127.0.0.1."""
+def _registry(act: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """A registry on a free port of 127.0.0.1, which asks for tokens."""
     if shutil.which("docker-registry") is None:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs docker-registry (Debian, Ubuntu)")
-    with serving_registry(tmp_path_factory.mktemp("registry")) as address:
-        yield address
+    with serving_registry(tmp_path_factory.mktemp("registry")) as registry:
+        yield registry
+
+
+@pytest.fixture(name="buildkit", scope="session")
+def _buildkit(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder with the socket of a BuildKit daemon."""
+    if shutil.which("buildkitd") is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs buildkitd on PATH: make buildkitd")
+    with serving_buildkit(tmp_path_factory.mktemp("buildkit"), registry.address) as folder:
+        yield folder
 
 
 @pytest.fixture(name="place", scope="session")
-def _place(registry: str, run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path, str], Place]]:
+def _place(
+    registry: Registry, buildkit: Path, run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[Path, str], Place]]:
     """Makes a checkout into a place where workflows run, with a short load test and the shortest of its own tests."""
     uv = tmp_path_factory.mktemp("uv")
 
@@ -56,7 +69,7 @@ def _place(registry: str, run: Run, tmp_path_factory: pytest.TempPathFactory) ->
         settings.write_text(text + SHORT)
         shorten_tests(checkout)
         commit_all(checkout, run)
-        return Place(checkout, repository, registry, github, tmp_path_factory.mktemp("kept"), uv)
+        return Place(checkout, repository, registry, github, tmp_path_factory.mktemp("kept"), uv, buildkit)
 
     with ExitStack() as stack:
         yield make

@@ -1,25 +1,21 @@
 """A repository on "GitHub": a checkout whose workflows act runs, with a registry, caches, artifacts and a REST API.
 
-What act cannot have is replaced by the stand-ins of this folder: see benchmarks/workflows.md.
+What act cannot have is replaced by the stand-ins of this folder: see docs/workflows.md.
 """
 
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.engine.release.github_server import TOKEN, GitHub
+from tests.template.act.registry import WRITER, Registry
 
 STANDINS = Path(__file__).parent / "standins"
 IMAGE = "local/act-runner:latest"
@@ -46,8 +42,9 @@ class Ended:
 
     @property
     def jobs(self) -> dict[str, str]:
-        """What the job `pass` found: the result of each job that it needs."""
-        return dict(re.findall(r"\| ([a-z-]+): (success|failure|skipped|cancelled)\s*$", self.printed, re.MULTILINE))
+        """The result of each job that ran, by its name."""
+        found = re.findall(r"^\[[^\]]*?/([^/\]]+?)\s*\]\s+🏁\s+Job (succeeded|failed)", self.printed, re.MULTILINE)
+        return {name: {"succeeded": "success", "failed": "failure"}[result] for name, result in found}
 
     def said(self, job: str) -> str:
         """What the steps of a job printed."""
@@ -61,22 +58,28 @@ class Place:
 
     checkout: Path
     repository: str  # owner/name
-    registry: str
+    registry: Registry
     github: GitHub  # its REST API
     kept: Path  # the stand-ins' caches and artifacts
     uv: Path
+    buildkit: Path
     runs: int = 0
 
     @property
     def images(self) -> str:
-        return f"{self.registry}/{self.repository.lower()}"
+        return f"{self.registry.address}/{self.repository.lower()}"
 
     def artifact(self, name: str) -> Path:
         """An artifact of the latest run."""
         return self.kept / "artifacts" / str(self.runs) / name
 
-    def run(self, event: str, workflow: str = "pipeline.yml", *options: str, payload: dict[str, Any]) -> Ended:
-        """Runs a workflow as GitHub would on an event; `options`: more of act's own."""
+    def run(
+        self, event: str, workflow: str = "pipeline.yml", *options: str, payload: dict[str, Any], password: str = WRITER
+    ) -> Ended:
+        """Runs a workflow as GitHub would on an event; `options`: more of act's own.
+
+        `password`: the secret REGISTRY_PASSWORD, in place of the token that ghcr.io takes; empty: there is none.
+        """
         self.runs += 1
         file = self.kept / "event.json"
         file.write_text(json.dumps(payload))
@@ -86,16 +89,17 @@ class Place:
         given |= {"UV_CACHE_DIR": "/uv", "UV_LINK_MODE": "symlink", "PYTHONPYCACHEPREFIX": "/standins/compiled"}
         given_options = [f"--env={key}={value}" for key, value in given.items()]
         given_options += [f"--local-repository={uses}={folder}" for uses, folder in replaced(self.checkout).items()]
+        mounted = {"/standins": self.kept, "/uv": self.uv, "/buildkit": self.buildkit}
         began = time.perf_counter()
         done = subprocess.run(
             [
                 *("act", event, "--workflows", f".github/workflows/{workflow}", "--eventpath", file),
                 *("--platform", f"ubuntu-24.04={IMAGE}", "--pull=false", "--rm", "--no-cache-server"),
-                *("--var", f"REGISTRY={self.registry}"),
-                *("--secret", f"GITHUB_TOKEN={TOKEN}", "--secret", "REGISTRY_PASSWORD=a-password"),
+                *("--var", f"REGISTRY={self.registry.address}", "--secret", f"GITHUB_TOKEN={TOKEN}"),
+                *(("--secret", f"REGISTRY_PASSWORD={password}") if password else ()),
                 *("--actor", "octocat"),
                 *("--concurrent-jobs", "2"),  # on GitHub they have a machine each
-                *("--container-options", f"--volume {self.kept}:/standins --volume {self.uv}:/uv"),
+                *("--container-options", " ".join(f"--volume {source}:{target}" for target, source in mounted.items())),
                 *given_options,
                 *options,
             ],
@@ -107,6 +111,7 @@ class Place:
             text=True,
             timeout=900,
         )
+        (self.kept / f"run-{self.runs}.log").write_text(done.stdout)
         return Ended(done.returncode, done.stdout, time.perf_counter() - began)
 
     @contextmanager
@@ -125,33 +130,30 @@ class Place:
 
     def champion(self) -> str:
         """The digest behind the tag champion, as the registry itself says; empty where there is no such tag."""
-        return digest(self.registry, self.repository.lower(), "champion")
+        return self.registry.digest(self.repository.lower(), "champion")
+
+
+SHORT = '''"""The shortest test that a project can have."""
+
+from pipeline.settings import load_settings
+from tests.conftest import ROOT
+
+
+def test_the_settings_can_be_read() -> None:
+    """Or nothing could."""
+    assert load_settings(ROOT).project.name
+'''
 
 
 def shorten_tests(checkout: Path) -> None:
-    """Leaves a checkout the shortest of its own tests: these runs are about the workflows."""
+    """Leaves a checkout a short test in place of its own: these runs are about the workflows."""
+    shutil.rmtree(checkout / "benchmarks", ignore_errors=True)  # which import what goes now
     for path in (checkout / "tests").iterdir():
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name not in ("conftest.py", "test_model.py"):
+        elif path.name != "conftest.py":
             path.unlink()
-
-
-def digest(registry: str, repository: str, tag: str) -> str:
-    """The digest of an image behind a tag, through an index of one if buildx made that."""
-    kinds = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
-    kinds += ", application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
-    url = f"http://{registry}/v2/{repository}/manifests/{tag}"
-    request = urllib.request.Request(url, headers={"Accept": kinds})
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  loopback
-            own, manifest = answer.headers["Docker-Content-Digest"], json.load(answer)
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return ""
-        raise
-    images = manifest.get("manifests", [])
-    return str(images[0]["digest"] if len(images) == 1 else own)
+    (checkout / "tests" / "test_settings.py").write_text(SHORT)
 
 
 def replaced(checkout: Path) -> dict[str, Path]:
@@ -159,30 +161,3 @@ def replaced(checkout: Path) -> dict[str, Path]:
     text = "".join(path.read_text() for path in (checkout / ".github" / "workflows").glob("*.yml"))
     used = set(re.findall(r"uses: ([\w-]+)/([\w-]+)(?:/[\w-]+)*@([0-9a-f]{40})", text))
     return {f"{owner}/{name}@{sha}": STANDINS / name for owner, name, sha in sorted(used) if (STANDINS / name).is_dir()}
-
-
-@contextmanager
-def serving_registry(folder: Path) -> Iterator[str]:
-    """A registry on a free port of 127.0.0.1, which keeps its images in a folder. Raises RuntimeError with its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    storage = {"filesystem": {"rootdirectory": str(folder / "storage")}}
-    (folder / "config.yml").write_text(yaml.safe_dump({"version": 0.1, "storage": storage, "http": {"addr": address}}))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://{address}/v2/", timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            raise RuntimeError((folder / "log").read_text())
-        yield address
-    finally:
-        process.terminate()
-        process.wait()

@@ -3,6 +3,7 @@
 The runs follow each other as a project's would: each fixture is one run, after the one before it.
 """
 
+import base64
 import contextlib
 import json
 import shutil
@@ -17,17 +18,24 @@ from perf.verdict import read_verdict
 from tests.engine.conftest import run
 from tests.engine.release.github_server import zipped
 from tests.template.act.place import NEVER_READY, SLOW, Ended, Place
+from tests.template.act.registry import READER, WRITER
 
 MAIN = {"ref": "refs/heads/main"}
-PROMOTED = dict.fromkeys(("checks", "image", "load-test", "promote", "scan", "train"), "success")
+PROMOTED = dict.fromkeys(
+    ("Train and test", "Build and push the image", "Load-test and scan", "Approve", "Promote"), "success"
+)
+WEEK = {"schedule": "23 4 * * 1", "repository": {"default_branch": "main", "visibility": "private"}}
+SERVED = ("serving/score.py", '"""Predictions without', '"""Predictions, without')
+TRAINED = ("src/model/data.py", "from collections", "# A change.\nfrom collections")
 
 
-def pull_request(head: str, base: str) -> dict[str, Any]:
+def pull_request(head: str, base: str, user: str = "mallory") -> dict[str, Any]:
     """The part of a pull request's event that the workflow reads."""
     return {
         "number": 7,
         "pull_request": {
             "number": 7,
+            "user": {"login": user},
             "head": {"ref": "faster", "sha": "0" * 40, "repo": {"full_name": head}},
             "base": {"ref": "main", "sha": "0" * 40, "repo": {"full_name": base}},
         },
@@ -42,16 +50,27 @@ def _first(baked: Place) -> tuple[Ended, str]:
 
 @pytest.fixture(name="second", scope="module")
 def _second(first: object, baked: Place) -> tuple[Ended, str]:
-    """A second push that changes nothing that runs."""
-    return baked.run("push", payload=MAIN), baked.champion()
+    """A second push that changes the code that serves, and nothing of the model."""
+    with baked.changed(*SERVED):
+        return baked.run("push", payload=MAIN), baked.champion()
+
+
+@pytest.fixture(name="third", scope="module")
+def _third(second: object, baked: Place) -> tuple[Ended, str]:
+    """A third push, with another model."""
+    with baked.changed(*TRAINED):
+        return baked.run("push", payload=MAIN), baked.champion()
 
 
 def test_this_repository_is_green_on_its_first_push(here: Place) -> None:
-    """(a) No baseline, no secret beside the token: it passes, is promoted, and the registry has a champion."""
-    ended = here.run("push", payload=MAIN)
+    """(a) No baseline, no secret beside the token: it passes, is promoted, and the registry has a champion.
+
+    Here on the branch master, as many a `git init` makes it. The registry denies what nobody has pushed yet.
+    """
+    ended = here.run("push", payload={"ref": "refs/heads/master", "repository": {"default_branch": "master"}})
     assert ended.status == 0, ended.printed
     assert ended.jobs == PROMOTED
-    assert "There is no champion yet." in ended.said("Train and register")
+    assert "The registry does not say whether there is a champion (" in ended.said("Train and test")
     verdict = read_verdict(here.artifact("verdict") / "verdict.json")
     assert (verdict.outcome, verdict.baseline, verdict.candidate.kind) == ("pass", None, "attached")
     assert verdict.candidate.image == f"{here.images}@{here.champion()}"
@@ -65,88 +84,139 @@ def test_a_generated_project_is_green_on_its_first_push(first: tuple[Ended, str]
     assert champion.startswith("sha256:")
 
 
+def test_a_push_that_changes_nothing_costs_one_job(first: tuple[Ended, str], baked: Place) -> None:
+    """Nothing is trained, built, measured or promoted, and it is said; no artifact is left but that."""
+    with baked.changed("README.md", "## Start\n", "## Begin\n"):
+        ended = baked.run("push", payload=MAIN)
+    assert ended.status == 0, ended.printed
+    assert ended.jobs == {"Train and test": "success"}
+    assert "MLflow and the registry agree: the champion is version 1." in ended.said("Train and test")
+    assert "it stays version 1, the champion's" in ended.said("Train and test")
+    said = "Nothing to measure: the service is the champion's, version 1."
+    assert ended.printed.count(said) > 1  # in the log and in the summary
+    assert baked.champion() == first[1]
+    assert [path.name for path in baked.artifact("quality").parent.iterdir()] == ["quality"]
+
+
 def test_the_baseline_boots_beside_the_second_push(
     first: tuple[Ended, str], second: tuple[Ended, str], baked: Place
 ) -> None:
-    """(b) Both are service containers by digest, the verdict compares them, and the champion moves on."""
+    """(b) Both are service containers by digest, the verdict compares them, and the champion moves on.
+
+    The model is the same, and so is its version.
+    """
     ended, champion = second
     assert ended.status == 0, ended.printed
     assert ended.jobs == PROMOTED
-    assert "Cache restored from mlflow-1-1-promoted" in ended.said("Train and register")
-    assert "MLflow and the registry agree: the champion is version 1." in ended.said("Train and register")
+    assert "The model is the champion's, version 1." in ended.printed
+    assert "@champion is version 1." in ended.said("Promote")
     assert champion not in ("", first[1])
 
 
-def test_what_slows_prediction_is_red(second: tuple[Ended, str], baked: Place) -> None:
+def test_another_model_is_another_version(second: tuple[Ended, str], third: tuple[Ended, str], baked: Place) -> None:
+    """Trained, measured beside the champion and promoted; the registry keeps the image of each version."""
+    ended, champion = third
+    assert ended.status == 0, ended.printed
+    assert "Cache restored from mlflow-" in ended.said("Train and test")
+    assert "@champion is version 2." in ended.said("Promote")
+    tags = [baked.registry.digest(baked.repository.lower(), f"champion-{number}") for number in (1, 2)]
+    assert tags == [second[1], champion]
+
+
+def test_what_slows_prediction_is_red(third: tuple[Ended, str], baked: Place) -> None:
     """(c) The report's first line names p95 and by how much, and the champion stays."""
     with baked.changed(*SLOW):
         ended = baked.run("push", payload=MAIN)
     assert ended.status == 1, ended.printed
-    assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
+    assert ended.jobs["Load-test and scan"] == "failure"
+    assert "Promote" not in ended.jobs
     report = (baked.artifact("reports") / "report.md").read_text().splitlines()
     assert report[0].startswith("### ❌ Performance gate: p95 of POST /predict is ")
     assert "% slower" in report[0]
     assert report[0] in ended.printed  # the step's summary
-    assert baked.champion() == second[1]
+    assert baked.champion() == third[1]
 
 
-def test_a_model_below_the_floor_is_red_before_any_image(second: tuple[Ended, str], baked: Place) -> None:
-    """(d) Training ends with the metric and the floor, and nothing else runs."""
+QUEUE = "refs/heads/gh-readonly-queue/main/pr-7-0"
+
+
+def test_a_model_below_the_floor_is_red_before_any_image(third: tuple[Ended, str], baked: Place) -> None:
+    """(d) Training ends with the metric and the floor, and nothing is built; lint and tests run all the same.
+
+    Here in a merge queue, which waits for the required check.
+    """
+    payload = {"ref": QUEUE, "merge_group": {"head_ref": QUEUE}}
     with baked.changed("pipeline.toml", "floor = 0.45", "floor = 0.99"):
-        ended = baked.run("push", payload=MAIN)
+        ended = baked.run("merge_group", payload=payload, password=READER)
     assert ended.status == 1, ended.printed
-    later = dict.fromkeys(("image", "load-test", "promote", "scan"), "skipped")
-    assert ended.jobs == {"checks": "success", "train": "failure"} | later
+    assert ended.jobs == {"Train and test": "failure", "All checks": "failure"}
     quality = json.loads((baked.artifact("quality") / "quality.json").read_text())
     assert quality["passed"] is False
     assert "beyond the floor of 0.99" in quality["sentence"]
     assert f"❌ Quality gate: {quality['sentence']}." in ended.printed  # the step's summary
-    assert baked.champion() == second[1]
+    assert " passed in " in ended.said("Train and test")
+    assert baked.champion() == third[1]
 
 
-def test_a_service_that_never_gets_ready_is_red_with_its_log(second: tuple[Ended, str], baked: Place) -> None:
-    """(e) What its container wrote is in the report; here on a pull request of the repository's own, so a preview."""
+def test_a_service_that_never_gets_ready_is_red_with_its_log(third: tuple[Ended, str], baked: Place) -> None:
+    """(e) What its container wrote is in the report.
+
+    Here in a pull request by Dependabot, which is told the variables of a team and none of its passwords: so it asks no
+    server, is measured alone, and the report says that.
+    """
+    payload = pull_request(baked.repository, baked.repository, user="dependabot[bot]")
+    server = "--var=MLFLOW_TRACKING_URI=http://127.0.0.1:9"
     with baked.changed(*NEVER_READY):
-        ended = baked.run("pull_request", payload=pull_request(baked.repository, baked.repository))
+        ended = baked.run("pull_request", "pipeline.yml", server, payload=payload, password="")
     assert ended.status == 1, ended.printed
-    assert ended.jobs == PROMOTED | {"load-test": "failure", "promote": "skipped"}
-    assert f"Pushed {baked.images}:preview-7" in ended.said("Build the image")
+    assert ended.jobs == {"Train and test": "success", "Load-test and scan": "failure", "All checks": "failure"}
     report = (baked.artifact("reports") / "report.md").read_text()
-    assert report.startswith(
-        "### ⛔ Performance gate: could not run: The candidate (service:8001) was not ready after 30 s"
-    )
+    assert report.startswith("### ⛔ Performance gate: could not run: The candidate (sha256:")
+    assert "was not ready after 30 s" in report
     assert "no database" in report
     assert report.splitlines()[0] in ended.printed  # the step's summary
-    assert baked.champion() == second[1]
-
-
-def test_retraining_is_the_same_pipeline(second: tuple[Ended, str], baked: Place) -> None:
-    """Called by retrain.yml, with its gates: here the floor. What follows a failed call is more than act can do."""
-    with baked.changed("pipeline.toml", "floor = 0.45", "floor = 0.99"):
-        ended = baked.run("workflow_dispatch", "retrain.yml", payload=MAIN)
-    assert ended.status == 1, ended.printed
-    assert (ended.jobs["train"], ended.jobs["promote"]) == ("failure", "skipped")
-    assert baked.champion() == second[1]
+    verdict = read_verdict(baked.artifact("verdict") / "verdict.json")
+    assert verdict.baseline is None
+    assert any(note.startswith("The champion cannot be seen from Dependabot (") for note in verdict.notes)
+    assert baked.champion() == third[1]
 
 
 @pytest.fixture(name="fork", scope="module")
-def _fork(second: object, baked: Place) -> tuple[Ended, Path]:
-    """A pull request from a fork, and the folder with the verdict that its run left."""
-    ended = baked.run("pull_request", payload=pull_request("mallory/loans", baked.repository))
+def _fork(third: object, baked: Place) -> tuple[Ended, Path]:
+    """A pull request from a fork where the package is public, and the folder with the verdict that its run left."""
+    baked.registry.public.add(baked.repository.lower())
+    ended = baked.run("pull_request", payload=pull_request("mallory/loans", baked.repository), password="")
+    baked.registry.public.clear()
     return ended, baked.artifact("verdict")
 
 
-def test_a_fork_is_measured_without_a_push(second: tuple[Ended, str], fork: tuple[Ended, Path], baked: Place) -> None:
-    """(f) Its image is an artifact that the gate starts itself, beside the champion from the registry."""
+def test_a_fork_is_measured_without_a_push(third: tuple[Ended, str], fork: tuple[Ended, Path], baked: Place) -> None:
+    """(f) The gate starts its image itself, beside the champion from the registry."""
     ended, artifact = fork
     assert ended.status == 0, ended.printed
-    assert ended.jobs == PROMOTED | {"promote": "skipped"}
-    assert "Pushed" not in ended.said("Build the image")
+    assert ended.jobs == dict.fromkeys(("Train and test", "Load-test and scan", "All checks"), "success")
     verdict = read_verdict(artifact / "verdict.json")
     assert verdict.baseline is not None
     assert (verdict.outcome, verdict.candidate.kind, verdict.baseline.kind) == ("pass", "container", "container")
-    assert verdict.baseline.image == f"{baked.images}@{second[1]}"
-    assert baked.champion() == second[1]
+    assert verdict.baseline.image == f"{baked.images}@{third[1]}"
+    assert baked.champion() == third[1]
+
+
+def test_an_old_run_that_is_started_again_promotes_nothing(third: tuple[Ended, str], baked: Place) -> None:
+    """Its commit is older than the champion's, as GitHub says; so nothing is built or measured."""
+    baked.github.compared["*"] = "ahead"
+    ended = baked.run("push", "pipeline.yml", "--env", "GITHUB_RUN_ATTEMPT=2", payload=MAIN)
+    baked.github.compared.clear()
+    assert ended.status == 1, ended.printed
+    assert ended.jobs == {"Train and test": "failure"}
+    assert "is older than" in ended.said("Train and test")
+    assert baked.champion() == third[1]
+
+
+def test_only_pushes_to_main_write_to_the_registry(fork: object, third: object, baked: Place) -> None:
+    """By the tokens that the registry has handed out: a reader's and a stranger's never allowed it."""
+    assert baked.registry.pushed_by(WRITER)
+    assert baked.registry.pushed_by(READER) + baked.registry.pushed_by("") == []
 
 
 def completed(sha: str, owner: str, run: int) -> dict[str, Any]:
@@ -178,39 +248,56 @@ def test_the_pull_request_gets_one_comment(fork: tuple[Ended, Path], baked: Plac
     assert "everyone" not in comment["body"]
 
 
-def test_a_rollback_brings_the_previous_champion_back(
-    first: tuple[Ended, str], second: tuple[Ended, str], baked: Place
-) -> None:
-    """(h) The very digest, after it has been booted, in less than 2 min; here with the store of the last promotion.
+BACK = {"version": "previous", "reason": 'too many "false" alarms; $(id)'}
+
+
+@pytest.fixture(name="back", scope="module")
+def _back(third: object, baked: Place) -> Ended:
+    """A rollback after the third push, without the cache, with the store that the last run on main has left."""
+    promoted = max((baked.kept / "artifacts").glob("*/mlflow"), key=lambda path: int(path.parent.name))
+    packed = shutil.make_archive(str(baked.kept / "promoted"), "zip", promoted)
+    baked.github.artifact("mlflow", Path(packed).read_bytes())
+    shutil.rmtree(baked.kept / "cache")
+    return baked.run("workflow_dispatch", "rollback.yml", payload=MAIN | {"inputs": BACK})
+
+
+def test_a_rollback_brings_the_previous_champion_back(second: tuple[Ended, str], back: Ended, baked: Place) -> None:
+    """(h) The very digest, after it has been booted, in less than 2 min.
 
     MLflow knows who did it and why, and the store of the next run knows the champion.
     """
-    promoted = baked.kept / "artifacts" / "2" / "mlflow-promoted"
-    packed = shutil.make_archive(str(baked.kept / "promoted"), "zip", promoted)
-    baked.github.artifact("mlflow-promoted", Path(packed).read_bytes())
-    shutil.rmtree(baked.kept / "cache")
-    inputs = {"version": "previous", "reason": 'too many "false" alarms; $(id)'}
-    ended = baked.run("workflow_dispatch", "rollback.yml", payload=MAIN | {"inputs": inputs})
-    assert ended.status == 0, ended.printed
-    said = ended.said("Roll back")
-    assert "took that of the last promotion" in said
+    assert back.status == 0, back.printed
+    said = back.said("Roll back")
+    assert "took the one that the last run on main left" in said
     assert "is version 1 again, and version 2 no more" in said
-    assert baked.champion() == first[1]
-    assert ended.seconds < 120
-    store = baked.artifact("mlflow-promoted") / "mlflow.db"
+    assert baked.champion() == second[1]
+    assert back.seconds < 120
+    store = baked.artifact("mlflow") / "mlflow.db"
     with contextlib.closing(sqlite3.connect(store)) as db:
         rows = dict(db.execute("SELECT key, value FROM model_version_tags WHERE version = 1"))
-    assert (rows["rolled_back_by"], rows["rolled_back_reason"]) == ("octocat", inputs["reason"])
+    assert (rows["rolled_back_by"], rows["rolled_back_reason"]) == ("octocat", BACK["reason"])
+
+
+def test_retraining_without_new_data_is_one_job(back: Ended, baked: Place) -> None:
+    """With the code that is in production now: nothing is trained, in seconds."""
+    with baked.changed(*SERVED):
+        ended = baked.run("schedule", "retrain.yml", payload=WEEK)
+    assert ended.status == 0, ended.printed
+    assert ended.jobs == {"Look for new data": "success"}
+    assert "Not retrained: the champion is made of the same data and code." in ended.said("Look for new data")
 
 
 def test_a_store_that_is_lost_comes_back_out_of_the_image(
-    second: tuple[Ended, str], baked: Place, tmp_path: Path
+    third: tuple[Ended, str], baked: Place, tmp_path: Path
 ) -> None:
     """With neither cache nor artifact, the champion is registered again from what the registry has."""
     project = tmp_path / "project"
     subprocess.run(["git", "clone", "--quiet", baked.checkout, project], check=True)
-    done = run(project, "release.restore", "--repository", f"{baked.registry}/{baked.repository}")
+    known = {baked.registry.address: {"auth": base64.b64encode(f"x:{READER}".encode()).decode()}}
+    (tmp_path / "config.json").write_text(json.dumps({"auths": known}))
+    command = ("release.restore", "--repository", f"{baked.registry.address}/{baked.repository}")
+    done = run(project, *command, DOCKER_CONFIG=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"rebuilt from {baked.images}@{baked.champion()}" in done.stdout
-    again = run(project, "release.restore", "--repository", f"{baked.registry}/{baked.repository}")
+    again = run(project, *command, DOCKER_CONFIG=str(tmp_path))
     assert "MLflow and the registry agree: the champion is version" in again.stdout
