@@ -1,65 +1,131 @@
-"""Where the minutes of a push go: pipeline.yml on this repository under act, from the push to the verdict.
+"""What a push costs: each job of a generated project's workflows under act, in seconds and in minutes that are billed.
 
     make bench-workflow
 
-Two pushes of what is committed, with the load profile of pipeline.toml; the second has a champion to be compared with
-and warm layers. Only jobs on the way to the verdict run (train, image, load-test), one after the other; on GitHub the
-checks run beside them. Prints a table of the second push.
+The project is generated from what is committed, with the default answers, its whole tests, its linters, and the load
+profile of pipeline.toml. Packages come from a warm cache, and are copied as on GitHub; layers of the image are warm as
+well. One job runs at a time. GitHub bills each job by the minute that it has begun. Writes docs/workflows.md and, the
+minutes alone, docs/github.md.
 """
 
-import re
+import json
+import math
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
+from benchmarks import sections
 from tests.engine.release.github_server import serving
-from tests.template.act.place import Place, serving_registry, shorten_tests
+from tests.template.act.buildkit import serving_buildkit
+from tests.template.act.place import Place
+from tests.template.act.registry import serving_registry
 
 ROOT = Path(__file__).resolve().parents[2]
-REPOSITORY = "octocat/cookiecutter-mlops-gate"
-STEP = re.compile(
-    r"^\[Pipeline/([^\]]+?)\s*\]\s+✅  Success - Main (make \w+|Build it.*|Measure.*) \[(?:(\d+)m)?([\d.]+)s\]$"
+COMMAND = "make bench-workflow"
+REPOSITORY = "octocat/loan-default"
+MAIN: dict[str, Any] = {"ref": "refs/heads/main"}
+REPO = {"repo": {"full_name": REPOSITORY}}
+PULL = {"number": 7, "pull_request": {"number": 7, "head": REPO | {"ref": "faster"}, "base": REPO | {"ref": "main"}}}
+WEEK = {"schedule": "23 4 * * 1", "repository": {"default_branch": "main"}}
+Change = tuple[str, str, str]  # of a file: what stands in it, and what shall
+SERVICE = ("serving/score.py", '"""Predictions without', '"""Predictions, without')
+MODEL = ("src/model/data.py", "from collections", "# A change.\nfrom collections")
+README = ("README.md", "## Start\n", "## Begin\n")
+OPTIONS = ("--json", "--concurrent-jobs", "1", "--env", "UV_LINK_MODE=copy")
+
+
+class Kind(NamedTuple):
+    title: str
+    changes: tuple[Change, ...]
+    event: str
+    workflow: str
+    payload: dict[str, Any]
+
+
+KINDS = (
+    Kind("the first push", (), "push", "pipeline.yml", MAIN),
+    Kind("a push that changes the model", (MODEL,), "push", "pipeline.yml", MAIN),
+    Kind("a pull request that changes the service", (MODEL, SERVICE), "pull_request", "pipeline.yml", PULL),
+    Kind("a push that changes the README alone", (MODEL, README), "push", "pipeline.yml", MAIN),
+    Kind("retraining without new data", (MODEL,), "schedule", "retrain.yml", WEEK),
 )
-LINE = re.compile(r"^\[Pipeline/([^\]]+?)\s*\]")
 
 
-def table(printed: str, seconds: float) -> str:
-    """A row for each step that takes long, and what is left: containers of jobs and services, artifacts, caches."""
-    steps = [found for line in printed.splitlines() if (found := STEP.match(line))]
-    rows = [(found[1], found[2], 60 * int(found[3] or 0) + float(found[4])) for found in steps]
-    rest = seconds - sum(row[2] for row in rows)
-    lines = [
-        "| job | step | seconds |",
-        "|---|---|--:|",
-        *(f"| {job} | {step} | {took:.0f} |" for job, step, took in rows),
-    ]
-    return "\n".join(
-        [*lines, f"| | containers, artifacts, caches | {rest:.0f} |", f"| | **all** | **{seconds:.0f}** |"]
+def seconds_of(printed: str) -> dict[str, float]:
+    """Each job's time from its first line to its last, in the order in which they began."""
+    times: dict[str, list[datetime]] = {}
+    for line in printed.splitlines():
+        try:
+            entry = json.loads(line)
+            times.setdefault(entry["job"].rpartition("/")[2].strip(), []).append(datetime.fromisoformat(entry["time"]))
+        except (ValueError, KeyError):
+            continue
+    return {job: (max(at) - min(at)).total_seconds() for job, at in times.items()}
+
+
+def billed(seconds: float) -> int:
+    return max(1, math.ceil(seconds / 60))
+
+
+def document(measured: Mapping[str, Mapping[str, float]]) -> str:
+    """The tables of docs/workflows.md."""
+    rows = []
+    for title, jobs in measured.items():
+        each = ", ".join(f"{job} {seconds:.0f}" for job, seconds in jobs.items())
+        rows.append([title, each, f"{sum(jobs.values()):.0f}", str(sum(map(billed, jobs.values())))])
+    return f"{sections.table(('run', 'seconds of each job', 'seconds', 'minutes'), rows)}\n"
+
+
+def summary(measured: Mapping[str, Mapping[str, float]]) -> str:
+    """The table of docs/github.md."""
+    rows = [[title, str(sum(map(billed, jobs.values())))] for title, jobs in measured.items()]
+    about = (
+        "What a run costs in minutes, each job rounded up as GitHub bills it, measured with the sample on 2 cores:\n\n"
     )
+    return f"{about}{sections.table(('run', 'minutes'), rows)}\n"
+
+
+@contextmanager
+def project(folder: Path) -> Iterator[Place]:
+    """A generated project with everything around it."""
+    for name in ("kept", "uv", "registry", "buildkit", "out"):
+        (folder / name).mkdir()
+    subprocess.run(["git", "clone", "--quiet", ROOT, folder / "template"], check=True)
+    bake = ["make", "bake", f"VENV={sys.prefix}", f"OUT={folder / 'out'}"]
+    subprocess.run(bake, cwd=folder / "template", check=True, stdout=subprocess.DEVNULL)
+    checkout = folder / "out" / "loan-default"
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@example.org", "-C", str(checkout)]
+    for command in (["init", "--quiet", "-b", "main"], ["add", "--all"], ["commit", "--quiet", "--message=A project"]):
+        subprocess.run([*git, *command], check=True)
+    with (
+        serving(REPOSITORY) as github,
+        serving_registry(folder / "registry") as registry,
+        serving_buildkit(folder / "buildkit", registry.address) as buildkit,
+    ):
+        yield Place(checkout, REPOSITORY, registry, github, folder / "kept", folder / "uv", buildkit)
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch, serving(REPOSITORY) as github:
-        checkout, kept, uv = (Path(scratch, name) for name in ("checkout", "kept", "uv"))
-        subprocess.run(["git", "clone", "--quiet", ROOT, checkout], check=True)
-        shorten_tests(checkout)
-        for folder in (kept, uv, storage := Path(scratch, "registry")):
-            folder.mkdir()
-        with serving_registry(storage) as registry:
-            place = Place(checkout, REPOSITORY, registry, github, kept, uv)
-            print("The first push, promoted: it is the champion of the second …", flush=True)
-            first = place.run("push", "pipeline.yml", "--job", "promote", payload={"ref": "refs/heads/main"})
-            if first.status:
-                print(first.printed, file=sys.stderr)
+    measured: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as scratch, project(Path(scratch)) as place:
+        for kind in KINDS:
+            with ExitStack() as stack:
+                for change in kind.changes:
+                    stack.enter_context(place.changed(*change))
+                ended = place.run(kind.event, kind.workflow, *OPTIONS, payload=kind.payload)
+            if ended.status:
+                print(ended.printed, file=sys.stderr)
                 return 3
-            print("The second push …", flush=True)
-            second = place.run("push", "pipeline.yml", "--job", "load-test", payload={"ref": "refs/heads/main"})
-        if second.status:
-            print(second.printed, file=sys.stderr)
-            return 3
-        print(next(line for line in second.said("Load-test").splitlines() if line.startswith("PASS")))
-        print(table(second.printed, second.seconds))
+            measured[kind.title] = seconds_of(ended.printed)
+            print(f"{kind.title}: {measured[kind.title]}", flush=True)
+    on = f"On {datetime.now(UTC).date()}:\n\n"
+    sections.write(ROOT / "docs" / "workflows.md", COMMAND, on + document(measured))
+    sections.write(ROOT / "docs" / "github.md", COMMAND, summary(measured))
     return 0
 
 
