@@ -138,6 +138,7 @@ def adopt(client: MlflowClient, name: str, image: str, say: Say) -> Adopted | No
 
     Raises ArmError or BundleError.
     """
+    service = repository.labels(image).get(repository.INPUTS, "")
     with contents(image) as folder:
         card = bundles.read(folder / "bundle").card
         if card.name != name:
@@ -147,12 +148,11 @@ def adopt(client: MlflowClient, name: str, image: str, say: Say) -> Adopted | No
         if version is None:
             say(f"MLflow does not know version {card.version}: rebuilt from {image}.")
             _rebuild(client, card, folder, image, say)
-            return Adopted(client.get_model_version(name, card.version), {})
+            return Adopted(client.get_model_version(name, card.version), {"service_sha256": service})
         if version.tags.get("image") == image and whole(version):
             return Adopted(version, {})
         snapshot = f"{registry.SNAPSHOT}-{image.rpartition(':')[2][:12]}"
         registry.log_snapshot(client, version.run_id, folder, snapshot)
-    service = repository.labels(image).get(repository.INPUTS, "")
     return Adopted(version, {"image": image, "snapshot": snapshot, "service_sha256": service})
 
 
@@ -187,7 +187,7 @@ def _rebuild(client: MlflowClient, card: Card, folder: Path, image: str, say: Sa
 def prune(client: MlflowClient, champion: ModelVersion, say: Say) -> None:
     """Deletes the files of versions that nothing goes back to. What was measured of them stays.
 
-    Kept are the champion's, those of the KEPT champions before it, and those of versions that are newer.
+    Kept are the champion's, those of the KEPT champions before it, and those of the newest version.
     """
     versions = {str(version.version): version for version in client.search_model_versions(f"name='{champion.name}'")}
     kept, number = {str(champion.version)}, str(champion.version)

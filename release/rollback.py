@@ -56,7 +56,8 @@ def target_image(client: MlflowClient, champion: ModelVersion, to: str) -> str:
     wanted = to
     if to == PREVIOUS:
         if before := repository.labels(image).get(repository.REPLACES):
-            return before
+            # By its digest here: the repository may have been renamed since, and its images brought along.
+            return repository.by_digest(images, before.partition("@")[2])
         # It replaced nothing, or an older release of the template has built it.
         wanted = champion.tags.get("replaced", "")
         if not wanted:

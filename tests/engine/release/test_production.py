@@ -276,7 +276,8 @@ def test_a_rollback_that_is_not_allowed_moves_nothing(
 def _chain(client: MlflowClient, app: Path, docker: Registry) -> Registry:
     """A registry whose champion is version 2, and was version 1 before; MLflow has lost both but their numbers."""
     docker.image(IMAGES[1], renumbered(app, 1), version="1")
-    docker.image(IMAGES[2], app, version="2", replaces=IMAGES[1])
+    # Built before the repository got its name of today.
+    docker.image(IMAGES[2], app, version="2", replaces=IMAGES[1].replace(REPOSITORY, "ghcr.io/acme/old"))
     for number in (1, 2):
         crown(client, number, IMAGES[number])
     return docker
@@ -295,6 +296,7 @@ def test_a_rollback_needs_no_more_than_the_registry(
     assert rollback.main(["--reason", "false alarms"]) == 0
     client = registry.connect(NAME)
     assert (champion(client), chain.tag()) == ("1", IMAGES[1].partition("@")[2])
+    assert tags(client, 1)["image"] == IMAGES[1]
     assert tags(client, 1)["rolled_back_reason"] == "false alarms"
     assert rollback.main(["--reason", "it was not that", "--to", "2"]) == 0
     assert (champion(client), chain.tag()) == ("2", IMAGES[2].partition("@")[2])
@@ -375,7 +377,7 @@ def test_a_lost_store_is_rebuilt_from_the_champions_image(
 ) -> None:
     """Under its own version, with its metrics and what it takes to serve it again; and it is said."""
     card = bundles.read(app / "bundle").card
-    docker.image(IMAGES[5], renumbered(app, 5))
+    docker.image(IMAGES[5], renumbered(app, 5), inputs_sha256="of the service")
     new = tmp_path / "new"
     new.mkdir()
     monkeypatch.chdir(new)
@@ -386,6 +388,7 @@ def test_a_lost_store_is_rebuilt_from_the_champions_image(
     version = client.get_model_version_by_alias(NAME, "champion")
     assert (str(version.version), version.tags["image"]) == ("5", IMAGES[5])
     assert version.tags["inputs_sha256"] == card.inputs_sha256 != ""
+    assert version.tags["service_sha256"] == "of the service"
     assert client.get_run(version.run_id).data.metrics == pytest.approx(card.metrics)
     assert [str(v.version) for v in client.search_model_versions(f"name='{NAME}'")] == ["5"]
     production.verify("", version)
