@@ -22,8 +22,10 @@ from typing import Any, NamedTuple
 from benchmarks import sections
 from tests.engine.release.github_server import serving
 from tests.template.act.buildkit import serving_buildkit
-from tests.template.act.place import Place
+from tests.template.act.place import CLIENTS, Place
 from tests.template.act.registry import serving_registry
+from tests.template.act.results import serving_results
+from tests.template.npm import install
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = "make bench-workflow"
@@ -93,7 +95,7 @@ def summary(measured: Mapping[str, Mapping[str, float]]) -> str:
 @contextmanager
 def project(folder: Path) -> Iterator[Place]:
     """A generated project with everything around it."""
-    for name in ("kept", "uv", "registry", "buildkit", "out"):
+    for name in ("kept", "uv", "registry", "buildkit", "results", "out"):
         (folder / name).mkdir()
     subprocess.run(["git", "clone", "--quiet", ROOT, folder / "template"], check=True)
     bake = ["make", "bake", f"VENV={sys.prefix}", f"OUT={folder / 'out'}"]
@@ -104,10 +106,13 @@ def project(folder: Path) -> Iterator[Place]:
         subprocess.run([*git, *command], check=True)
     with (
         serving(REPOSITORY) as github,
+        serving_results(folder / "results") as results,
         serving_registry(folder / "registry") as registry,
         serving_buildkit(folder / "buildkit", registry.address) as buildkit,
     ):
-        yield Place(checkout, REPOSITORY, registry, github, folder / "kept", folder / "uv", buildkit)
+        clients = install(CLIENTS, ROOT / ".cache" / "github-clients")
+        kept, uv = folder / "kept", folder / "uv"
+        yield Place(checkout, REPOSITORY, registry, github, results, clients, kept, uv, buildkit)
 
 
 def main() -> int:

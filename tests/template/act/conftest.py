@@ -14,9 +14,11 @@ import yaml
 from tests.engine.conftest import engine  # noqa: F401  a fixture
 from tests.engine.release.github_server import serving
 from tests.template.act.buildkit import serving_buildkit
-from tests.template.act.place import IMAGE, Place, shorten_tests
+from tests.template.act.place import CLIENTS, IMAGE, Place, shorten_tests
 from tests.template.act.registry import Registry, serving_registry
-from tests.template.conftest import Bake, Run, commit_all
+from tests.template.act.results import serving_results
+from tests.template.conftest import ROOT, Bake, Run, commit_all
+from tests.template.npm import install
 
 # Enough to tell a service from one that takes three times as long, and no more.
 LOOSE = {"p95_ms": "500", "max_regression": "0.5", "profile": '"quick"'}
@@ -52,15 +54,24 @@ def _buildkit(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> I
         yield folder
 
 
+@pytest.fixture(name="clients", scope="session")
+def _clients() -> Path:
+    """GitHub's own clients of artifacts and caches."""
+    if shutil.which("npm") is None:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("needs node and npm: https://nodejs.org")
+    return install(CLIENTS, ROOT / ".cache" / "github-clients")
+
+
 @pytest.fixture(name="place", scope="session")
 def _place(
-    registry: Registry, buildkit: Path, run: Run, tmp_path_factory: pytest.TempPathFactory
+    registry: Registry, buildkit: Path, clients: Path, run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Path, str], Place]]:
     """Makes a checkout into a place where workflows run, with a short load test and the shortest of its own tests."""
     uv = tmp_path_factory.mktemp("uv")
 
     def make(checkout: Path, repository: str) -> Place:
         github = stack.enter_context(serving(repository))
+        results = stack.enter_context(serving_results(tmp_path_factory.mktemp("results")))
         settings = checkout / "pipeline.toml"
         text = settings.read_text()
         for key, value in LOOSE.items():
@@ -69,7 +80,8 @@ def _place(
         settings.write_text(text + SHORT)
         shorten_tests(checkout)
         commit_all(checkout, run)
-        return Place(checkout, repository, registry, github, tmp_path_factory.mktemp("kept"), uv, buildkit)
+        kept = tmp_path_factory.mktemp("kept")
+        return Place(checkout, repository, registry, github, results, clients, kept, uv, buildkit)
 
     with ExitStack() as stack:
         yield make

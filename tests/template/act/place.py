@@ -16,8 +16,9 @@ from typing import Any
 
 from tests.engine.release.github_server import TOKEN, GitHub
 from tests.template.act.registry import WRITER, Registry
+from tests.template.act.results import Results
 
-STANDINS = Path(__file__).parent / "standins"
+STANDINS, CLIENTS = Path(__file__).with_name("standins"), Path(__file__).with_name("clients")
 IMAGE = "local/act-runner:latest"
 # Changes of the service: a file, what stands in it, and what shall stand there.
 SLOW = (
@@ -60,7 +61,9 @@ class Place:
     repository: str  # owner/name
     registry: Registry
     github: GitHub  # its REST API
-    kept: Path  # the stand-ins' caches and artifacts
+    results: Results  # its artifacts and caches
+    clients: Path  # GitHub's own of these, as npm.install left them
+    kept: Path  # what the runs printed
     uv: Path
     buildkit: Path
     runs: int = 0
@@ -70,8 +73,8 @@ class Place:
         return f"{self.registry.address}/{self.repository.lower()}"
 
     def artifact(self, name: str) -> Path:
-        """An artifact of the latest run."""
-        return self.kept / "artifacts" / str(self.runs) / name
+        """The folder with an artifact of the latest run; it is not there where the run left none."""
+        return self.results.unpacked(self.runs, name)
 
     def run(
         self, event: str, workflow: str = "pipeline.yml", *options: str, payload: dict[str, Any], password: str = WRITER
@@ -83,13 +86,15 @@ class Place:
         self.runs += 1
         file = self.kept / "event.json"
         file.write_text(json.dumps(payload))
-        given = {"GITHUB_REPOSITORY": self.repository, "GITHUB_RUN_ID": str(self.runs), "STANDINS": "/standins"}
-        given |= {"GITHUB_API_URL": self.github.url, "GITHUB_SERVER_URL": "https://github.example"}
+        given = {"GITHUB_REPOSITORY": self.repository, "GITHUB_RUN_ID": str(self.runs)}
+        # The clients of artifacts serve github.com, ghe.com and a name below localhost.
+        given |= {"GITHUB_API_URL": self.github.url, "GITHUB_SERVER_URL": "http://github.localhost"}
+        given |= self.results.environment(self.runs, *branches(payload))
         # Nothing is copied or compiled anew in each job: libraries are links into the mounted cache.
-        given |= {"UV_CACHE_DIR": "/uv", "UV_LINK_MODE": "symlink", "PYTHONPYCACHEPREFIX": "/standins/compiled"}
+        given |= {"UV_CACHE_DIR": "/uv", "UV_LINK_MODE": "symlink", "PYTHONPYCACHEPREFIX": "/kept/compiled"}
         given_options = [f"--env={key}={value}" for key, value in given.items()]
         given_options += [f"--local-repository={uses}={folder}" for uses, folder in replaced(self.checkout).items()]
-        mounted = {"/standins": self.kept, "/uv": self.uv, "/buildkit": self.buildkit}
+        mounted = {"/kept": self.kept, "/uv": self.uv, "/buildkit": self.buildkit, "/clients": self.clients}
         began = time.perf_counter()
         done = subprocess.run(
             [
@@ -154,6 +159,14 @@ def shorten_tests(checkout: Path) -> None:
         elif path.name != "conftest.py":
             path.unlink()
     (checkout / "tests" / "test_settings.py").write_text(SHORT)
+
+
+def branches(payload: dict[str, Any]) -> tuple[str, str]:
+    """The branch that the caches of a run belong to, and the other one that it may read the caches of."""
+    main = f"refs/heads/{payload.get('repository', {}).get('default_branch', 'main')}"
+    if "pull_request" in payload:
+        return f"refs/pull/{payload['number']}/merge", f"refs/heads/{payload['pull_request']['base']['ref']}"
+    return payload.get("ref", main), main
 
 
 def replaced(checkout: Path) -> dict[str, Path]:

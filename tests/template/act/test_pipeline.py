@@ -6,7 +6,6 @@ The runs follow each other as a project's would: each fixture is one run, after 
 import base64
 import contextlib
 import json
-import shutil
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -95,7 +94,7 @@ def test_a_push_that_changes_nothing_costs_one_job(first: tuple[Ended, str], bak
     said = "Nothing to measure: the service is the champion's, version 1."
     assert ended.printed.count(said) > 1  # in the log and in the summary
     assert baked.champion() == first[1]
-    assert [path.name for path in baked.artifact("quality").parent.iterdir()] == ["quality"]
+    assert baked.results.names(baked.runs) == ["quality"]
 
 
 def test_the_baseline_boots_beside_the_second_push(
@@ -117,7 +116,7 @@ def test_another_model_is_another_version(second: tuple[Ended, str], third: tupl
     """Trained, measured beside the champion and promoted; the registry keeps the image of each version."""
     ended, champion = third
     assert ended.status == 0, ended.printed
-    assert "Cache restored from mlflow-" in ended.said("Train and test")
+    assert "Cache restored from key: mlflow-" in ended.said("Train and test")
     assert "@champion is version 2." in ended.said("Promote")
     tags = [baked.registry.digest(baked.repository.lower(), f"champion-{number}") for number in (1, 2)]
     assert tags == [second[1], champion]
@@ -254,10 +253,9 @@ BACK = {"version": "previous", "reason": 'too many "false" alarms; $(id)'}
 @pytest.fixture(name="back", scope="module")
 def _back(third: object, baked: Place) -> Ended:
     """A rollback after the third push, without the cache, with the store that the last run on main has left."""
-    promoted = max((baked.kept / "artifacts").glob("*/mlflow"), key=lambda path: int(path.parent.name))
-    packed = shutil.make_archive(str(baked.kept / "promoted"), "zip", promoted)
-    baked.github.artifact("mlflow", Path(packed).read_bytes())
-    shutil.rmtree(baked.kept / "cache")
+    packed = [file for run in range(1, baked.runs + 1) if (file := baked.results.packed(run, "mlflow"))]
+    baked.github.artifact("mlflow", packed[-1].read_bytes())
+    baked.results.caches.clear()
     return baked.run("workflow_dispatch", "rollback.yml", payload=MAIN | {"inputs": BACK})
 
 

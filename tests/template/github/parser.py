@@ -6,7 +6,6 @@ rule that a job without a status function is skipped where any job before it did
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,8 +15,9 @@ from typing import Any
 
 import yaml
 
+from tests.template.npm import install
+
 HERE = Path(__file__).parent
-FILES = ("package.json", "package-lock.json", "workflows.mjs")
 STATUS = re.compile(r"\b(always|success|failure|cancelled)\s*\(")
 INSIDE = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 
@@ -60,14 +60,7 @@ class Parser:
 @contextmanager
 def parser(cache: Path) -> Iterator[Parser]:
     """The parser, installed by its lock into `cache` where it is not there yet. Needs node and npm."""
-    cache.mkdir(parents=True, exist_ok=True)
-    lock = (HERE / "package-lock.json").read_bytes()
-    installed = cache / "installed"
-    for name in FILES:
-        shutil.copy(HERE / name, cache)
-    if not installed.is_file() or installed.read_bytes() != lock:
-        subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=cache, check=True)
-        installed.write_bytes(lock)
+    install(HERE, cache)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(["node", "--no-warnings", "workflows.mjs"], cwd=cache, **pipes) as process:  # type: ignore[call-overload]
         try:
