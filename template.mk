@@ -6,7 +6,7 @@ more_tests = $(wildcard tests/engine tests/template)
 template_tests = $(if $(more_tests),@$(run) pytest -m "not slow" $(more_tests))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes settings-reference bench-serving bench-gate bench-workflow test-all buildkitd act-runner test-act
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-gate bench-workflow test-all buildkitd act-runner test-act trivy test-scan
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -65,6 +65,13 @@ act-runner: ## build the image of act's runner, local/act-runner
 
 test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make buildkitd act-runner)
 	@$(run) pytest tests/template/act
+
+TRIVY := v0.70.0
+trivy: ## build the scanner of pipeline.yml into Go's bin folder (needs Go; 5 min)
+	@CGO_ENABLED=0 GOEXPERIMENT=jsonv2 go install github.com/aquasecurity/trivy/cmd/trivy@$(TRIVY)
+
+test-scan: $(VENV)/.dev ## what the scan of an image stops (needs Docker, docker-registry, Go, make trivy)
+	@$(run) pytest tests/template/scan
 
 bench-workflow: $(VENV)/.dev ## where the minutes of a push go, with the load profile of pipeline.toml (needs the same)
 	@$(run) benchmarks.workflows.minutes

@@ -170,12 +170,13 @@ def _default(bake: Bake) -> Path:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves the workflows under act to `make test-act`: they take longer than all other tests together."""
-    act = Path(__file__).parent / "act"
-    named = any(Path(argument.split("::")[0]).resolve().is_relative_to(act) for argument in config.args)
-    return True if collection_path == act and not named else None
+    """Leaves the workflows under act and the scan to `make test-act test-scan`: they take longest of all."""
+    if collection_path not in (Path(__file__).with_name("act"), Path(__file__).with_name("scan")):
+        return None
+    named = any(Path(argument.split("::")[0]).resolve().is_relative_to(collection_path) for argument in config.args)
+    return None if named else True
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs the generated project's own lint and tests last: they take longest and say least about a fault."""
-    items.sort(key=lambda item: item.path.name == "test_generated_project.py")
+    items.sort(key=lambda item: item.path.name == "test_runner.py")

@@ -1,6 +1,7 @@
 """A generated project as a runner of GitHub tests it: by a user who is not root, with the variables of the workflow.
 
-What only a developer's machine has would go unseen otherwise: root, a base image, a branch that is called main.
+What only a developer's machine has would go unseen otherwise: root, a base image, a branch that is called main. With
+the default answers the files are those of this repository, byte for byte, so it is a project of the other task here.
 """
 
 import os
@@ -19,6 +20,7 @@ from .test_github import _github, event, pipeline  # noqa: F401  a fixture
 
 pytestmark = pytest.mark.slow
 USER = "runner"  # as GitHub calls it
+ANSWERS = {"project_name": "O'Neil's \"Loans\" 🏦", "project_slug": "my-loans", "author": "José <j@example.org>"}
 
 
 @pytest.fixture(name="user")
@@ -38,7 +40,7 @@ def test_lint_and_tests_are_green(
     home = Path(user.pw_dir, "mlops-gate-test") if os.getuid() == 0 else tmp_path
     shutil.rmtree(home, ignore_errors=True)
     (home / "tmp").mkdir(parents=True)
-    project = Path(shutil.copytree(bake().project, home / "loan-default"))
+    project = Path(shutil.copytree(bake(task="regression", **ANSWERS).project, home / "my-loans"))
     (home / "gitconfig").write_text("[user]\nname = A\nemail = a@example.org\n[init]\ndefaultBranch = master\n")
     left = {name: home / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
     for path in left.values():
