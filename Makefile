@@ -58,7 +58,7 @@ perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate b
 	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(run) perf $(if $(filter yes,$(docker)),--candidate "$(built)")
 
 accept: $(VENV)/.perf ## accept the slow-down for which `make perf` failed (REASON="why")
-	@$(run) perf.accept --reason "$$REASON"
+	@$(run) perf.accept --reason="$$REASON"
 
 history: $(VENV)/.train ## draw p95 and the quality of every version that was ever promoted
 	@$(run) release.history
@@ -70,7 +70,7 @@ promote: $(VENV)/.train ## make the candidate the champion, if it passed
 	@$(run) release.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)")
 
 rollback: $(VENV)/.train ## go back to the champion before this one (REASON="why"; TO=version)
-	@$(run) release.rollback --to "$${TO:-previous}" --reason "$$REASON"
+	@$(run) release.rollback --to="$${TO:-previous}" --reason="$$REASON"
 
 pipeline: train perf promote ## all of it: train, perf, promote
 
@@ -101,7 +101,7 @@ comment: $(VENV)/.perf
 	@$(run) release.github.comment
 
 issue: $(VENV)/.perf
-	@$(run) release.github.issue --title "$$TITLE" --result "$$RESULT"
+	@$(run) release.github.issue --title="$$TITLE" --result="$$RESULT"
 
 updates: $(VENV)/.update
 	@$(run) release.github.updates $(KIND)

@@ -4,11 +4,11 @@
     python -m release.changes --due                                         after release.restore alone
 
 Where the service is made of what the champion's image is made of, there is nothing to build, to measure or to promote.
-Writes reports/changes.json (pipeline.notes.Changes), and for the next jobs of a workflow: measure, publish, promote,
-champion and note.
+Nor where it is made of what a rollback took out. Writes reports/changes.json (pipeline.notes.Changes), and for the next
+steps of a workflow: measure, publish, promote, champion, note, and whether the MLflow store has news.
 
---due: whether retraining is due, as the output due, true or false. It is not while a push is being measured, which
-trains on the same data: of two runs that wait GitHub drops one.
+--due: whether retraining is due, as the output due: true, false, or busy while a push is being measured. That trains on
+the same data, and of two runs that wait GitHub drops one.
 
 Exit code 0: said; 1: the commit is older than the champion's; 3: could not be done.
 """
@@ -16,9 +16,11 @@ Exit code 0: said; 1: the commit is older than the champion's; 3: could not be d
 import argparse
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline import bundle as bundles
@@ -27,6 +29,7 @@ from pipeline.bundle import BundleError
 from pipeline.notes import Champion, Changes, NoteError, Quality
 from pipeline.schema import Settings
 from pipeline.settings import SettingsError, load_settings
+from release import production
 from release.github import api as rest
 from training import registry
 
@@ -38,8 +41,15 @@ class Outdated(ValueError):
     """The commit is older than what is in production; the message says what to do."""
 
 
-def changes(root: Path, settings: Settings, champion: Champion, preview: str, force: bool) -> Changes:
-    """What differs from the champion. Raises BundleError or NoteError."""
+def changes(
+    root: Path,
+    settings: Settings,
+    champion: Champion,
+    preview: str,
+    force: bool,
+    taken_out: Sequence[ModelVersion] = (),
+) -> Changes:
+    """What differs from the champion, and from what a rollback took out. Raises BundleError or NoteError."""
     card, kept = bundles.read(root / "bundle").card, notes.read(root, Quality).kept
     service = bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
     # What was trained anew is promoted, though it may be the same: MLflow knew no champion, as a new server does not.
@@ -47,11 +57,26 @@ def changes(root: Path, settings: Settings, champion: Champion, preview: str, fo
     sentences = []
     if champion.unseen and preview:  # elsewhere a champion that is overlooked stops the promotion
         sentences.append(f"{champion.unseen}: the candidate is measured alone.")
+    why = "" if same or preview or force else reason(taken_out, champion, service)
     if same and not force:
         sentences.append(f"Nothing to measure: the service is the champion's, version {card.version}.")
+    elif why:
+        sentences.append(
+            f"Nothing to measure: the service is what was rolled back {why[:300]}. Change it, or run Pipeline by hand "
+            "with force."
+        )
     elif kept:
-        sentences.append(f"The model is the champion's, version {kept}.")
-    return Changes(force or not same, [sentence[:500] for sentence in sentences])
+        whose = "" if kept in (str(version.version) for version in taken_out) else "the champion's, "
+        sentences.append(f"The model is {whose}version {kept}.")
+    return Changes(force or not (same or why), [sentence[:500] for sentence in sentences])
+
+
+def reason(versions: Iterable[ModelVersion], champion: Champion, service: str) -> str:
+    """Why a service was rolled back, as MLflow or else the registry knows; empty where it was not."""
+    for version in versions:
+        if version.tags.get(production.TAKEN_OUT) == service:
+            return str(version.tags[production.ROLLED_BACK])
+    return "from the champion of today" if champion.left == service else ""
 
 
 def check_order(champion: Champion, environment: Mapping[str, str]) -> None:
@@ -69,25 +94,45 @@ def check_order(champion: Champion, environment: Mapping[str, str]) -> None:
         if error.status == 404:  # a commit that is gone, or of another repository
             return
         raise
-    if answer["status"] == "ahead":
+    if answer["status"] == "ahead" and here != _tip(github, environment):  # else the branch was set back to it
         raise Outdated(
             f"commit {here[:7]} is older than {champion.revision[:7]}, which is in production. Run the newest commit's "
             "workflow again, or the workflow Rollback to go back"
         )
 
 
-def difference(root: Path, settings: Settings, champion: Champion) -> str:
-    """What makes retraining due, a sentence; empty where nothing does. Raises MlflowException or OSError."""
+def _tip(github: rest.GitHub, environment: Mapping[str, str]) -> str:
+    """The newest commit of the default branch."""
+    branch = rest.default_branch(environment)
+    return str(rest.call(github, "GET", f"{github.path}/commits/{branch}").json()["sha"])
+
+
+class Due(NamedTuple):
+    due: bool
+    why: str  # a sentence
+
+
+def difference(root: Path, settings: Settings, champion: Champion) -> Due:
+    """Whether retraining is due. Raises MlflowException or OSError."""
     name = settings.project.name
-    version = registry.find(registry.connect(name), name, registry.CHAMPION)
+    client = registry.connect(name)
+    version = registry.find(client, name, registry.CHAMPION)
     if version is None:
-        return "There is no champion yet."
-    if version.tags.get("inputs_sha256") != bundles.model_inputs(root, settings):
-        return f"What makes the model has changed since version {version.version}."
-    served = version.tags["bundle_sha256"], version.tags["runtime"]
-    if champion.inputs != bundles.service_inputs(root, settings, *served):
-        return f"What makes the service has changed since version {version.version} was promoted."
-    return ""
+        return Due(True, "There is no champion yet.")
+    made_of = bundles.model_inputs(root, settings)
+
+    def same(known: ModelVersion, service: str) -> bool:
+        served = known.tags.get("bundle_sha256", ""), known.tags.get("runtime", "onnx")
+        return known.tags.get("inputs_sha256") == made_of and service == bundles.service_inputs(root, settings, *served)
+
+    if same(version, champion.inputs):
+        return Due(False, "The champion is made of the same data and code.")
+    for each in production.taken_out(client, name):
+        if same(each, each.tags.get(production.TAKEN_OUT, "")):
+            why = each.tags[production.ROLLED_BACK]
+            return Due(False, f"The same data and code made version {each.version}, which was rolled back {why}.")
+    what = "service" if version.tags.get("inputs_sha256") == made_of else "model"
+    return Due(True, f"What makes the {what} has changed since version {version.version}.")
 
 
 def pushed(environment: Mapping[str, str]) -> str:
@@ -98,24 +143,26 @@ def pushed(environment: Mapping[str, str]) -> str:
     github, branch = rest.connect(environment), rest.default_branch(environment)
     path = f"{github.path}/actions/workflows/{WORKFLOW}/runs"
     answer = rest.call(github, "GET", path, params={"branch": branch, "per_page": 20}).json()
-    return next((str(run["html_url"]) for run in answer["workflow_runs"] if run["status"] in UNDER_WAY), "")
+    ours = [run for run in answer["workflow_runs"] if run["event"] != "pull_request"]  # a fork may have such a branch
+    return next((str(run["html_url"]) for run in ours if run["status"] in UNDER_WAY), "")
 
 
 def say_due(settings: Settings, champion: Champion) -> None:
-    why = difference(Path.cwd(), settings, champion)
-    busy = pushed(os.environ) if why else ""
+    due, why = difference(Path.cwd(), settings, champion)
+    busy = pushed(os.environ) if due else ""
     if busy:
         said = f"Not retrained: a push trains on the same data already, see {busy}."
     else:
-        said = f"Retraining. {why}" if why else "Not retrained: the champion is made of the same data and code."
+        said = f"{'Retraining' if due else 'Not retrained'}. {why}"
     print(said)
     command.summary(said)
-    command.output(due=str(bool(why and not busy)).lower())
+    command.output(due="busy" if busy else str(due).lower())
 
 
 def say_changes(settings: Settings, champion: Champion, arguments: argparse.Namespace) -> None:
-    root = Path.cwd()
-    found = changes(root, settings, champion, arguments.preview, arguments.force)
+    root, name = Path.cwd(), settings.project.name
+    taken_out = production.taken_out(registry.connect(name), name)
+    found = changes(root, settings, champion, arguments.preview, arguments.force, taken_out)
     if found.measure and not arguments.preview:
         check_order(champion, os.environ)
     publish = promote = found.measure and not arguments.preview
@@ -131,6 +178,7 @@ def say_changes(settings: Settings, champion: Champion, arguments: argparse.Name
     command.output(
         measure=str(found.measure).lower(),
         publish=str(publish).lower(),
+        store=str(not arguments.preview and (publish or notes.read(root, Quality).fitted)).lower(),
         promote=str(promote).lower(),
         champion=champion.image,
         note=" ".join(found.sentences),

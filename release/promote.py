@@ -43,9 +43,12 @@ METRICS: dict[Key, str] = {  # of a row of the report: the metric that the candi
 }
 
 
-def allowed(client: MlflowClient, name: str, verdict: Report) -> ModelVersion:
-    """The candidate, if the verdict is on it and is a pass. Raises Refused."""
-    candidate = registry.find(client, name, registry.CANDIDATE)
+def allowed(client: MlflowClient, name: str, verdict: Report, here: bool) -> ModelVersion:
+    """The candidate, if the verdict is on it and is a pass. Raises Refused.
+
+    `here`: it is the alias of that name. A workflow takes what was judged: on a team's server others move the alias.
+    """
+    candidate = registry.find(client, name, registry.CANDIDATE) if here else _judged(client, name, verdict)
     if candidate is None:
         raise Refused(f"{name} has no candidate; run `make train`")
     version, judged = str(candidate.version), verdict.candidate
@@ -61,12 +64,22 @@ def allowed(client: MlflowClient, name: str, verdict: Report) -> ModelVersion:
     return candidate
 
 
+def _judged(client: MlflowClient, name: str, verdict: Report) -> ModelVersion | None:
+    """The version that a verdict names, if it is registered with that very bundle."""
+    versions = client.search_model_versions(f"name='{name}'")
+    named = verdict.candidate.version, verdict.candidate.bundle_sha256
+    return next((each for each in versions if (str(each.version), each.tags.get("bundle_sha256")) == named), None)
+
+
 def check_replaced(image: str, replaces: str) -> None:
     """Whether the champion of the registry is still the one that the candidate was compared with.
 
     So a run that was started again, or overtaken, puts no older model over a newer one. Raises Refused or ImageError.
     """
-    now = repository.champion(repository.repository_of(image))
+    images = repository.repository_of(image)
+    if repository.look_up(images, repository.ROLLED_BACK).image == image:
+        raise Refused("this image was rolled back; change something, or run Pipeline by hand with force")
+    now = repository.champion(images)
     if now not in (replaces, image):
         raise Refused(
             f"the champion is {now or 'none'} now, but the candidate was judged beside {replaces or 'none'}; run all "
@@ -169,7 +182,7 @@ def promote(
     client: MlflowClient, name: str, verdict: Report, image: str, replaces: str | None, root: Path = Path()
 ) -> str:
     """Moves alias and image tag and notes what was measured; returns the version that the alias then names."""
-    candidate = allowed(client, name, verdict)
+    candidate = allowed(client, name, verdict, here=replaces is None)
     champion = registry.find(client, name, registry.CHAMPION)
     again = champion is not None and champion.version == candidate.version
     if verdict.base or (replaces is None and not again):  # else the registry says who the champion is

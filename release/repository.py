@@ -7,7 +7,7 @@ from typing import NamedTuple
 from perf.arms.arm import ArmError
 from perf.arms.containers import docker
 
-CHAMPION = "champion"
+CHAMPION, ROLLED_BACK = "champion", "rolled-back"  # tags: the image in production, and the last one that was taken out
 # Labels of our images: what they are made of, the champion that they were measured beside, and the commit.
 INPUTS, REPLACES, REVISION = "mlops.inputs-sha256", "mlops.replaces", "org.opencontainers.image.revision"
 REPOSITORY = re.compile(r"[a-z0-9.-]+(:\d+)?(/[a-z0-9]+((\.|_{1,2}|-+)[a-z0-9]+)*)+")
@@ -42,9 +42,9 @@ def _separator(match: re.Match[str]) -> str:
     return match[0] if match[0] in (".", "_", "__") or set(match[0]) == {"-"} else "-"
 
 
-def tagged(repository: str, tag: str) -> str:
+def tagged(repository: str, name: str) -> str:
     """A reference by tag, to a repository whose name is canonical."""
-    return f"{repository}:{tag}"
+    return f"{repository}:{name}"
 
 
 def by_digest(repository: str, digest: str) -> str:
@@ -68,12 +68,12 @@ def champion(repository: str) -> str:
     return there.image
 
 
-def look_up(repository: str, tag: str = CHAMPION) -> Lookup:
+def look_up(repository: str, name: str = CHAMPION) -> Lookup:
     """Likewise, for those who may not be allowed to see it: then `why` says what the registry answered.
 
     Raises ImageError where the registry does not answer.
     """
-    reference = tagged(repository, tag)
+    reference = tagged(repository, name)
     try:
         manifest = json.loads(docker("buildx", "imagetools", "inspect", "--format", "{{json .Manifest}}", reference))
     except ArmError as error:
@@ -113,13 +113,18 @@ def point(image: str, version: str) -> None:
     """
     repository = repository_of(image)
     # One after the other: asked for a manifest by one tag while it is put under another, a registry answered with 500.
-    for tag in (of_version(version), CHAMPION):
-        try:
-            docker("buildx", "imagetools", "create", f"--tag={tagged(repository, tag)}", image)
-        except ArmError as error:
-            raise ImageError(f"the tag {tag} cannot be set on {image} ({last_line(error)})") from None
+    for name in (of_version(version), CHAMPION):
+        tag(image, name)
     if (now := champion(repository)) != image:
         raise ImageError(f"{tagged(repository, CHAMPION)} is {now or 'gone'} although it was just set on {image}")
+
+
+def tag(image: str, name: str) -> None:
+    """Sets a tag on an image. Raises ImageError where the registry refuses."""
+    try:
+        docker("buildx", "imagetools", "create", f"--tag={tagged(repository_of(image), name)}", image)
+    except ArmError as error:
+        raise ImageError(f"the tag {name} cannot be set on {image} ({last_line(error)})") from None
 
 
 def last_line(error: ArmError) -> str:

@@ -13,6 +13,7 @@ bundle. Files of old versions go, so that the store stays small. With MLFLOW_TRA
 import argparse
 import io
 import os
+import shutil
 import sys
 import zipfile
 from functools import partial
@@ -28,7 +29,7 @@ from pipeline.settings import SettingsError, load_settings
 from release import production, repository
 from release.github import api as rest
 from release.repository import ImageError, Lookup
-from training import registry
+from training import registry, store
 
 ARTIFACT = "mlflow"
 MAX_ARTIFACT = 2_000_000_000  # bytes
@@ -41,8 +42,11 @@ def note_of(champion: Lookup, whose: str) -> Champion:
     if not champion.image:  # ghcr.io says no more of a package that nobody has pushed yet
         return Champion("", champion.why and f"The registry does not say whether there is a champion ({champion.why})")
     labels = repository.labels(champion.image)
-    known = (labels.get(label, "") for label in (repository.INPUTS, repository.REVISION))
-    return Champion(champion.image, "", *known)
+    left = repository.look_up(repository.repository_of(champion.image), repository.ROLLED_BACK).image
+    taken_out = repository.labels(left).get(repository.INPUTS, "") if left else ""
+    return Champion(
+        champion.image, "", labels.get(repository.INPUTS, ""), labels.get(repository.REVISION, ""), taken_out
+    )
 
 
 def check_moved(name: str, images: str) -> None:
@@ -62,9 +66,15 @@ def restore(name: str, champion: Lookup, folder: Path, say: production.Say) -> N
     """Does what is needed to the store in `folder`, and says it."""
     if not (folder / "mlflow.db").is_file():
         say(_fetch(folder))
+    try:
+        client = registry.connect(name)
+    except store.StoreError as error:  # a library update was taken back
+        say(f"{error.message}. In a workflow it goes: what counts is in the champion's image.")
+        (folder / "mlflow.db").unlink()
+        shutil.rmtree(folder / "mlartifacts", ignore_errors=True)
+        client = registry.connect(name)
     if not champion.image:
         return
-    client = registry.connect(name)
     version = registry.find(client, name, registry.CHAMPION)
     if version is not None and version.tags.get("image") == champion.image and production.whole(version):
         say(f"MLflow and the registry agree: the champion is version {version.version}.")
@@ -90,8 +100,11 @@ def _fetch(folder: Path) -> str:
         return f"No MLflow store came from the cache, and GitHub does not say whether it keeps one ({error})."
     if data is None:
         return "No MLflow store came from the cache, and no run has left one."
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        archive.extractall(folder)  # of a run on main in this very repository, as _newest promises
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            archive.extractall(folder)  # of a run on main in this very repository, as _newest promises
+    except zipfile.BadZipFile as error:
+        return f"No MLflow store came from the cache, and the one that the last run on main left is damaged ({error})."
     return "No MLflow store came from the cache: took the one that the last run on main left."
 
 
@@ -102,6 +115,7 @@ def _newest(github: rest.GitHub) -> bytes | None:
         each
         for each in rest.pages(github, f"{github.path}/actions/artifacts", "artifacts", name=ARTIFACT)
         if not each["expired"]
+        and each["workflow_run"]
         and each["workflow_run"]["head_branch"] == main
         # A fork may have a branch of that name as well, and what its workflows make is no store of ours.
         and each["workflow_run"]["head_repository_id"] == each["workflow_run"]["repository_id"]

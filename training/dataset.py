@@ -13,6 +13,8 @@ import pandas as pd
 from pipeline.bundle import LARGEST, sha256
 from pipeline.schema import Data
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+
 
 class DataError(ValueError):
     """The data file cannot be used; the message says what, where, and what to do."""
@@ -69,6 +71,9 @@ def _cells(path: Path) -> pd.DataFrame:
     """Every cell of the file as text; the index is the line on which a row ends, which is what people look for."""
     if not path.is_file():
         raise DataError(f"{path}: no such file (pipeline.toml, data.path)")
+    with path.open("rb") as start:
+        if start.read(len(POINTER)) == POINTER:
+            raise DataError(f"{path}: this is what Git LFS keeps in place of the file; run `git lfs pull`")
     rows, lines = [], []
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -24,6 +24,7 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
 from pipeline.bundle import SERVED
+from training import store
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 SNAPSHOT = "service"  # the artifact with serving/, src/ and bundle/: a version can be served from it years later
@@ -42,13 +43,15 @@ def without_password(text: str) -> str:
 
 def connect(name: str) -> MlflowClient:
     """A client of the store that MLFLOW_TRACKING_URI names (default: mlflow.db here), with the experiment `name`."""
-    uri = mlflow.environment_variables.MLFLOW_TRACKING_URI.get() or f"sqlite:///{Path('mlflow.db').absolute()}"
+    uri = mlflow.environment_variables.MLFLOW_TRACKING_URI.get() or store.uri_of(Path("mlflow.db").absolute())
+    local = store.file_of(uri)
+    if local and local.is_file():
+        store.prepare(local)
     mlflow.set_tracking_uri(uri)
     client = MlflowClient()
     if client.get_experiment_by_name(name) is None:
         # Beside a local database lie its artifacts; a server knows where it keeps its own.
-        local = Path(uri.removeprefix("sqlite:///")).absolute().parent / "mlartifacts" if "sqlite" in uri else None
-        client.create_experiment(name, artifact_location=local.as_uri() if local else None)
+        client.create_experiment(name, artifact_location=store.artifacts(local).as_uri() if local else None)
     mlflow.set_experiment(name)
     return client
 

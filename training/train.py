@@ -38,6 +38,7 @@ from training.dataset import DataError, Dataset, read
 from training.fit import EstimatorError, answer, fit
 from training.onnx.export import export
 
+INPUTS, BUNDLE = "inputs_sha256", "bundle_sha256"  # tags of a version: of what it was made, and what came out
 console = Console(highlight=False, soft_wrap=True)
 
 
@@ -57,18 +58,24 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
     `force`: also where the champion is made of the very same.
     """
     (root / Quality.path).unlink(missing_ok=True)
+    name = settings.project.name
     with under_way("connect to MLflow"):
-        client = registry.connect(settings.project.name)
-        champion = registry.find(client, settings.project.name, registry.CHAMPION)
+        client = registry.connect(name)
+        champion = registry.find(client, name, registry.CHAMPION)
     # Without a file there is nothing to hash, and `read` says so.
     made_of = bundles.model_inputs(root, settings) if settings.data.path.is_file() else ""
 
-    def keep(why: str, key: str, digest: str) -> bool:
-        if champion is None or force or champion.tags.get(key) != digest:
-            return False
-        return _keep(client, champion, root, preview, made_of, why)
+    rolled_back = [each for each in client.search_model_versions(f"name='{name}'") if "rolled_back" in each.tags]
+    known = [*([champion] if champion else []), *reversed(rolled_back)]
 
-    if made_of and keep("Nothing that makes the model has changed", "inputs_sha256", made_of):
+    def keep(why: str, key: str, digest: str) -> bool:
+        same = next((each for each in known if each.tags.get(key) == digest), None)
+        if same is None or force:
+            return False
+        whose = "the champion's" if same is known[0] and champion else "which was rolled back"
+        return _keep(client, same, root, preview, made_of, why, whose, key == BUNDLE)
+
+    if made_of and keep("Nothing that makes the model has changed", INPUTS, made_of):
         return True
     return _train(client, champion, settings, root, preview, made_of, keep)
 
@@ -120,7 +127,7 @@ def _train(
             bundles.CONTRACT: bundles.encode_contract(contract),
             bundles.REQUESTS: contents.requests(held_out.frame),
         }
-        if keep("The very same model came out", "bundle_sha256", bundles.digest(contents.hashes(files))):
+        if keep("The very same model came out", BUNDLE, bundles.digest(contents.hashes(files))):
             return True
         with under_way("register with MLflow"):
             model_id = registry.log_model(pipeline, signature, held_out.frame.head(3))
@@ -157,26 +164,37 @@ def _train(
     return True
 
 
-def _keep(client: MlflowClient, champion: ModelVersion, root: Path, preview: str, made_of: str, why: str) -> bool:
-    """Takes the champion for the model; False where its files are gone, or src/model would not run with them."""
-    number = str(champion.version)
+def _keep(
+    client: MlflowClient,
+    version: ModelVersion,
+    root: Path,
+    preview: str,
+    made_of: str,
+    why: str,
+    whose: str,
+    fitted: bool,
+) -> bool:
+    """Takes a version for the model; False where its files are gone, or src/model would not run with them."""
+    number = str(version.version)
     try:
         with tempfile.TemporaryDirectory() as scratch:
-            bundle = bundles.read(Path(registry.download_snapshot(champion, scratch)) / "bundle")
+            bundle = bundles.read(Path(registry.download_snapshot(version, scratch)) / "bundle")
             if bundle.card.code_sha256 != bundles.code_digest(root / "src" / "model"):
                 return False
             files = {file: (bundle.folder / file).read_bytes() for file in bundle.card.files}
             bundles.write(root / "bundle", files, bundle.card)
     except (MlflowException, BundleError, OSError) as error:
         reason = escape(registry.complaint(error))
-        console.print(f"[yellow]Note:[/yellow] trained again, since the champion's files cannot be had: {reason}.")
+        console.print(
+            f"[yellow]Note:[/yellow] trained again, since the files of version {number} cannot be had: {reason}."
+        )
         return False
     if not preview:
-        client.set_model_version_tag(champion.name, number, "inputs_sha256", made_of)
-        client.set_registered_model_alias(champion.name, registry.CANDIDATE, number)
-    notes.write(root, Quality(True, champion.tags.get("quality", ""), kept=number))
+        client.set_model_version_tag(version.name, number, INPUTS, made_of)
+        client.set_registered_model_alias(version.name, registry.CANDIDATE, number)
+    notes.write(root, Quality(True, version.tags.get("quality", ""), kept=number, fitted=fitted))
     console.print(
-        f"{why}: it stays version [bold]{number}[/bold], the champion's, with the bundle/ of that. To train all the "
+        f"{why}: it stays version [bold]{number}[/bold], {whose}, with the bundle/ of that. To train all the "
         "same: make train FORCE=1"
     )
     return True

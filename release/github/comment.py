@@ -21,16 +21,16 @@ from release.github.explain import FAILED, Run, explain
 RAN = re.compile(re.escape(MARKER) + r"<!-- run ([0-9]{1,18})\.([0-9]{1,9}) -->\s*\Z")
 
 
-def pull_request(github: GitHub, event: Mapping[str, Any]) -> int | None:
-    """The number of the open pull request whose head is the commit that ran; None where there is none (any more)."""
+def pull_requests(github: GitHub, event: Mapping[str, Any]) -> list[int]:
+    """The open pull requests whose head is the commit that ran: one, or more from one branch to several others."""
     run, head = event["workflow_run"], event["workflow_run"]["head_repository"]
-    branch = f"{head['owner']['login']}:{run['head_branch']}"
+    branch, found = f"{head['owner']['login']}:{run['head_branch']}", []
     for pull in rest.pages(github, f"{github.path}/pulls", state="open", head=branch):
         repository = pull["head"]["repo"] or {}  # null where the fork is gone
         same = (repository.get("id"), pull["base"]["repo"]["id"]) == (head["id"], event["repository"]["id"])
         if same and pull["head"]["sha"] == run["head_sha"]:
-            return int(pull["number"])
-    return None
+            found.append(int(pull["number"]))
+    return found
 
 
 def put(github: GitHub, number: int, run: Run, text: str) -> str:
@@ -58,11 +58,12 @@ def tell(github: GitHub, event: Mapping[str, Any]) -> str:
         return f"Nothing to do: the run was started by {run['event']}, and ended as {run['conclusion']}."
     if run["head_repository"] is None:
         return "Nothing to do: the fork that it ran for is gone."
-    if (number := pull_request(github, event)) is None:
+    if not (numbers := pull_requests(github, event)):
         return "Nothing to do: no open pull request is at the commit that ran."
     fork = run["head_repository"]["id"] != event["repository"]["id"]
     known = Run(int(run["id"]), int(run["run_attempt"]), run["head_sha"], fork)
-    return put(github, number, known, explain(github, known))
+    text = explain(github, known)
+    return " ".join(put(github, number, known, text) for number in numbers)
 
 
 if __name__ == "__main__":

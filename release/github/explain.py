@@ -20,6 +20,7 @@ from release.github.api import GitHub
 
 T = TypeVar("T")
 FAILED = ("failure", "timed_out", "startup_failure")
+CANCELLED = "cancelled"  # so GitHub calls a job that took longer than it may, too
 LARGEST = MAX_BYTES - 500  # bytes of a text; the rest is for the marks by which it is found again
 # Python unpacks these piece by piece, as much as is asked for; of others, 400 bytes become 300 MB at once.
 PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -45,7 +46,7 @@ class Unreadable(Exception):
 def explain(github: GitHub, run: Run) -> str:
     """Markdown of at most 60,000 bytes. Raises GitHubError where GitHub does not answer."""
     url, jobs = run.url(github), rest.pages(github, f"{github.path}/actions/runs/{run.id}/jobs", "jobs")
-    failed = {int(job["id"]): _failed(job) for job in jobs if job["conclusion"] in FAILED}
+    failed = {int(job["id"]): _failed(job) for job in jobs if job["conclusion"] in FAILED or stopped(job)}
     shown = list(failed.items())[:20]
     links = ", ".join(f"{name} ([log]({url}/job/{number}))" for number, name in shown)
     whose = " A pull request from a fork is measured by its own code." if run.fork else ""
@@ -59,10 +60,17 @@ def explain(github: GitHub, run: Run) -> str:
     return text if len(text.encode()) < LARGEST else "\n\n".join([body.split("\n", 1)[0], *footer])
 
 
+def stopped(job: Mapping[str, Any]) -> bool:
+    """Whether a job was stopped after it had begun: by somebody, or because its time was over."""
+    return bool(job["conclusion"] == CANCELLED and job.get("steps"))
+
+
 def _failed(job: Mapping[str, Any]) -> str:
     """A job that failed, and the step at which it did."""
-    steps = [str(step["name"]) for step in job.get("steps") or [] if step["conclusion"] in FAILED]
-    return quoted(str(job["name"]), 80) + (f" at {quoted(steps[0], 80)}" if steps else "")
+    ended = (*FAILED, CANCELLED) if stopped(job) else FAILED
+    steps = [str(step["name"]) for step in job.get("steps") or [] if step["conclusion"] in ended]
+    why = " (cancelled, or it took longer than it may)" if stopped(job) else ""
+    return quoted(str(job["name"]), 80) + (f" at {quoted(steps[0], 80)}" if steps else "") + why
 
 
 def _body(github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], failed: Sequence[str]) -> str:

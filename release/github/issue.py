@@ -11,7 +11,7 @@ import os
 from pipeline import command
 from release.github import api as rest
 from release.github.api import GitHub
-from release.github.explain import Run, explain
+from release.github.explain import Run, explain, stopped
 
 GONE = 410  # the status of a request for issues where a repository has none
 CANCELLED = """### ⚠️ The run was cancelled
@@ -39,7 +39,9 @@ def keep(github: GitHub, title: str, result: str, run: Run) -> str:
         return f"Closed #{ours}."
     if result == "skipped":
         return "Nothing to do: it was skipped."
-    return rest.keep_issue(github, title, CANCELLED if result == "cancelled" else explain(github, run), ours)
+    jobs = rest.pages(github, f"{github.path}/actions/runs/{run.id}/jobs", "jobs") if result == "cancelled" else ()
+    waited = result == "cancelled" and not any(map(stopped, jobs))
+    return rest.keep_issue(github, title, CANCELLED if waited else explain(github, run), ours)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -136,16 +136,19 @@ def model_inputs(root: Path, settings: Settings) -> str:
 def service_inputs(root: Path, settings: Settings, bundle_sha256: str, runtime: str) -> str:
     """Of a bundle, the code that serves it, its libraries, the Dockerfile and its part of pipeline.toml."""
     part = {"project": settings.project, "serving": settings.serving, "p95_ms": settings.perf.p95_ms}
+    more = {"trusted": settings.training.trusted}
     requirements = root / "requirements" / f"{REQUIREMENTS[runtime]}.txt"
-    files = [*_files(root, "src", "serving"), root / ".python-version", root / "Dockerfile", requirements]
-    return _digest(root, files, part, {"bundle": bundle_sha256})
+    files = [*_files(root, "src", "serving"), requirements]
+    files += [root / name for name in (".python-version", ".dockerignore", "Dockerfile")]
+    return _digest(root, files, part | more, {"bundle": bundle_sha256})
 
 
 def _files(root: Path, *folders: str) -> Iterator[Path]:
+    """What lies in folders, links followed; not what tools leave behind."""
     for folder in folders:
-        for path in (root / folder).rglob("*"):
-            if path.is_file() and "__pycache__" not in path.parts:
-                yield path
+        for where, inside, names in os.walk(root / folder, followlinks=True):
+            inside[:] = [name for name in inside if not name.startswith(".") and name != "__pycache__"]
+            yield from (Path(where, name) for name in names if not name.startswith("."))
 
 
 def _digest(root: Path, files: Iterable[Path], part: dict[str, Any], more: dict[str, str]) -> str:

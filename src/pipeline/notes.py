@@ -16,7 +16,7 @@ class NoteError(ValueError):
     """A note is missing or damaged; the message names the file and the command that writes it."""
 
 
-class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Note(msgspec.Struct, frozen=True):  # of a newer release it may say more
     path: ClassVar[Path]  # from the project's root
     command: ClassVar[str]  # that writes it
 
@@ -27,7 +27,8 @@ class Quality(Note, frozen=True):
     path, command = Path("reports/quality.json"), "make train"
     passed: bool
     sentence: Annotated[str, msgspec.Meta(max_length=500)]
-    kept: Annotated[str, msgspec.Meta(max_length=20)] = ""  # the champion's version, where it was not trained again
+    kept: Annotated[str, msgspec.Meta(max_length=20)] = ""  # a version that is made of the same, and so is taken
+    fitted: bool = True  # false: there was no need to train, to know that
 
 
 class Image(Note, frozen=True):
@@ -47,6 +48,7 @@ class Champion(Note, frozen=True):
     unseen: str = ""  # why it cannot be seen; empty: the registry has said that there is none
     inputs: str = ""  # its labels: pipeline.bundle.service_inputs
     revision: str = ""  # and the commit
+    left: str = ""  # pipeline.bundle.service_inputs of the image that was rolled back last
 
 
 class Changes(Note, frozen=True):

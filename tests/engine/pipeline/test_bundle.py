@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline import bundle as bundles
 from pipeline.bundle import Column, Contract, Field
+from pipeline.schema import Data, Project, Quality, Settings, Training
 from tests.engine.conftest import environment
 
 CONTRACT = Contract(
@@ -114,3 +115,48 @@ def test_killed_at_any_moment_the_bundle_is_whole(tmp_path: Path) -> None:
         bundles.read(folder)
     write(folder, b"last")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.fixture(name="made")
+def _made(tmp_path: Path) -> Path:
+    """The least project of which the inputs have digests; a package of src/model is a link."""
+    for name in ("src/model/data.py", "serving/app.py", "training/fit.py", "data/a.csv", "common/text.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    (tmp_path / "src" / "model" / "common").symlink_to("../../common")
+    return tmp_path
+
+
+def inputs(root: Path, trusted: tuple[str, ...] = ()) -> tuple[str, str]:
+    """Of the model and of the service."""
+    data = Data(path=Path("data/a.csv"), task="regression", target="y", numeric=["x"])
+    quality = Quality(metric="r2", floor=0.0)
+    settings = Settings(Project("loans"), data, quality, training=Training(trusted=list(trusted)))
+    return bundles.model_inputs(root, settings), bundles.service_inputs(root, settings, "0" * 64, "onnx")
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "service"),
+    [
+        ("common/text.py", True, True),
+        ("src/model/words.txt", True, True),
+        ("serving/app.py", False, True),
+        ("training/fit.py", True, False),
+        (".dockerignore", False, True),
+        ("README.md", False, False),
+        ("src/.DS_Store", False, False),
+        ("src/model/.ipynb_checkpoints/data.py", False, False),
+        ("src/model/__pycache__/data.pyc", False, False),
+    ],
+)
+def test_what_something_is_made_of_has_a_digest(made: Path, name: str, model: bool, service: bool) -> None:
+    """Links are followed; what tools leave behind counts for nothing."""
+    before = inputs(made)
+    (made / name).parent.mkdir(exist_ok=True)
+    (made / name).write_text("2")
+    assert [one != other for one, other in zip(before, inputs(made), strict=True)] == [model, service]
+
+
+def test_the_service_trusts_what_training_did(made: Path) -> None:
+    """[training] trusted decides what it loads."""
+    assert inputs(made)[1] != inputs(made, ("geopandas",))[1]

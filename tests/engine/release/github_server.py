@@ -44,6 +44,7 @@ class GitHub:
     jobs: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[dict[str, Any]] = field(default_factory=list)  # with their content under "zip"
     runs: list[dict[str, Any]] = field(default_factory=list)  # of the workflow pipeline.yml
+    tip: str = ""  # the newest commit of main
     compared: dict[str, str | None] = field(default_factory=dict)  # statuses by "base...head"; None: unknown
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)  # tokens that the host of the downloads was sent
@@ -78,7 +79,7 @@ class GitHub:
             }
         )
 
-    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:  # noqa: PLR0911  one a route
+    def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> Any:  # noqa: PLR0911, PLR0912  one a route
         """What a request gets: a JSON value, or None where there is no such thing."""
         inside = path.removeprefix(f"/repos/{self.repository}")
         if method == "GET" and inside == "/pulls":
@@ -89,6 +90,8 @@ class GitHub:
             return {}
         if method == "PATCH" and (found := re.fullmatch(r"/pulls/(\d+)", inside)):
             return {"number": int(found[1])} | body
+        if method == "GET" and inside == "/commits/main":
+            return {"sha": self.tip}
         if method == "GET" and (found := re.fullmatch(r"/compare/(\w+\.\.\.\w+)", inside)):
             status = self.compared.get(found[1], self.compared.get("*", "behind"))
             return status and {"status": status}

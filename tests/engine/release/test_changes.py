@@ -15,6 +15,8 @@ from tests.engine.conftest import run
 from tests.engine.release.github_server import GitHub, serving
 from training import registry
 
+pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
+
 IMAGE = "ghcr.io/acme/loans@sha256:" + "1" * 64
 OLD, NEW = "a" * 40, "b" * 40
 
@@ -51,7 +53,7 @@ def service(project: Path) -> str:
 
 def outputs(project: Path) -> dict[str, str]:
     lines = (project / "GITHUB_OUTPUT").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)
+    return dict(line.split("=", 1) for line in lines)  # the latest of each
 
 
 def test_the_first_push_is_measured_and_promoted(here: Path) -> None:
@@ -59,7 +61,7 @@ def test_the_first_push_is_measured_and_promoted(here: Path) -> None:
     notes.write(here, Champion(""))
     notes.write(here, Quality(True, "roc_auc is 0.9"))
     assert changes.main([]) == 0
-    expected = {"measure": "true", "publish": "true", "promote": "true", "champion": "", "note": ""}
+    expected = {"measure": "true", "publish": "true", "store": "true", "promote": "true", "champion": "", "note": ""}
     assert outputs(here) == expected
 
 
@@ -138,7 +140,12 @@ def test_retraining_promotes_where_the_settings_allow_it(
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [("ahead", 1), ("behind", 0), ("diverged", 0), ("identical", 0), (None, 0)]
+    ("status", "tip", "code"),
+    [
+        ("ahead", NEW, 1),
+        ("ahead", OLD, 0),  # main was set back to it
+        *((status, NEW, 0) for status in ("behind", "diverged", "identical", None)),
+    ],
 )
 def test_an_old_run_that_is_started_again_promotes_nothing(
     here: Path,
@@ -146,15 +153,62 @@ def test_an_old_run_that_is_started_again_promotes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     status: str | None,
+    tip: str,
     code: int,
 ) -> None:
     """Older is what the champion's commit descends from. A commit that GitHub does not know says nothing."""
     monkeypatch.setenv("GITHUB_SHA", OLD)
-    github.compared[f"{OLD}...{NEW}"] = status
+    github.compared[f"{OLD}...{NEW}"], github.tip = status, tip
     notes.write(here, Champion(IMAGE, inputs="other", revision=NEW))
     assert changes.main([]) == code
     assert (code == 0) == ("is older than" not in capsys.readouterr().err)
     assert changes.main(["--preview", "preview-7"]) == 0  # which promotes nothing anyway
+
+
+@pytest.mark.parametrize("store_is_lost", [False, True])
+def test_what_was_rolled_back_does_not_come_back_by_itself(
+    champion: Path, capsys: pytest.CaptureFixture[str], store_is_lost: bool
+) -> None:
+    """Neither by a push that changes something else, nor by a retraining: only changed, or by force.
+
+    Where MLflow's store is lost the registry knows, by the tag on the image that was left.
+    """
+    client, name = registry.connect(load_settings(champion).project.name), load_settings(champion).project.name
+    left = service(champion)
+    client.set_model_version_tag(name, "1", "rolled_back", "to version 0, today, by Ann: it denies everybody a loan")
+    client.set_model_version_tag(name, "1", "rolled_back_service", left)
+    client.delete_registered_model_alias(name, "champion")
+    other = client.create_model_version(
+        name, client.get_model_version(name, "1").source, tags={"bundle_sha256": "2" * 64}
+    )
+    client.set_registered_model_alias(name, "champion", str(other.version))
+    if store_is_lost:
+        client.delete_model_version_tag(name, "1", "rolled_back")
+    else:
+        assert changes.main(["--due"]) == 0
+        assert outputs(champion)["due"] == "false"
+        assert "which was rolled back to version 0, today, by Ann: it denies" in capsys.readouterr().out
+        done = run(champion, "training.train")
+        assert "it stays version 1, which was rolled back" in done.stdout
+    notes.write(champion, Champion(IMAGE, inputs="another", left=left))
+    assert changes.main([]) == 0
+    assert [outputs(champion)[key] for key in ("measure", "publish", "promote")] == ["false"] * 3
+    assert outputs(champion)["note"].startswith("Nothing to measure: the service is what was rolled back ")
+    for allowed in (["--force"], ["--preview", "preview-7"]):
+        assert changes.main(allowed) == 0
+        assert outputs(champion)["measure"] == "true"
+    (champion / "serving" / "service.py").open("a").write("\n# mended\n")
+    assert changes.main([]) == 0
+    assert outputs(champion)["measure"] == "true"
+
+
+def test_the_store_is_left_where_it_has_news(here: Path) -> None:
+    """So what was trained in vain once, is not trained again each week."""
+    notes.write(here, Champion(IMAGE, inputs=service(here)))
+    for fitted, preview, left in ((False, [], "false"), (True, [], "true"), (True, ["--preview", "7"], "false")):
+        notes.write(here, Quality(True, "roc_auc is 0.9", kept="1", fitted=fitted))
+        assert changes.main(preview) == 0
+        assert outputs(here)["store"] == left
 
 
 def test_without_training_there_is_nothing_to_compare(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,7 +228,6 @@ def _champion(here: Path, github: GitHub) -> Path:
     return here
 
 
-@pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 def test_retraining_is_due_where_something_has_changed(
     champion: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,19 +245,19 @@ def test_retraining_is_due_where_something_has_changed(
     assert (outputs(champion)["due"], "What makes the service" in capsys.readouterr().out) == ("true", True)
 
 
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("run_of_it", "due"),
     [
-        ({"status": "in_progress"}, "false"),
-        ({"status": "waiting"}, "false"),  # for a reviewer
+        ({"status": "in_progress"}, "busy"),
+        ({"status": "waiting"}, "busy"),  # for a reviewer
+        ({"status": "queued", "event": "pull_request"}, "true"),  # of a fork, from its branch main
         ({"status": "completed"}, "true"),
         ({"status": "in_progress", "head_branch": "faster"}, "true"),
     ],
 )
 def test_retraining_leaves_the_way_to_a_push(here: Path, github: GitHub, run_of_it: dict[str, Any], due: str) -> None:
-    """It would take the place of one that waits, and a push trains on the same data."""
+    """It would take the place of one that waits, and a push trains on the same data; no issue is closed for that."""
     notes.write(here, Champion(""))
-    github.runs.append({"head_branch": "main", "html_url": "https://github.example/run/5"} | run_of_it)
+    github.runs.append({"head_branch": "main", "event": "push", "html_url": "https://github.example/run/5"} | run_of_it)
     assert changes.main(["--due"]) == 0
     assert outputs(here)["due"] == due

@@ -103,6 +103,12 @@ def test_there_is_one_comment_and_it_changes(github: GitHub, tell: Any) -> None:
     assert [method for method, _, _ in github.written] == ["POST", "PATCH"]
 
 
+def test_two_pull_requests_of_one_branch_have_a_comment_each(github: GitHub, tell: Any) -> None:
+    """To two other branches: nothing that the run left says for which of them it ran."""
+    github.pull(8, SHA)
+    assert tell() == (0, "Commented on #7. Commented on #8.\n")
+
+
 def test_a_run_that_ends_late_changes_nothing(github: GitHub, tell: Any) -> None:
     """What a newer run has said stays."""
     tell(id=901)

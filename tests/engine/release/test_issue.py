@@ -63,6 +63,16 @@ def test_a_run_that_was_cancelled_is_told(github: GitHub, keep: Any) -> None:
     assert "start the workflow again" in github.issues[0]["body"]
 
 
+def test_a_run_that_took_too_long_is_told(github: GitHub, keep: Any) -> None:
+    """GitHub calls that cancelled as well. To start it again would end the same way."""
+    github.artifacts.clear()
+    steps = [{"name": "Run make train", "conclusion": "cancelled"}]
+    github.jobs = [{"id": 11, "name": "Train and test", "conclusion": "cancelled", "steps": steps}]
+    keep("cancelled")
+    first = "### ❌ Failed: `Train and test` at `Run make train` (cancelled, or it took longer than it may)\n"
+    assert github.issues[0]["body"].startswith(first)
+
+
 @pytest.mark.parametrize("result", ["success", "failure"])
 def test_a_repository_without_issues_is_no_failure(github: GitHub, keep: Any, result: str) -> None:
     """They can be switched off, and GitHub answers 410 then; the log says how it ended."""

@@ -30,6 +30,7 @@ from release.production import Refused
 from release.repository import ImageError, Lookup
 from tests.engine.conftest import PROJECT, copy_project, run
 from tests.engine.perf.examples import report_of, rounds_of
+from tests.engine.release.github_server import serving
 from training import registry
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
@@ -57,15 +58,9 @@ def _two(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(name="here")
 def _here(two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it in which commands run, with its store, which names its files by whole paths."""
+    """A copy of it in which commands run, with its store."""
     here = tmp_path / "here"
     shutil.copytree(two, here)
-    with contextlib.closing(sqlite3.connect(here / "mlflow.db")) as db:
-        for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-            for _, column, kind, *_ in db.execute(f"PRAGMA table_info({table})").fetchall():
-                if kind.startswith("VARCHAR"):
-                    db.execute(f"UPDATE {table} SET {column} = replace({column}, '{two}', '{here}')")  # noqa: S608
-        db.commit()
     utils._artifact_repos_cache.clear()  # of the files of runs, which have the same ids in each copy
     monkeypatch.chdir(here)
     return here
@@ -320,6 +315,22 @@ def test_a_rollback_goes_back_to_the_code_before(
     assert production.whole(client.get_model_version(NAME, "2"))
 
 
+def test_what_was_rolled_back_is_marked(
+    client: MlflowClient, chain: Registry, monkeypatch: pytest.MonkeyPatch, here: Path
+) -> None:
+    """In the registry as well, so that the next push does not bring the same again, and no old job promotes it."""
+    (chain.folder / "labels" / ("2" * 64)).write_text('{"config": {"Labels": {"mlops.inputs-sha256": "two"}}}')
+    chain.set("champion-1", IMAGES[1])
+    monkeypatch.setattr(production, "verify", lambda *_: None)
+    assert rollback.main(["--reason", "it denies everybody a loan", "--to", "1"]) == 0
+    assert chain.tag("rolled-back") == IMAGES[2].partition("@")[2]
+    assert tags(client, 2)["rolled_back"].endswith(": it denies everybody a loan")
+    with pytest.raises(Refused, match="this image was rolled back"):
+        promote.check_replaced(IMAGES[2], IMAGES[1])
+    assert restore.main(["--repository", REPOSITORY]) == 0
+    assert notes.read(here, Champion).left == "two"
+
+
 @pytest.mark.parametrize(
     ("to", "expected"),
     [
@@ -421,6 +432,33 @@ def test_the_alias_follows_the_registry(here: Path, client: MlflowClient, app: P
 
 def noted(here: Path) -> Champion:
     return notes.read(here, Champion)
+
+
+def test_a_store_that_a_newer_mlflow_has_written_is_rebuilt(
+    here: Path, app: Path, docker: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a library update was taken back: the champion comes out of its image, and the run goes on."""
+    docker.image(IMAGES[1], app)
+    docker.set("champion", IMAGES[1])
+    with contextlib.closing(sqlite3.connect(here / "mlflow.db")) as db, db:
+        db.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+    assert restore.main(["--repository", REPOSITORY]) == 0
+    assert "newer release than MLflow" in capsys.readouterr().out
+    assert champion(registry.connect(NAME)) == bundles.read(app / "bundle").card.version
+
+
+def test_an_artifact_that_is_damaged_is_said(
+    here: Path, docker: Registry, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the run goes on without it."""
+    (here / "mlflow.db").unlink()
+    with serving() as github:
+        for name, value in github.environment.items():
+            monkeypatch.setenv(name, value)
+        github.artifact("mlflow", b"no zip")
+        github.artifact("mlflow", b"of a run that is gone", workflow_run=None)
+        assert restore.main(["--repository", REPOSITORY]) == 0
+    assert "left is damaged (File is not a zip file)" in capsys.readouterr().out
 
 
 def test_a_first_run_restores_nothing(here: Path, docker: Registry, capsys: pytest.CaptureFixture[str]) -> None:
@@ -554,5 +592,5 @@ def test_a_champion_whose_files_are_gone_is_trained_again(here: Path) -> None:
     client = registry.connect(NAME)
     crown(client, 2)
     shutil.rmtree(client.get_run(client.get_model_version(NAME, "2").run_id).info.artifact_uri.removeprefix("file://"))
-    assert "trained again, since the champion's files cannot be had" in retrained(here)
+    assert "trained again, since the files of version 2 cannot be had" in retrained(here)
     assert versions(client) == [1, 2, 3]

@@ -10,6 +10,7 @@ from perf.files import write_verdict
 from perf.verdict import Accepted, Measured, Report
 from pipeline.settings import load_settings
 from release import promote
+from release.production import Refused
 from tests.engine.conftest import PROJECT
 from tests.engine.perf.examples import report_of, rounds_of
 from training import registry
@@ -52,6 +53,17 @@ def judged(beside: str, bundle: str = "", **changes: object) -> Report:
 
 
 OLD = judged("1").baseline
+
+
+def test_a_workflow_promotes_what_it_has_judged(client: MlflowClient) -> None:
+    """Though somebody has trained on the team's server since, and the alias candidate is theirs."""
+    verdict = judged("2")
+    mine = replace(verdict, candidate=replace(verdict.candidate, version="2", bundle_sha256="b2"))
+    assert promote.allowed(client, NAME, mine, here=False).version == 2
+    other = replace(verdict, candidate=replace(verdict.candidate, version="2", bundle_sha256="b9"))
+    for report, here in ((mine, True), (other, False)):
+        with pytest.raises(Refused):
+            promote.allowed(client, NAME, report, here)
 
 
 @pytest.mark.parametrize(

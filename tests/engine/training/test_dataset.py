@@ -71,6 +71,13 @@ def test_a_missing_file_is_explained(tmp_path: Path) -> None:
         read(data, 0.2)
 
 
+def test_a_pointer_of_git_lfs_is_explained(tmp_path: Path) -> None:
+    """As a checkout without LFS has it."""
+    (tmp_path / "a.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    with pytest.raises(DataError, match="what Git LFS keeps in place of the file; run `git lfs pull`"):
+        read(Data(path=tmp_path / "a.csv", task="regression", target="y", numeric=["x"]), 0.2)
+
+
 def test_a_positive_class_that_nobody_has_is_explained(tmp_path: Path) -> None:
     """A typing error in data.positive would silently turn every metric around."""
     with pytest.raises(DataError, match=r"no row says 'Yes'.*'no', 'yes'"):

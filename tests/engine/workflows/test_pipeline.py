@@ -156,7 +156,7 @@ def test_artifacts_do_not_fill_the_quota() -> None:
     }
     assert large["bundle"] == "steps.changes.outputs.measure == 'true'"
     kept = [step.get("if", "") for step in JOBS["train"]["steps"] if step.get("with", {}).get("name") == "mlflow"]
-    assert kept == ["${{ !env.MLFLOW_TRACKING_URI && steps.changes.outputs.publish == 'true' }}"]
+    assert kept == ["${{ !env.MLFLOW_TRACKING_URI && steps.changes.outputs.store == 'true' }}"]
 
 
 def test_a_machine_of_ones_own_keeps_no_image() -> None:
