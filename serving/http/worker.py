@@ -78,15 +78,17 @@ class Worker(BaseWorker):  # type: ignore[misc]
         self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
         self._accepting: set[asyncio.Task[Any]] = set()
         self._ended = asyncio.Event()
+        for listener in self.sockets:
+            listener.sock.setblocking(False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             self.loop.add_signal_handler(number, self._end, number)
         self._beat()
         self._patience = balance.Patience()
         self.count()
         await self._all_ready()
-        for listener in self.sockets:
-            listener.sock.setblocking(False)
-            self._listen(listener.sock)
+        if not self._deaf:
+            for listener in self.sockets:
+                self._listen(listener.sock)
         while not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), 1.0)
@@ -95,9 +97,6 @@ class Worker(BaseWorker):  # type: ignore[misc]
         while self._under_way() and monotonic() < deadline and self.alive:
             self._beat()
             await asyncio.sleep(0.02)
-        self._deaf = True
-        for listener in self.sockets:
-            self.loop.remove_reader(listener.sock.fileno())
         for connection in self.connections():
             connection.transport.close()
 
@@ -133,7 +132,20 @@ class Worker(BaseWorker):  # type: ignore[misc]
         for connection in self.connections():
             if connection.cycle is not None:
                 connection.cycle.keep_alive = False
+        self._stop_listening()
         self._ended.set()
+
+    def _stop_listening(self) -> None:
+        """Takes what the kernel has accepted already, and from then on whoever asks is refused, and asks another."""
+        if self._deaf:
+            return
+        self._deaf = True
+        for listener in self.sockets:
+            self.loop.remove_reader(listener.sock.fileno())
+            with contextlib.suppress(OSError):  # too many open files: the rest is refused
+                while self._take(listener.sock):
+                    pass
+            listener.sock.close()
 
     def _listen(self, listener: socket.socket) -> None:
         if not self._deaf:
@@ -153,18 +165,22 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     def _accept(self, listener: socket.socket) -> None:
         """Takes one connection, if it is still there."""
-        if self._deaf:
-            return
         try:
-            accepted, _ = listener.accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            if not self._deaf:
+                self._take(listener)
         except OSError as error:  # too many open files, no memory
             self.log.error("Cannot accept a connection: %s", error)  # noqa: TRY400  a traceback says no more
             self._pause(listener, 1.0)
-            return
+
+    def _take(self, listener: socket.socket) -> bool:
+        """Takes one connection; False where none waits. Raises OSError."""
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
         accepted.setblocking(False)
         made = self.loop.connect_accepted_socket(lambda: Connection(self), accepted, ssl=self._tls)
         task = self.loop.create_task(made)
         self._accepting.add(task)
         task.add_done_callback(self._accepting.discard)
+        return True

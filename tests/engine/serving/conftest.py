@@ -85,12 +85,12 @@ def starter(trained: Path, folder: Path) -> Iterator[Callable[..., Service]]:
     started: list[Service] = []
 
     def start(*arguments: str, wait: bool = True, project: Path = trained, **more: str) -> Service:
-        port, log = free_port(), folder / f"gunicorn-{len(started)}.log"
+        port, log = int(more.get("PORT") or free_port()), folder / f"gunicorn-{len(started)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--config", "serving/gunicorn.conf.py", *arguments],
                 cwd=project,
-                env=environment(project, PORT=str(port), **more),
+                env=environment(project, **{"PORT": str(port)} | more),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
