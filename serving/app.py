@@ -15,7 +15,8 @@ from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from serving import replies, service
-from serving.protocols.routes import Headers, Route, errors
+from serving.protocols import openapi
+from serving.protocols.routes import Headers, Route, errors, plain
 from serving.replies import DRAIN_BYTES, Problem, Reply
 from serving.service import Service
 
@@ -32,9 +33,12 @@ def create_app(bundle: Path | None = None) -> Flask:
 def wsgi(served: Service) -> Flask:
     """The service as a Flask app."""
     app = Flask(__name__, static_folder=None)
+    app.url_map.merge_slashes = False  # `plain` does it, without a redirect
     if served.faults:
         app.logger.warning("Faults on purpose: %s", served.faults)
     for route in [*served.routes.values(), served.scrape]:
+        if not route.path.startswith("/"):
+            continue
         # Flask answers HEAD and GET of /metrics with it, and knows which methods there are.
         view = partial(_without_body, route)
         app.add_url_rule(route.path, f"{route.method} {route.path}", view, methods=[route.method])
@@ -49,7 +53,8 @@ def _before_flask(flask: Wsgi, served: Service) -> Wsgi:
     routes, limit = served.routes, served.limits.max_body_bytes
 
     def app(environ: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        method, path = environ["REQUEST_METHOD"], plain(environ["PATH_INFO"])
+        environ["PATH_INFO"] = path
         route = routes.get((method, path))
         if route is None:
             return flask(environ, start_response)
@@ -104,7 +109,10 @@ def _response(reply: Reply) -> Response:
 
 def _of_http(error: HTTPException) -> Response:
     """Flask's own errors (no such route, wrong method) in the form of the service's."""
-    problem = Problem(error.code or 500, error.name, error.description or error.name)
+    detail = error.description or error.name
+    if error.code == 404:
+        detail = f"there is no {request.path[:100]!r} here; GET {openapi.PATH} lists what there is"
+    problem = Problem(error.code or 500, error.name, detail)
     plain = _response(errors(request.path).reply(problem))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):

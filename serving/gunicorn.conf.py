@@ -27,14 +27,17 @@ os.environ["METRICS_FOLDER"] = tempfile.mkdtemp(prefix="metrics-", dir=shared_me
 
 from pipeline.bundle import BundleError  # noqa: E402
 from pipeline.settings import load_settings  # noqa: E402
-from serving import cpu, faults, predictor  # noqa: E402
+from serving import address, cpu, faults, predictor  # noqa: E402
 from serving.http import balance  # noqa: E402
 from serving.observe import metrics  # noqa: E402
 
 model_threads = int(os.environ.get("THREADS") or 0)  # of each worker, for large batches and slow models
 wsgi_app, worker_class = f"serving.http.asgi:create_app({model_threads})", "serving.http.worker.Worker"
-port = os.environ.get("AIP_HTTP_PORT") or os.environ.get("PORT") or "8000"  # Vertex AI has a name of its own for it
-bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{port}"
+try:
+    bind = address.bind(os.environ)
+except ValueError as error:
+    print(f"Cannot serve: {error}.", file=sys.stderr)
+    sys.exit(3)
 workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())
 worker_tmp_dir = shared_memory  # the heartbeat: on a slow disk it would stall the worker
 control_socket_disable = True  # it would be written to the home directory

@@ -36,6 +36,8 @@ def as_json(document: object) -> Reply:
 
 def fields(reply: Reply) -> list[tuple[bytes, bytes]]:
     """The header fields of an answer."""
+    if reply.status == 204:  # RFC 9110, 8.6: no length
+        return [*reply.more]
     length = b"%d" % len(reply.body)
     return [(b"content-type", reply.content_type.encode()), (b"content-length", length), *reply.more]
 

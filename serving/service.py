@@ -13,7 +13,7 @@ from pipeline.bundle import Bundle
 from pipeline.columns import Record
 from pipeline.schema import Serving
 from pipeline.settings import load_settings
-from serving import predictor, records, replies
+from serving import cors, predictor, records, replies
 from serving.faults import Faults
 from serving.observe import tracing
 from serving.observe.log import Log, id_fields, ids_of, logger
@@ -61,7 +61,10 @@ class Service(msgspec.Struct, frozen=True):
         self.metrics.end(request.path if route is None else route, status, seconds, rows)
         for log in self.logs:
             log(request.method, request.path, status, seconds, rows, ids)
-        return id_fields(ids)
+        names = id_fields(ids)
+        if self.limits.cors_origins:
+            names += cors.fields(self.limits.cors_origins, request.method, request.headers)
+        return names
 
     def finish(self, request: Request, reply: Reply) -> Answer:
         """Ends a request with a reply; what goes to the client."""

@@ -39,6 +39,7 @@ class Connection(HttpToolsProtocol):
         self._in_head, self._in_body = True, False
         self._route: Route | None = None  # of a request that may be answered at once
         self._parts: list[bytes] = []  # of its body
+        self._wrong = ""  # with the head, where the parser would not say
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -71,6 +72,13 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self.parser.should_upgrade():  # its body would be read as the next request
             raise ValueError("an offer of another protocol that _without_upgrade did not see")
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):  # RFC 9112, 3.2
+            self._wrong = f"the head has {hosts} fields called Host; there has to be one"
+            raise ValueError(self._wrong)
+        if b"//" in self.url and self.url.startswith(b"/"):  # not that of a whole URL, which proxies are sent
+            path, mark, query = self.url.partition(b"?")
+            self.url = re.sub(rb"/+", b"/", path) + mark + query
         self._in_head, self._in_body, self._framing_bytes = False, True, 0
         self._fields = len(self.headers)
         self.deadline = NEVER  # from here on the app has limits of its own
@@ -136,7 +144,7 @@ class Connection(HttpToolsProtocol):
         self._write(status, [*fields, (b"connection", b"close")], body, last=True)
 
     def send_400_response(self, msg: str) -> None:
-        self.refuse(400, "Bad Request", msg)
+        self.refuse(400, "Bad Request", self._wrong or msg)
 
     def _start(self) -> None:
         super().on_headers_complete()

@@ -1,6 +1,7 @@
 """What a service says of itself: to orchestrators whether it is alive and ready, to people its card and its pages."""
 
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from serving.replies import JSON, Reply, as_json
 
 ABOUT = "about"
 STATUS = fields(status=TEXT)
+SERVER = Reply(204, "text/plain", b"", 0, ((b"allow", b"GET, HEAD, OPTIONS, POST"),))
 READY = Reply(200, JSON, b'{"status":"ready"}')
 FOLDER = Path(__file__).parents[1] / "page"
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -28,6 +30,7 @@ def routes(model: Model) -> list[Route]:
         constant("/livez", Reply(200, JSON, b'{"status":"alive"}'), "Whether the service is alive", ABOUT, STATUS),
         constant("/readyz", READY, "Whether the service is ready", ABOUT, STATUS),
         constant("/model", as_json(model.card), "The card of the model", ABOUT),
+        Route("OPTIONS", "*", lambda *_: SERVER, inf, "", ABOUT, {}),  # of the server: RFC 9110, 9.3.7
     ]
 
 

@@ -1,6 +1,7 @@
 """A route: one method on one path, what answers it, and what GET /openapi.json says of it."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any, NamedTuple
@@ -91,6 +92,11 @@ ERRORS = {  # by how a path begins; the servers of the last two protocols know n
 def errors(path: str) -> Errors:
     """Of the protocol that has a path, whether there is a route or not."""
     return next((each for prefix, each in ERRORS.items() if path.startswith(prefix)), USUAL)
+
+
+def plain(path: str) -> str:
+    """A path with each run of slashes as one: a base URL that ends with a slash is common."""
+    return re.sub("/+", "/", path) if "//" in path else path
 
 
 def constant(path: str, reply: Reply, summary: str = "", tag: str = "", response: Schema = ANYTHING) -> Route:

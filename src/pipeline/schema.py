@@ -120,6 +120,10 @@ class Serving(Struct, frozen=True, forbid_unknown_fields=True):
         Literal["off", "errors", "all"],
         Meta(description="Which requests are a line of JSON on stdout. errors: those that were refused or failed"),
     ] = "errors"
+    cors_origins: Annotated[
+        list[str],
+        Meta(description="Origins whose pages may call the service from a browser, such as https://app.example.org"),
+    ] = field(default_factory=list)
     page: Annotated[bool, Meta(description="Serve the page with a form and every request, at / and /docs")] = True
 
 

@@ -246,6 +246,7 @@ def test_many_errors_are_cut(client: FlaskClient) -> None:
         ("POST", "/livez", 405),
         ("GET", "/nope", 404),
         ("POST", "/", 405),
+        ("GET", "/predict/", 404),
     ],
 )
 def test_wrong_doors(client: FlaskClient, method: str, path: str, status: int) -> None:
@@ -253,6 +254,33 @@ def test_wrong_doors(client: FlaskClient, method: str, path: str, status: int) -
     answer = client.open(path, method=method)
     assert (answer.status_code, answer.content_type) == (status, "application/problem+json")
     assert ("Allow" in answer.headers) == (status == 405)
+    assert "GET /openapi.json lists what there is" in answer.json["detail"] or status == 405  # type: ignore[index]
+
+
+def test_more_slashes_than_one_are_one(client: FlaskClient) -> None:
+    """Behind any WSGI server, without a redirect."""
+    for path, status in (("//livez", 200), ("//predict", 405), ("///", 200)):
+        assert client.get("/", environ_overrides={"PATH_INFO": path}).status_code == status
+
+
+def test_pages_of_other_origins_may_call_where_pipeline_toml_says_so(
+    trained: Path, loan: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a browser asks: first whether it may, then for the answer. Without the setting nothing is said of it."""
+    ours, theirs = "https://app.example.org", "https://evil.example.org"
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    for setting, origins in (("[]", ()), (f'["{ours}"]', (ours,)), ('["*"]', (ours, theirs))):
+        monkeypatch.setenv("MLOPS_SERVING__CORS_ORIGINS", setting)
+        client = create_app(trained / "bundle").test_client()
+        for origin in (ours, theirs):
+            may = client.options("/predict", headers={"Origin": origin} | asks)
+            answer = client.post("/predict", data=body(loan), headers={"Origin": origin})
+            assert (may.status_code, answer.status_code) == (200, 200)
+            for each in (may, answer):
+                assert each.headers.get("Access-Control-Allow-Origin") == (origin if origin in origins else None)
+                assert (each.headers.get("Vary") == "Origin") == (setting != "[]")
+            allowed = may.headers.get("Access-Control-Allow-Headers"), may.headers.get("Access-Control-Allow-Methods")
+            assert allowed == (("content-type", "GET, POST") if origin in origins else (None, None))
 
 
 class Moody:

@@ -242,7 +242,12 @@ def test_a_fault_slows_each_prediction(serve: Serve, records: list[bytes]) -> No
 def test_the_platforms_ports(trained: Path, tmp_path: Path) -> None:
     """Vertex AI says which port in AIP_HTTP_PORT, others in PORT."""
     module = [sys.executable, "-m", "gunicorn", "--config", "serving/gunicorn.conf.py", "--print-config"]
-    for more, port in (({"AIP_HTTP_PORT": "8081", "PORT": "9"}, 8081), ({"PORT": "8082"}, 8082)):
+    for more, bound in (
+        ({"AIP_HTTP_PORT": "8081", "PORT": "9"}, "127.0.0.1:8081"),
+        ({"PORT": "8082", "HOST": "127.0.0.2"}, "127.0.0.2:8082"),
+        ({"PORT": "8083", "HOST": "::1"}, "[::1]:8083"),
+        ({"PORT": "8084", "HOST": "::"}, "[::]:8084"),
+    ):
         done = subprocess.run(
             module,
             cwd=trained,
@@ -252,4 +257,22 @@ def test_the_platforms_ports(trained: Path, tmp_path: Path) -> None:
             check=False,
             timeout=60,
         )
-        assert f"127.0.0.1:{port}" in done.stdout, done.stdout + done.stderr
+        assert bound in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["HOST", "PORT", "AIP_HTTP_PORT"])
+@pytest.mark.parametrize("value", ["x86_64-conda-linux-gnu", "1.2.3.4.5", "70000", "-1"])
+def test_an_address_that_is_none_is_named(trained: Path, name: str, value: str) -> None:
+    """Conda and some shells set HOST to the name of something else."""
+    module = [sys.executable, "-m", "gunicorn", "--config", "serving/gunicorn.conf.py"]
+    more = environment(trained, **{name: value})
+    done = subprocess.run(module, cwd=trained, env=more, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Cannot serve: the variable {name} is {value!r}")
+
+
+def test_it_listens_on_ipv6(serve: Serve) -> None:
+    """HOST=:: takes both kinds of addresses."""
+    service = serve(HOST="::")
+    socket.create_connection(("::1", service.port), timeout=10).close()

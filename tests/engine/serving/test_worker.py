@@ -240,6 +240,51 @@ def _smuggled(serve_module: Serve) -> Service:
     return serve_module(WEB_CONCURRENCY="1")
 
 
+@pytest.mark.parametrize("target", ["//predict", "///predict?a=//b", "/predict", "http://x/predict"])
+def test_more_slashes_than_one_are_one(smuggled: Service, records: list[bytes], target: str) -> None:
+    """A base URL with a slash at its end, and a path with one at its beginning."""
+    with connect(smuggled) as client:
+        client.sendall(whole(body(records[0])).replace(b"/predict", target.encode(), 1))
+        client.shutdown(socket.SHUT_WR)
+        assert statuses(read_all(client)) == [200]
+
+
+@pytest.mark.parametrize(
+    "target", ["//", "//v2/models/loans/infer", "//invocations/", "/%2f", "/%00", "/..//", "/ä", "//@:0/", "/" * 5000]
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS", "BREW"])
+def test_no_path_is_a_fault_of_the_service(smuggled: Service, method: str, target: str) -> None:
+    """Whatever is asked for, the client is told that it is its own mistake."""
+    with connect(smuggled) as client:
+        client.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n".encode())
+        client.shutdown(socket.SHUT_WR)
+        (status,) = statuses(read_all(client))
+    assert status < 500
+
+
+def test_the_server_as_a_whole_says_its_methods(smuggled: Service) -> None:
+    """OPTIONS * is what some load balancers check with."""
+    with connect(smuggled) as client:
+        client.sendall(b"OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.shutdown(socket.SHUT_WR)
+        received = read_all(client)
+    assert statuses(received) == [204, 200]
+    assert b"allow: GET, HEAD, OPTIONS, POST\r\n" in received
+
+
+@pytest.mark.parametrize("hosts", [b"", b"Host: a\r\nHost: b\r\n", b"Host: a\r\nhost: a\r\n"])
+def test_a_request_names_one_host(smuggled: Service, hosts: bytes) -> None:
+    """RFC 9112, 3.2; HTTP/1.0 need not."""
+    head = b"GET /livez HTTP/1.1\r\n%s\r\n" % hosts
+    for old, expected in ((False, 400), (True, 400 if hosts else 200)):
+        with connect(smuggled) as client:
+            client.sendall(head.replace(b"1.1", b"1.0") if old else head)
+            client.shutdown(socket.SHUT_WR)
+            received = read_all(client)
+        assert statuses(received) == [expected]
+        assert b"called Host; there has to be one" in received or expected == 200
+
+
 def test_a_client_that_has_sent_all_still_gets_its_answer(serve: Serve, records: list[bytes]) -> None:
     """Half-closed after the request."""
     service = serve(WEB_CONCURRENCY="1")
