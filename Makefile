@@ -29,7 +29,9 @@ $(VENV)/.%: requirements/%.txt $(bin)/uv
 	@touch $@
 
 setup: $(VENV)/.dev ## install everything for development, and the commit hook
-	@if git rev-parse --git-dir >/dev/null 2>&1; then $(bin)/pre-commit install; else echo "Not a Git checkout: no commit hook installed."; fi
+	@if ! git rev-parse --git-dir >/dev/null 2>&1; then echo "Not a Git checkout: no commit hook installed."; \
+	elif hooks=$$(git config core.hooksPath); then echo "No commit hook installed: Git takes hooks from $$hooks (core.hooksPath)."; \
+	else $(bin)/pre-commit install; fi
 	@echo "Ready: $(VENV)"
 
 # --- The stages

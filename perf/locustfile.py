@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from locust import FastHttpUser, events, task
+from locust.env import Environment
 
 BUNDLE = Path(os.environ.get("BUNDLE") or Path(__file__).resolve().parent.parent / "bundle")
 HEADERS = {"Content-Type": "application/json"}
@@ -51,7 +52,8 @@ class PredictUser(FastHttpUser):
         self.client.client.close()
 
 
-def read_bundle(**_: Any) -> None:
+def read_bundle(environment: Environment, **_: Any) -> None:
+    environment.host = (environment.host or "").rstrip("/") or None  # as people copy it
     try:
         PredictUser.bodies = load_requests(BUNDLE / "requests.jsonl")
     except ValueError as error:
