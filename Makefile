@@ -55,6 +55,7 @@ docker = $(or $(DOCKER),$(shell docker buildx version >/dev/null 2>&1 && docker 
 built = $$($(run) pipeline.notes)
 
 perf: bundle/card.json $(VENV)/.train $(VENV)/.perf ## load-test the candidate beside the champion (BASE=version, commit or image; PROFILE=quick)
+	@rm -f reports/verdict.json # so that none is there of an earlier run, where this one fails
 	@$(if $(filter yes,$(docker)),$(run) release.image)
 	@$(run) release.baseline $(if $(BASE),"$$BASE")
 	@$(if $(PROFILE),MLOPS_PERF__PROFILE="$(PROFILE)") $(run) perf $(if $(filter yes,$(docker)),--candidate "$(built)")

@@ -48,8 +48,12 @@ def changes(
     preview: str,
     force: bool,
     taken_out: Sequence[ModelVersion] = (),
+    reigns: str = "",
 ) -> Changes:
-    """What differs from the champion, and from what a rollback took out. Raises BundleError or NoteError."""
+    """What differs from the champion, and from what a rollback took out. Raises BundleError or NoteError.
+
+    `reigns`: the champion's version in MLflow.
+    """
     card, kept = bundles.read(root / "bundle").card, notes.read(root, Quality).kept
     service = bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
     # What was trained anew is promoted, though it may be the same: MLflow knew no champion, as a new server does not.
@@ -66,7 +70,7 @@ def changes(
             "with force."
         )
     elif kept:
-        whose = "" if kept in (str(version.version) for version in taken_out) else "the champion's, "
+        whose = "the champion's, " if kept == reigns else ""
         sentences.append(f"The model is {whose}version {kept}.")
     return Changes(force or not (same or why), [sentence[:500] for sentence in sentences])
 
@@ -161,8 +165,10 @@ def say_due(settings: Settings, champion: Champion) -> None:
 
 def say_changes(settings: Settings, champion: Champion, arguments: argparse.Namespace) -> None:
     root, name = Path.cwd(), settings.project.name
-    taken_out = production.taken_out(registry.connect(name), name)
-    found = changes(root, settings, champion, arguments.preview, arguments.force, taken_out)
+    client = registry.connect(name)
+    taken_out, reigning = production.taken_out(client, name), registry.find(client, name, registry.CHAMPION)
+    reigns = str(reigning.version) if reigning else ""
+    found = changes(root, settings, champion, arguments.preview, arguments.force, taken_out, reigns)
     if found.measure and not arguments.preview:
         check_order(champion, os.environ)
     publish = promote = found.measure and not arguments.preview

@@ -52,12 +52,13 @@ class Promoted(NamedTuple):
     baseline: str = ""
     metric: float | None = None
     rolled_back: bool = False
+    champion: bool = False
 
 
 def read(client: MlflowClient, name: str, metric: str) -> list[Promoted]:
     """The versions of a model that were ever promoted, in that order. Raises MlflowException."""
     versions = [each for each in client.search_model_versions(f"name='{name}'") if each.tags.get("promoted_at")]
-    history = []
+    champion, history = registry.find(client, name, registry.CHAMPION), []
     for each in sorted(versions, key=lambda each: (each.tags["promoted_at"], int(each.version))):
         tags = each.tags
         try:
@@ -66,7 +67,9 @@ def read(client: MlflowClient, name: str, metric: str) -> list[Promoted]:
             score = None
         p95, change = _number(tags.get("p95_ms"), above=0), _number(tags.get("p95_change"), above=-1)
         measured = (p95, tags.get("runner_cpu", ""), change, tags.get("p95_baseline", ""), score)
-        history.append(Promoted(str(each.version), tags["promoted_at"][:10], *measured, "rolled_back" in tags))
+        reigns = champion is not None and champion.version == each.version
+        state = "rolled_back" in tags and not reigns, reigns
+        history.append(Promoted(str(each.version), tags["promoted_at"][:10], *measured, *state))
     return history
 
 
@@ -142,7 +145,8 @@ def _panel(axes: Axes, values: Sequence[float | None], edges: Iterable[tuple[int
 def table(history: Sequence[Promoted], metric: str) -> Table:
     rows = Table("version", "promoted", "p95", "change", "against", metric, "")
     for each in history[-20:]:  # the picture has all
-        score, back = "" if each.metric is None else f"{each.metric:.4g}", "rolled back" if each.rolled_back else ""
+        score = "" if each.metric is None else f"{each.metric:.4g}"
+        back = "champion" if each.champion else "rolled back" if each.rolled_back else ""
         p95 = amount(each.p95, "ms"), percent(each.change), each.baseline
         rows.add_row(*map(escape, (each.version, each.day, *p95, score, back)))
     return rows

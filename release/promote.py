@@ -54,13 +54,13 @@ def allowed(client: MlflowClient, name: str, verdict: Report, here: bool) -> Mod
     version, judged = str(candidate.version), verdict.candidate
     if verdict.outcome == "error":
         raise Refused(f"the last load test has no verdict: {verdict.headline}")
-    if verdict.outcome != "pass":
-        raise Refused(f"the verdict on {name} version {judged.version} is {verdict.outcome}: {verdict.headline}")
     if (judged.name, judged.version) != (name, version):
         raise Refused(
             f"the verdict is on {judged.name} version {judged.version}, but the candidate is {name} version {version}; "
             "run `make perf`"
         )
+    if verdict.outcome != "pass":
+        raise Refused(f"the verdict on {name} version {judged.version} is {verdict.outcome}: {verdict.headline}")
     return candidate
 
 
@@ -84,6 +84,15 @@ def check_replaced(image: str, replaces: str) -> None:
         raise Refused(
             f"the champion is {now or 'none'} now, but the candidate was judged beside {replaces or 'none'}; run all "
             "jobs again to judge it beside the champion of today"
+        )
+
+
+def check_changed(candidate: ModelVersion, service: str) -> None:
+    """Whether a version that was rolled back is served by other code now. Raises Refused."""
+    if candidate.tags.get(production.TAKEN_OUT, service) == service:
+        raise Refused(
+            f"version {candidate.version} was rolled back {candidate.tags[production.ROLLED_BACK]}. Change something, "
+            f"or go back to it by `make rollback TO={candidate.version}`"
         )
 
 
@@ -192,7 +201,10 @@ def promote(
         if replaces is not None:
             check_replaced(image, replaces)
         production.verify(image, candidate)
-    tags = serving(client, candidate, image, verdict, root) | {
+    served = serving(client, candidate, image, verdict, root)
+    if production.ROLLED_BACK in candidate.tags and not again:
+        check_changed(candidate, served.get("service_sha256", candidate.tags.get("service_sha256", "")))
+    tags = served | {
         "verdict": verdict.outcome,
         **tags_of(verdict),
         "image": image,

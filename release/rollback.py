@@ -121,6 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         return 3
     no_more = f"and version {left} no more" if left != now else "with the code that served it before"
     print(f"Rolled back: {name}@{registry.CHAMPION} is version {now} again, {no_more}.")
+    print("What lies here is as it was. Next: take back the change that was wrong, then make train.")
     return 0
 
 

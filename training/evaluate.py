@@ -104,13 +104,13 @@ def judge(
 ) -> Quality:
     """The quality gate: the floor of pipeline.toml, and no worse than the champion by more than the tolerance."""
     name, value = quality.metric, metrics[quality.metric]
-    sign, bound = (1, "floor") if METRICS[task][name] else (-1, "ceiling")
+    sign, bound, beyond = (1, "floor", "below") if METRICS[task][name] else (-1, "ceiling", "above")
     if not sign * value >= sign * quality.floor:  # so that NaN fails
         return Quality(
-            False, f"{name} is {value:.4g}, {abs(value - quality.floor):.4g} beyond the {bound} of {quality.floor:g}"
+            False, f"{name} is {value:.4g}, {abs(value - quality.floor):.4g} {beyond} the {bound} of {quality.floor:g}"
         )
     if champion is None or name not in champion:
-        return Quality(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; no champion to compare with)")
+        return Quality(True, f"{name} is {value:.4g} ({bound} {quality.floor:g}; compared with no champion)")
     loss = sign * (champion[name] - value)
     if loss > quality.tolerance:
         return Quality(

@@ -65,15 +65,18 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
     # Without a file there is nothing to hash, and `read` says so.
     made_of = bundles.model_inputs(root, settings) if settings.data.path.is_file() else ""
 
-    rolled_back = [each for each in client.search_model_versions(f"name='{name}'") if "rolled_back" in each.tags]
-    known = [*([champion] if champion else []), *reversed(rolled_back)]
+    known = {"the champion's": champion}
+    known |= {} if preview else {"the candidate's": registry.find(client, name, registry.CANDIDATE)}
+    for each in client.search_model_versions(f"name='{name}'"):
+        known |= {"which was rolled back": each} if "rolled_back" in each.tags else {}
+    reigns = str(champion.version) if champion else ""
 
     def keep(why: str, key: str, digest: str) -> bool:
-        same = next((each for each in known if each.tags.get(key) == digest), None)
-        if same is None or force:
-            return False
-        whose = "the champion's" if same is known[0] and champion else "which was rolled back"
-        return _keep(client, same, root, preview, made_of, why, whose, key == BUNDLE)
+        for whose, version in known.items():
+            judged = version and (str(version.version) == reigns or version.tags.get("beside") == reigns)
+            if version and judged and version.tags.get(key) == digest and not force:
+                return _keep(client, version, root, preview, made_of, why, whose, key == BUNDLE)
+        return False
 
     if made_of and keep("Nothing that makes the model has changed", INPUTS, made_of):
         return True
@@ -133,6 +136,7 @@ def _train(
             model_id = registry.log_model(pipeline, signature, held_out.frame.head(3))
             tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence, "inputs_sha256": made_of}
             tags |= {"preview": preview} if preview else {}
+            tags |= {"beside": str(champion.version) if champion else ""}  # whom it was judged beside
             version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
         with under_way("write the bundle"):
             card = contents.card(
@@ -239,7 +243,10 @@ def _report(quality: Quality, root: Path) -> None:
     if quality.passed:
         console.print(f"[green]Quality gate: pass.[/green] {quality.sentence}.")
     else:
-        console.print(f"[red]Quality gate: fail.[/red] {quality.sentence}. Not registered; bundle/ is as it was.")
+        console.print(
+            f"[red]Quality gate: fail.[/red] {quality.sentence}. Not registered; bundle/ is as it was. The limits "
+            "are in pipeline.toml under [quality]."
+        )
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -138,15 +138,15 @@ def _round(r: Round) -> str:
 
 PAIRED = """The same code does not fail. A slow-down of the limit or more is caught. What is surely below the limit
 passes. Both services run at the same time and are restarted before each round. Each request goes to both, in random
-order, when the schedule says so, however slow the last answer was. The change is the mean over rounds, less the fifth
-of them at either end, which something else may have hit. Its interval is over rounds, and each decision spends a share
-of 1 % (failing the same code) and of 5 % (passing what is too slow). A slow-down fails where it is surely above a tenth
-of the limit and estimated at half of it or more, unless it is surely below the limit. Where more was accepted, it fails
-where it is surely above that."""
+order, when the schedule says so, however slow the last answer was. The change is the mean over rounds; of ten or more,
+less the fifth of them at either end, which something else may have hit. Its interval is over rounds, and each decision
+spends a share of 1 % (failing the same code) and of 5 % (passing what is too slow). A slow-down fails where it is
+surely above a tenth of the limit and estimated at half of it or more, unless it is surely below the limit. Where more
+was accepted, it fails where it is surely above that."""
 ALONE = """The service is restarted before each round, and each request is sent when the schedule says so, however
-slow the last answer was. Figures are means over rounds, less the fifth of them at either end. The interval is over
-rounds, and each decision spends a share of 1 % (failing what keeps the limit) and of 5 % (passing what does
-not)."""
+slow the last answer was. Figures are means over rounds; of ten or more, less the fifth of them at either end. The
+interval is over rounds, and each decision spends a share of 1 % (failing what keeps the limit) and of 5 % (passing what
+does not)."""
 
 
 def method(report: Report) -> str:

@@ -92,6 +92,10 @@ def test_a_new_mlflow_server_gets_its_champion(here: Path) -> None:
 def test_a_change_of_the_service_is_measured_with_the_champions_model(here: Path, path: str) -> None:
     """Where the model was not trained again, the reader of the verdict hears of it."""
     notes.write(here, Champion(IMAGE, inputs=service(here)))
+    client, name = registry.connect(load_settings(here).project.name), load_settings(here).project.name
+    with registry.run(name, "") as run_id:
+        registry.create_version(client, name, "file:///nothing", run_id, {})
+    client.set_registered_model_alias(name, "champion", "1")
     with (here / path).open("a") as file:
         file.write("\n# a change\n")
     assert changes.main([]) == 0
@@ -182,6 +186,8 @@ def test_what_was_rolled_back_does_not_come_back_by_itself(
         name, client.get_model_version(name, "1").source, tags={"bundle_sha256": "2" * 64}
     )
     client.set_registered_model_alias(name, "champion", str(other.version))
+    client.set_registered_model_alias(name, "candidate", str(other.version))
+    client.set_model_version_tag(name, "1", "beside", str(other.version))
     if store_is_lost:
         client.delete_model_version_tag(name, "1", "rolled_back")
     else:

@@ -51,7 +51,7 @@ def _two(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path.write_text("".join([lines[0], *random.Random(3).sample(lines[1:], min(1500, len(lines) - 1))]))
     for seed in ("1", "2"):
         given = {"MLOPS_QUALITY__FLOOR": ANYTHING, "MLOPS_QUALITY__TOLERANCE": "1e9", "MLOPS_TRAINING__SEED": seed}
-        done = run(project, "training.train", **given)
+        done = run(project, "training.train", "--force", **given)
         assert done.returncode == 0, done.stdout + done.stderr
     return project
 
@@ -551,6 +551,15 @@ def test_what_is_made_of_the_same_is_not_trained_again(here: Path) -> None:
     assert versions(client) == [1, 2]
     assert bundles.read(here / "bundle").card.version == "2"
     assert notes.read(here, Quality).kept == "2"
+
+
+def test_what_was_not_promoted_yet_is_not_trained_again_either(here: Path) -> None:
+    """Unless it was judged beside another champion than that of today."""
+    crown(registry.connect(NAME), 1)
+    assert "version 3" in retrained(here, "--force", MLOPS_TRAINING__SEED="3")
+    assert "it stays version 3, the candidate's" in retrained(here, MLOPS_TRAINING__SEED="3")
+    crown(registry.connect(NAME), 2)
+    assert "fit on" in retrained(here, MLOPS_TRAINING__SEED="3")
 
 
 def test_the_same_model_from_other_code_is_no_other_version(here: Path) -> None:

@@ -66,6 +66,24 @@ def test_a_workflow_promotes_what_it_has_judged(client: MlflowClient) -> None:
             promote.allowed(client, NAME, report, here)
 
 
+def test_what_was_rolled_back_is_promoted_only_with_other_code(client: MlflowClient) -> None:
+    """The reason is said, and the way back to it on purpose."""
+    for key, value in (("rolled_back", "to version 1, today, by Ann: bad"), ("rolled_back_service", "s2")):
+        client.set_model_version_tag(NAME, "2", key, value)
+    candidate = client.get_model_version(NAME, "2")
+    with pytest.raises(Refused, match=r"version 2 was rolled back to version 1, .*bad.* `make rollback TO=2`"):
+        promote.check_changed(candidate, "s2")
+    promote.check_changed(candidate, "s3")
+
+
+def test_a_candidate_that_was_not_measured_is_named(client: MlflowClient) -> None:
+    """Whatever the last verdict was, it is on another version."""
+    verdict = replace(judged(""), outcome="inconclusive")
+    other = replace(verdict, candidate=replace(verdict.candidate, version="2"))
+    with pytest.raises(Refused, match=r"the verdict is on .* version 2, but the candidate is .* version 3"):
+        promote.allowed(client, NAME, other, here=True)
+
+
 @pytest.mark.parametrize(
     ("champion", "verdict", "why"),
     [

@@ -151,7 +151,7 @@ def test_a_model_below_the_floor_is_red_before_any_image(third: tuple[Ended, str
     assert ended.jobs == {"Train and test": "failure", "All checks": "failure"}
     quality = json.loads((baked.artifact("quality") / "quality.json").read_text())
     assert quality["passed"] is False
-    assert "beyond the floor of 0.99" in quality["sentence"]
+    assert "below the floor of 0.99" in quality["sentence"]
     assert f"❌ Quality gate: {quality['sentence']}." in ended.printed  # the step's summary
     assert " passed in " in ended.said("Train and test")
     assert baked.champion() == third[1]
