@@ -3,6 +3,7 @@
 import csv
 import difflib
 import hashlib
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def read(data: Data, holdout: float) -> Dataset:
             if name not in cells.columns:
                 near = difflib.get_close_matches(name, cells.columns, n=1)
                 hint = f"Did you mean {near[0]!r}?" if near else f"The file has: {', '.join(map(repr, cells.columns))}."
-                hint = _separated(path) or hint
+                hint = _separated(path) or _headless(data, cells.columns) or hint
                 raise DataError(f"{path}, line 1: no column {name!r} (pipeline.toml, data.{key}). {hint}")
     frame = pd.DataFrame({name: _numbers(path, cells[name]) for name in data.numeric})
     for name in data.text:
@@ -110,6 +111,14 @@ def _separated(path: Path) -> str:
         if header.count(sign) > header.count(","):
             return f"Its columns are separated by {name}; save it with commas."
     return ""
+
+
+def _headless(data: Data, names: Iterable[str]) -> str:
+    """That the first line is a row, where it holds numbers and none of the columns' names."""
+    numbers = pd.to_numeric(pd.Series(list(names)), errors="coerce").notna().any()
+    if not numbers or {*data.features, data.target} & set(names):
+        return ""
+    return "Its first line looks like a row; the names of the columns have to stand in a line before it."
 
 
 def _is_utf8(text: bytes) -> bool:

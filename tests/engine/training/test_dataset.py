@@ -38,6 +38,7 @@ def text(**replaced: str) -> str:
         (text(line_1="id,amount,town,label\n"), r"line 1: no column 'city'.*data\.text.*The file has: 'id', 'amount'"),
         (text(line_1="id,amount,city,outcome\n"), r"line 1: no column 'label'.*data\.target"),
         (text(line_1="id,amount,city,amount\n"), "line 1: two columns are called 'amount'"),
+        ("".join(ROWS), "line 1: no column 'amount'.*first line looks like a row"),
         (text(line_7="5,seven,A,yes\n"), "line 7, column 'amount': 'seven' is not a finite number"),
         (text(line_7='5,"1,5",A,yes\n'), "line 7, column 'amount': '1,5' is not a finite number"),
         (text(line_7="5,inf,A,yes\n"), "line 7, column 'amount'"),
