@@ -282,7 +282,7 @@ def test_retraining_without_new_data_is_one_job(back: Ended, baked: Place) -> No
         ended = baked.run("schedule", "retrain.yml", payload=WEEK)
     assert ended.status == 0, ended.printed
     assert ended.jobs == {"Look for new data": "success"}
-    assert "Not retrained: the champion is made of the same data and code." in ended.said("Look for new data")
+    assert "Not retrained. The champion is made of the same data and code." in ended.said("Look for new data")
 
 
 def test_a_store_that_is_lost_comes_back_out_of_the_image(
