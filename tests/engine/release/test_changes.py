@@ -1,6 +1,9 @@
 """release.changes: what a push has changed, said to people and to the next jobs of a workflow."""
 
+import io
+import shutil
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from pipeline.settings import load_settings
 from release import changes, production
 from tests.engine.conftest import run
 from tests.engine.release.github_server import GitHub, serving
-from training import registry
+from training import registry, store
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
@@ -24,9 +27,11 @@ OLD, NEW = "a" * 40, "b" * 40
 @pytest.fixture(name="here")
 def _here(trained: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project that was just trained, in which the command runs."""
-    (project / "bundle").mkdir()
-    for path in (trained / "bundle").iterdir():
-        (project / "bundle" / path.name).write_bytes(path.read_bytes())
+    for name in ("bundle", "mlartifacts"):
+        shutil.copytree(trained / name, project / name)
+    shutil.copy(trained / "mlflow.db", project)
+    with redirect_stdout(io.StringIO()):
+        store.prepare(project / "mlflow.db")  # says that it was moved
     (project / "Dockerfile").write_text("FROM python\n")
     notes.write(project, Quality(True, "roc_auc is 0.9", kept="1"))
     monkeypatch.chdir(project)
@@ -92,10 +97,8 @@ def test_a_new_mlflow_server_gets_its_champion(here: Path) -> None:
 def test_a_change_of_the_service_is_measured_with_the_champions_model(here: Path, path: str) -> None:
     """Where the model was not trained again, the reader of the verdict hears of it."""
     notes.write(here, Champion(IMAGE, inputs=service(here)))
-    client, name = registry.connect(load_settings(here).project.name), load_settings(here).project.name
-    with registry.run(name, "") as run_id:
-        registry.create_version(client, name, "file:///nothing", run_id, {})
-    client.set_registered_model_alias(name, "champion", "1")
+    name = load_settings(here).project.name
+    registry.connect(name).set_registered_model_alias(name, "champion", "1")
     with (here / path).open("a") as file:
         file.write("\n# a change\n")
     assert changes.main([]) == 0
@@ -226,8 +229,6 @@ def test_without_training_there_is_nothing_to_compare(here: Path, capsys: pytest
 @pytest.fixture(name="champion")
 def _champion(here: Path, github: GitHub) -> Path:
     """The project after its first version was promoted, whose image is made of what lies here."""
-    done = run(here, "training.train")
-    assert done.returncode == 0, done.stdout
     client = registry.connect(load_settings(here).project.name)
     production.move(client, client.get_model_version(load_settings(here).project.name, "1"), "", {"image": IMAGE})
     notes.write(here, Champion(IMAGE, inputs=service(here)))
