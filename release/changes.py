@@ -29,7 +29,6 @@ from pipeline.bundle import BundleError
 from pipeline.notes import Champion, Changes, NoteError, Quality
 from pipeline.schema import Settings
 from pipeline.settings import SettingsError, load_settings
-from release import production
 from release.github import api as rest
 from training import registry
 
@@ -56,8 +55,8 @@ def changes(
     """
     card, kept = bundles.read(root / "bundle").card, notes.read(root, Quality).kept
     service = bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
-    # What was trained anew is promoted, though it may be the same: MLflow knew no champion, as a new server does not.
-    same = kept != "" and champion.image != "" and champion.inputs == service
+    # Where MLflow knows no champion, as a new server does not, what may be the same is promoted there.
+    same = kept != "" and kept == reigns and champion.image != "" and champion.inputs == service
     sentences = []
     if champion.unseen and preview:  # elsewhere a champion that is overlooked stops the promotion
         sentences.append(f"{champion.unseen}: the candidate is measured alone.")
@@ -78,8 +77,8 @@ def changes(
 def reason(versions: Iterable[ModelVersion], champion: Champion, service: str) -> str:
     """Why a service was rolled back, as MLflow or else the registry knows; empty where it was not."""
     for version in versions:
-        if version.tags.get(production.TAKEN_OUT) == service:
-            return str(version.tags[production.ROLLED_BACK])
+        if version.tags.get(registry.TAKEN_OUT) == service:
+            return str(version.tags[registry.ROLLED_BACK])
     return "from the champion of today" if champion.left == service else ""
 
 
@@ -131,9 +130,9 @@ def difference(root: Path, settings: Settings, champion: Champion) -> Due:
 
     if same(version, champion.inputs):
         return Due(False, "The champion is made of the same data and code.")
-    for each in production.taken_out(client, name):
-        if same(each, each.tags.get(production.TAKEN_OUT, "")):
-            why = each.tags[production.ROLLED_BACK]
+    for each in registry.taken_out(client, name):
+        if same(each, each.tags.get(registry.TAKEN_OUT, "")):
+            why = each.tags[registry.ROLLED_BACK]
             return Due(False, f"The same data and code made version {each.version}, which was rolled back {why}.")
     what = "service" if version.tags.get("inputs_sha256") == made_of else "model"
     return Due(True, f"What makes the {what} has changed since version {version.version}.")
@@ -166,7 +165,7 @@ def say_due(settings: Settings, champion: Champion) -> None:
 def say_changes(settings: Settings, champion: Champion, arguments: argparse.Namespace) -> None:
     root, name = Path.cwd(), settings.project.name
     client = registry.connect(name)
-    taken_out, reigning = production.taken_out(client, name), registry.find(client, name, registry.CHAMPION)
+    taken_out, reigning = registry.taken_out(client, name), registry.find(client, name, registry.CHAMPION)
     reigns = str(reigning.version) if reigning else ""
     found = changes(root, settings, champion, arguments.preview, arguments.force, taken_out, reigns)
     if found.measure and not arguments.preview:

@@ -68,7 +68,7 @@ def read(client: MlflowClient, name: str, metric: str) -> list[Promoted]:
         p95, change = _number(tags.get("p95_ms"), above=0), _number(tags.get("p95_change"), above=-1)
         measured = (p95, tags.get("runner_cpu", ""), change, tags.get("p95_baseline", ""), score)
         reigns = champion is not None and champion.version == each.version
-        state = "rolled_back" in tags and not reigns, reigns
+        state = registry.ROLLED_BACK in tags and not reigns, reigns
         history.append(Promoted(str(each.version), tags["promoted_at"][:10], *measured, *state))
     return history
 

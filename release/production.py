@@ -35,10 +35,6 @@ from pipeline.bundle import SERVED, Card
 from release import repository
 from training import registry
 
-ROLLED_BACK, TAKEN_OUT = (
-    "rolled_back",
-    "rolled_back_service",
-)  # tags of a version: why, and pipeline.bundle.service_inputs
 KEPT = 2  # champions before this one whose files stay
 LOGGED = "models:/"  # and an id: where a version has the model that training logged
 
@@ -186,12 +182,6 @@ def _rebuild(client: MlflowClient, card: Card, folder: Path, image: str, say: Sa
         registry.create_version(client, card.name, source, run_id, {"placeholder": "true"})
         client.delete_model_version(card.name, str(number))
     registry.create_version(client, card.name, source, run_id, tags)
-
-
-def taken_out(client: MlflowClient, name: str) -> list[ModelVersion]:
-    """The versions that a rollback took out of production, the newest first."""
-    versions = [each for each in client.search_model_versions(f"name='{name}'") if ROLLED_BACK in each.tags]
-    return sorted(versions, key=lambda each: int(each.version), reverse=True)
 
 
 def prune(client: MlflowClient, champion: ModelVersion, say: Say) -> None:

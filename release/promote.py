@@ -1,6 +1,6 @@
 """Makes the candidate the champion, if a verdict says that this very candidate passed.
 
-    python -m release.promote [--verdict reports/verdict.json] [--image REFERENCE [--replaces REFERENCE]] [--retrained]
+    python -m release.promote [--verdict reports/verdict.json] [--image REFERENCE [--replaces REFERENCE]]
 
 Exit code 0: promoted, and read back; 1: it is not allowed, and the last line says why; 3: could not be done.
 """
@@ -89,9 +89,9 @@ def check_replaced(image: str, replaces: str) -> None:
 
 def check_changed(candidate: ModelVersion, service: str) -> None:
     """Whether a version that was rolled back is served by other code now. Raises Refused."""
-    if candidate.tags.get(production.TAKEN_OUT, service) == service:
+    if candidate.tags.get(registry.TAKEN_OUT, service) == service:
         raise Refused(
-            f"version {candidate.version} was rolled back {candidate.tags[production.ROLLED_BACK]}. Change something, "
+            f"version {candidate.version} was rolled back {candidate.tags[registry.ROLLED_BACK]}. Change something, "
             f"or go back to it by `make rollback TO={candidate.version}`"
         )
 
@@ -202,7 +202,7 @@ def promote(
             check_replaced(image, replaces)
         production.verify(image, candidate)
     served = serving(client, candidate, image, verdict, root)
-    if production.ROLLED_BACK in candidate.tags and not again:
+    if registry.ROLLED_BACK in candidate.tags and not again:
         check_changed(candidate, served.get("service_sha256", candidate.tags.get("service_sha256", "")))
     tags = served | {
         "verdict": verdict.outcome,

@@ -97,9 +97,9 @@ def roll_back(client: MlflowClient, name: str, to: str, reason: str) -> tuple[st
     tags |= {"rolled_back_from": left, "rolled_back_at": at, "rolled_back_by": by}
     production.move(client, earlier, image, tags)
     client.set_model_version_tag(name, now, "rolled_back_reason", reason)
-    client.set_model_version_tag(name, left, production.ROLLED_BACK, f"to version {now}, {at}, by {by}: {reason}")
+    client.set_model_version_tag(name, left, registry.ROLLED_BACK, f"to version {now}, {at}, by {by}: {reason}")
     # Of what it was made, so that the next push does not bring the same again.
-    client.set_model_version_tag(name, left, production.TAKEN_OUT, champion.tags.get("service_sha256", ""))
+    client.set_model_version_tag(name, left, registry.TAKEN_OUT, champion.tags.get("service_sha256", ""))
     if production.in_registry(left_image):
         repository.tag(left_image, repository.ROLLED_BACK)
     return left, str(client.get_model_version_by_alias(name, registry.CHAMPION).version)

@@ -37,7 +37,7 @@ def wsgi(served: Service) -> Flask:
     if served.faults:
         app.logger.warning("Faults on purpose: %s", served.faults)
     for route in [*served.routes.values(), served.scrape]:
-        if not route.path.startswith("/"):
+        if route.path == "*":  # no path to Flask, and `_before_flask` answers it
             continue
         # Flask answers HEAD and GET of /metrics with it, and knows which methods there are.
         view = partial(_without_body, route)
@@ -113,12 +113,12 @@ def _of_http(error: HTTPException) -> Response:
     if error.code == 404:
         detail = f"there is no {request.path[:100]!r} here; GET {openapi.PATH} lists what there is"
     problem = Problem(error.code or 500, error.name, detail)
-    plain = _response(errors(request.path).reply(problem))
+    response = _response(errors(request.path).reply(problem))
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             # Such as Allow, which Werkzeug has in the order of a set.
-            plain.headers[name] = ", ".join(sorted(value.split(", "))) if name == "Allow" else value
-    return plain
+            response.headers[name] = ", ".join(sorted(value.split(", "))) if name == "Allow" else value
+    return response
 
 
 def _watch(app: Flask, served: Service) -> None:

@@ -27,6 +27,8 @@ from pipeline.bundle import SERVED
 from training import store
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+# Tags of a version that a rollback took out: why, and pipeline.bundle.service_inputs of what was taken out.
+ROLLED_BACK, TAKEN_OUT = "rolled_back", "rolled_back_service"
 SNAPSHOT = "service"  # the artifact with serving/, src/ and bundle/: a version can be served from it years later
 
 
@@ -64,6 +66,12 @@ def find(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no such alias
             return None
         raise
+
+
+def taken_out(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """The versions that a rollback took out of production, the newest first."""
+    versions = [each for each in client.search_model_versions(f"name='{name}'") if ROLLED_BACK in each.tags]
+    return sorted(versions, key=lambda each: int(each.version), reverse=True)
 
 
 def log_snapshot(client: MlflowClient, run_id: str, root: Path, name: str = SNAPSHOT) -> None:

@@ -28,7 +28,7 @@ LOCATIONS = (
 
 
 class StoreError(MlflowException):  # type: ignore[misc]  # which has no types
-    """The store is of a newer MLflow; the message says what to do."""
+    """The store is of a newer MLflow, or cannot be upgraded; the message says what to do."""
 
 
 def uri_of(database: Path) -> str:

@@ -65,16 +65,16 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
     # Without a file there is nothing to hash, and `read` says so.
     made_of = bundles.model_inputs(root, settings) if settings.data.path.is_file() else ""
 
-    known = {"the champion's": champion}
-    known |= {} if preview else {"the candidate's": registry.find(client, name, registry.CANDIDATE)}
-    for each in client.search_model_versions(f"name='{name}'"):
-        known |= {"which was rolled back": each} if "rolled_back" in each.tags else {}
+    known = [(champion, "the champion's")]
+    known += [] if preview else [(registry.find(client, name, registry.CANDIDATE), "the candidate's")]
+    known += [(each, "which was rolled back") for each in registry.taken_out(client, name)]
     reigns = str(champion.version) if champion else ""
 
     def keep(why: str, key: str, digest: str) -> bool:
-        for whose, version in known.items():
-            judged = version and (str(version.version) == reigns or version.tags.get("beside") == reigns)
-            if version and judged and version.tags.get(key) == digest and not force:
+        for version, whose in [] if force else known:
+            if version is None or version.tags.get(key) != digest:
+                continue
+            if reigns in (str(version.version), version.tags.get("beside")):  # it was judged beside that one
                 return _keep(client, version, root, preview, made_of, why, whose, key == BUNDLE)
         return False
 

@@ -32,6 +32,9 @@ def _here(trained: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copy(trained / "mlflow.db", project)
     with redirect_stdout(io.StringIO()):
         store.prepare(project / "mlflow.db")  # says that it was moved
+    name = load_settings(project).project.name
+    monkeypatch.chdir(project)
+    registry.connect(name).set_registered_model_alias(name, registry.CHAMPION, "1")
     (project / "Dockerfile").write_text("FROM python\n")
     notes.write(project, Quality(True, "roc_auc is 0.9", kept="1"))
     monkeypatch.chdir(project)
@@ -86,9 +89,12 @@ def test_the_same_service_is_neither_built_nor_measured(here: Path, capsys: pyte
 def test_a_new_mlflow_server_gets_its_champion(here: Path) -> None:
     """It knows none, so the model was trained anew: it is promoted there, although the image is made of the same."""
     notes.write(here, Champion(IMAGE, inputs=service(here)))
-    notes.write(here, Quality(True, "roc_auc is 0.9"))
-    assert changes.main([]) == 0
-    assert [outputs(here)[name] for name in ("measure", "promote", "note")] == ["true", "true", ""]
+    client, name = registry.connect(load_settings(here).project.name), load_settings(here).project.name
+    client.delete_registered_model_alias(name, registry.CHAMPION)
+    for kept, note in (("", ""), ("1", "The model is version 1.")):  # the second time, it is the candidate's
+        notes.write(here, Quality(True, "roc_auc is 0.9", kept=kept))
+        assert changes.main([]) == 0
+        assert [outputs(here)[each] for each in ("measure", "promote", "note")] == ["true", "true", note]
 
 
 @pytest.mark.parametrize(
@@ -97,8 +103,6 @@ def test_a_new_mlflow_server_gets_its_champion(here: Path) -> None:
 def test_a_change_of_the_service_is_measured_with_the_champions_model(here: Path, path: str) -> None:
     """Where the model was not trained again, the reader of the verdict hears of it."""
     notes.write(here, Champion(IMAGE, inputs=service(here)))
-    name = load_settings(here).project.name
-    registry.connect(name).set_registered_model_alias(name, "champion", "1")
     with (here / path).open("a") as file:
         file.write("\n# a change\n")
     assert changes.main([]) == 0
