@@ -70,6 +70,10 @@ def _values(kind: Any) -> str:
         return ", ".join(f"`{value}`" for value in get_args(kind))
     if type(None) in get_args(kind):
         return f"{_values(get_args(kind)[0])}; `false`"
+    if get_origin(kind) is dict:
+        return (
+            f"a table of {_values(get_args(kind)[1]).removeprefix('a ')}{'' if get_args(kind)[1] is not str else 's'}"
+        )
     if get_origin(kind) is list:
         return re.sub(r"^a (whole number|text)", r"a list of \1s", _values(get_args(kind)[0]))
     return {float: "a number", int: "a whole number", str: "a text", bool: "`true`, `false`", Path: "a path"}[kind]

@@ -15,11 +15,10 @@ import numpy as np
 
 import model
 from pipeline.bundle import Bundle, BundleError, StoredError, code_digest, load_estimator, read
-from pipeline.columns import MATRIX, Record, arrays, derived, from_metadata, missing, packer
+from pipeline.columns import MATRIX, Record, Score, arrays, derived, from_metadata, in_parts, lists, missing, packer
 from serving.replies import Problem, unprocessable
 
 Array = np.ndarray[Any, Any]
-Score = Callable[[Sequence[Record]], Array]  # derived rows to an array with a row for each
 Scores = list[list[float]]  # for each row the probabilities of the classes, or a value
 Predictor = Callable[[Sequence[Record]], Scores]  # raises Problem where the model has no answer
 Job = tuple[Sequence[Record], Future[Scores]]  # one request's rows, and what comes of them
@@ -73,7 +72,7 @@ def _onnx(bundle: Bundle) -> Score:
     names = [session.get_outputs()[0].name]
     if columns := from_metadata(session.get_modelmeta().custom_metadata_map):
         pack = packer(columns)
-        return lambda rows: session.run(names, {MATRIX: pack(rows)})[0]
+        return in_parts(lambda rows: session.run(names, {MATRIX: pack(rows)})[0], columns)
     return lambda rows: session.run(names, arrays(rows, bundle.contract.columns))[0]
 
 
@@ -82,6 +81,10 @@ def _sklearn(bundle: Bundle, trusted: Sequence[str]) -> Score:
 
     estimator = load_estimator(bundle.model.read_bytes(), trusted)
     answer = estimator.predict_proba if bundle.contract.task == "classification" else estimator.predict
+    if type(estimator).__module__.startswith("catboost."):  # it takes lists as well, in a quarter of the time
+        return lambda rows: np.asarray(answer(lists(rows, bundle.contract.columns), thread_count=1))
+    # As of ONNX Runtime. LightGBM would take all CPUs for one row, whatever the environment says.
+    estimator.set_params(**{name: 1 for name in estimator.get_params() if name.split("__")[-1] == "n_jobs"})
 
     def score(rows: Sequence[Record]) -> Array:
         columns = arrays(rows, bundle.contract.columns)

@@ -7,6 +7,7 @@ import msgspec
 DRAIN_BYTES = 64_000_000  # read of a body that is refused, so that its client still gets the answer
 JSON = "application/json"
 PROBLEM = "application/problem+json"
+More = tuple[tuple[bytes, bytes], ...]  # header fields, names in lower case
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):
@@ -14,15 +15,17 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     content_type: str
     body: bytes
     rows: int = 0  # predicted
-    more: tuple[tuple[bytes, bytes], ...] = ()  # header fields, names in lower case
+    more: More = ()
 
 
 class Problem(Exception):
-    """A request that cannot be answered; `errors` are the rows and fields that are wrong."""
+    """A request that cannot be answered; `errors` are the rows and fields that are wrong, `more` is as in Reply."""
 
-    def __init__(self, status: int, title: str, detail: str, errors: list[dict[str, Any]] | None = None) -> None:
+    def __init__(
+        self, status: int, title: str, detail: str, errors: list[dict[str, Any]] | None = None, more: More = ()
+    ) -> None:
         super().__init__(detail)
-        self.status, self.title, self.detail, self.errors = status, title, detail, errors or []
+        self.status, self.title, self.detail, self.errors, self.more = status, title, detail, errors or [], more
 
     def document(self) -> dict[str, Any]:
         """As RFC 9457 has it."""

@@ -107,9 +107,9 @@ def load(bundle: Path | None = None) -> Service:
         return scores
 
     examples = [msgspec.json.decode(line) for line in sample[:EXAMPLES]]
-    model = Model(loaded.card, loaded.contract, decode, answer, min(inline, limit.max_body_bytes), examples)
-    # MLflow's server, too, ignores columns that a model's signature does not have.
-    lenient = records.Decoder(loaded.contract, msgspec.structs.replace(limit, unknown_fields="ignore"))
+    most = limit.max_body_bytes
+    model = Model(loaded.card, loaded.contract, decode, answer, min(inline, most), most, examples)
+    lenient = records.Decoder(loaded.contract, limit, lenient=True)
     routes = [*instances.routes(model), *open_inference.routes(model), *mlflow.routes(model._replace(decode=lenient))]
     routes += [*about.routes(model), *(about.pages() if limit.page else ())]
     paths = [*(route.path for route in routes), openapi.PATH]

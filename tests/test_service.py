@@ -85,7 +85,7 @@ def test_kserve_and_vertex_ai(service: str, records: list[Record], predictions: 
 
 def test_open_inference(service: str, records: list[Record], predictions: list[Record], bundle: Bundle) -> None:
     """KServe V2, as Triton's clients speak it: a tensor for each column."""
-    kinds = {"number": "FP64", "text": "BYTES"}
+    kinds = {"number": "FP64", "text": "BYTES", "boolean": "BOOL", "date": "BYTES"}
     tensors = [
         {
             "name": field.name,

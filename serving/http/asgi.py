@@ -14,10 +14,10 @@ from a2wsgi import WSGIMiddleware
 
 from pipeline.bundle import BundleError
 from pipeline.schema import Serving
-from serving import replies, service
+from serving import coding, replies, service
 from serving.app import wsgi
 from serving.http.worker import cannot_serve
-from serving.protocols.routes import Headers, Route, errors
+from serving.protocols.routes import Headers, Route, errors, header, plain
 from serving.replies import DRAIN_BYTES, Problem
 from serving.service import Answer, Service
 
@@ -111,7 +111,7 @@ class App:
 
         The server may call this, as the app does, for a request that is whole.
         """
-        if len(body) > route.inline_bytes:
+        if len(body) > route.inline_bytes or header(headers, coding.HEADER):  # of any size when it is decoded
             return None
         request = self._service.begin(route.method, route.path, headers)
         return self._service.finish(request, route.answer(body, headers))
@@ -124,8 +124,11 @@ class App:
         if scope["type"] != "http":
             await self._flask(scope, receive, send)  # type: ignore[arg-type]
             return
-        method, path, headers = scope["method"], scope["path"], scope["headers"]
+        method, path, headers = scope["method"], plain(scope["path"]), scope["headers"]
         try:
+            # RFC 9110, 10.1.1: who waits to be told to go on need not send what is refused.
+            if header(headers, b"expect") and int(header(headers, b"content-length") or 0) > self.limits.max_body_bytes:
+                raise replies.too_large(self.limits.max_body_bytes)
             body = await self._bodies.whole(receive)
             route = self.routes.get((method, path))
             if route is None:

@@ -8,12 +8,13 @@ from typing import Any
 import msgspec
 
 from pipeline.bundle import Card
-from serving.protocols.routes import TEXT, Model, Route, constant, fields
+from serving.protocols.routes import TEXT, Headers, Model, Route, constant, fields, header
 from serving.replies import JSON, Reply, as_json
 
 ABOUT = "about"
 STATUS = fields(status=TEXT)
 SERVER = Reply(204, "text/plain", b"", 0, ((b"allow", b"GET, HEAD, OPTIONS, POST"),))
+ALIVE = Reply(200, JSON, b'{"status":"alive"}')
 READY = Reply(200, JSON, b'{"status":"ready"}')
 FOLDER = Path(__file__).parents[1] / "page"
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
@@ -27,7 +28,8 @@ SAFE = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosn
 
 def routes(model: Model) -> list[Route]:
     return [
-        constant("/livez", Reply(200, JSON, b'{"status":"alive"}'), "Whether the service is alive", ABOUT, STATUS),
+        constant("/", ALIVE),  # KServe's client for V1
+        constant("/livez", ALIVE, "Whether the service is alive", ABOUT, STATUS),
         constant("/readyz", READY, "Whether the service is ready", ABOUT, STATUS),
         constant("/model", as_json(model.card), "The card of the model", ABOUT),
         Route("OPTIONS", "*", lambda *_: SERVER, inf, "", ABOUT, {}),  # of the server: RFC 9110, 9.3.7
@@ -40,9 +42,17 @@ def scrape(exposition: Callable[[], Reply]) -> Route:
 
 
 def pages() -> list[Route]:
-    """A form for the model, and below it each request that GET /openapi.json describes."""
-    files = {"/": "index.html", "/docs": "index.html", "/page/page.css": "page.css", "/page/page.js": "page.js"}
-    return [constant(path, _file(name)) for path, name in files.items()]
+    """A form for the model, and below it each request that GET /openapi.json describes. At / for browsers alone."""
+    files = {"/docs": "index.html", "/page/page.css": "page.css", "/page/page.js": "page.js"}
+    page = _file(files["/docs"])
+
+    def front(_: bytes, headers: Headers) -> Reply:
+        return page if "text/html" in header(headers, b"accept") else ALIVE
+
+    return [
+        Route("GET", "/", front, inf, "", ABOUT, {}),
+        *(constant(path, _file(name)) for path, name in files.items()),
+    ]
 
 
 def _file(name: str) -> Reply:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from serving.predictor import Scores
-from serving.protocols.routes import FLAG, TEXT, Headers, Model, Route, array, constant, fields, prediction, ref
+from serving.protocols.routes import FLAG, TEXT, Headers, Model, Route, array, constant, fields, plain, prediction, ref
 from serving.records import UNREADABLE
 from serving.replies import JSON, Reply, as_json
 
@@ -46,9 +46,9 @@ def routes(model: Model, environment: Mapping[str, str] = os.environ) -> list[Ro
     ]
     # Vertex AI names its routes in the environment of the container.
     if path := environment.get("AIP_PREDICT_ROUTE"):
-        table.append(predict_at(path, vertex))
+        table.append(predict_at(plain(path), vertex))
     if path := environment.get("AIP_HEALTH_ROUTE"):
-        table.append(constant(path, as_json({"status": "ready"}), ready, vertex, fields(status=TEXT)))
+        table.append(constant(plain(path), as_json({"status": "ready"}), ready, vertex, fields(status=TEXT)))
     return table
 
 

@@ -12,37 +12,56 @@ import msgspec
 
 from pipeline.bundle import Contract
 from serving.predictor import Scores
-from serving.protocols.routes import TEXT, Headers, Model, Route, array, constant, fields, header, prediction, ref
+from serving.protocols.routes import (
+    ANYTHING,
+    TEXT,
+    Headers,
+    Model,
+    Route,
+    array,
+    constant,
+    fields,
+    header,
+    prediction,
+    ref,
+)
 from serving.records import Record, parse
 from serving.replies import JSON, Problem, Reply, bad_request, unprocessable
 
 # What pandas, by which MLflow's server reads CSV, takes for a missing number.
-MISSING = {"", "NA", "N/A", "NaN", "nan", "NULL", "null", "None", "<NA>", "n/a", "#N/A", "-NaN", "-nan", "#NA"}
+MISSING = {"", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>"}
+MISSING |= {"#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
+UTF8 = {"utf-8", "utf8", "us-ascii", ""}  # charsets
+csv.field_size_limit(2**31 - 1)  # a text may be long; max_body_bytes limits it
 FORMATS = "dataframe_split, dataframe_records, instances, inputs"
+BY_COLUMN = {"anyOf": [ref("Records"), ANYTHING]}  # or by row
 REQUEST = {
     "oneOf": [
         fields(dataframe_records=ref("Records")),
-        fields(instances=ref("Records")),
+        fields(instances=BY_COLUMN),
         fields(dataframe_split=fields(columns=array(TEXT), data=array({"type": "array"}))),
-        fields(inputs={"anyOf": [ref("Records"), {"type": "object", "additionalProperties": {"type": "array"}}]}),
+        fields(inputs=BY_COLUMN),
     ]
 }
 PREDICTIONS = fields(predictions=array({"type": ["string", "number"]}))
 
 
 def routes(model: Model) -> list[Route]:
-    classes, from_csv = model.contract.classes, _csv_reader(model.contract)
+    classes, names = model.contract.classes, [field.name for field in model.contract.fields]
+    from_csv = _csv_reader(model.contract)
 
     def records(body: bytes, headers: Headers) -> list[Record]:
-        media, _, _ = header(headers, b"content-type").partition(";")
-        if media.strip().lower() == "text/csv":
+        if _media(header(headers, b"content-type")) == "text/csv":
             return model.decode.instances(from_csv(body))
-        if media.strip().lower() not in ("application/json", ""):
-            raise Problem(415, "Unsupported Media Type", f"{media[:100]!r} is not taken; application/json or text/csv")
         name, content = _format(parse(body, nan_is_null=True))  # Python's own clients write NaN
-        if name == "inputs" and type(content) is dict:
-            return model.decode.columns(content)
-        return model.decode.instances(_from_split(content) if name == "dataframe_split" else content)
+        if name == "dataframe_split":
+            return model.decode.instances(_from_split(content, names))
+        if name != "dataframe_records":
+            if type(content) is dict:
+                return model.decode.columns(content)
+            if len(names) == 1 and type(content) is list and dict not in map(type, content):
+                return model.decode.columns({names[0]: content})
+        return model.decode.instances(content)
 
     def answer(body: bytes, headers: Headers) -> Reply:
         scores = model.predict(records(body, headers))
@@ -67,6 +86,17 @@ def predictions(scores: Scores, classes: list[str]) -> list[Any]:
     return [classes[row.index(max(row))] for row in scores] if classes else [row[0] for row in scores]
 
 
+def _media(content_type: str) -> str:
+    """The media type: text/csv, or JSON, which it is where nothing is said. Raises Problem (415)."""
+    media, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    if media not in ("application/json", "text/csv", ""):
+        raise Problem(415, "Unsupported Media Type", f"{media[:100]!r} is not taken; application/json or text/csv")
+    for name, _, value in (parameter.partition("=") for parameter in parameters):
+        if name == "charset" and value.strip('"') not in UTF8:
+            raise Problem(415, "Unsupported Media Type", f"the charset {value[:50]!r} is not taken; utf-8 is")
+    return media
+
+
 def _format(document: Any) -> tuple[str, Any]:
     """Which of MLflow's formats it is, and what is in it, not checked yet."""
     given = {name: document[name] for name in FORMATS.split(", ") if name in document} if type(document) is dict else {}
@@ -75,17 +105,25 @@ def _format(document: Any) -> tuple[str, Any]:
     return given.popitem()
 
 
-def _from_split(content: Any) -> list[dict[str, Any]]:
+def _from_split(content: Any, names: list[str]) -> list[dict[str, Any]]:
     columns, rows = (content.get("columns"), content.get("data")) if type(content) is dict else (None, None)
-    if type(columns) is not list or type(rows) is not list or not all(type(name) is str for name in columns):
+    if type(columns) is not list or type(rows) is not list or any(type(name) in (list, dict) for name in columns):
         raise unprocessable("dataframe_split is to have columns, a list of names, and data")
+    _check_once(columns, names)
     for number, row in enumerate(rows):
         if type(row) is not list or len(row) != len(columns):
             raise unprocessable(f"row {number}: is to be a list of {len(columns)} values, as there are columns")
     return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
+def _check_once(columns: list[Any], names: list[str]) -> None:
+    """Raises Problem where it is not clear which column is a field."""
+    if twice := [name for name in names if columns.count(name) > 1]:
+        raise unprocessable(f"two columns are called {twice[0]!r}")
+
+
 def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:
+    names = [field.name for field in contract.fields]
     numbers = {field.name for field in contract.fields if field.type == "number"}
 
     def value(row: int, name: str, cell: str) -> float | str | None:
@@ -104,6 +142,7 @@ def _csv_reader(contract: Contract) -> Callable[[bytes], list[dict[str, Any]]]:
         except (UnicodeDecodeError, csv.Error) as error:
             raise bad_request(f"the body is no CSV that can be read: {error}") from None
         head, *rows = [line for line in lines if line] or [[]]
+        _check_once(head, names)
         for number, row in enumerate(rows):
             if len(row) != len(head):
                 raise unprocessable(f"row {number}: has {len(row)} values, and the first line {len(head)} names")

@@ -1,18 +1,20 @@
-"""The Open Inference Protocol (KServe V2), with its extension for tensors in binary.
+"""The Open Inference Protocol (KServe V2), its extension for tensors in binary, and the model as Triton describes it.
 
 Each field of the contract is a tensor of shape [rows] or [rows, 1]: FP64 or another number, or BYTES for a text.
 https://github.com/kserve/open-inference-protocol
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_model_configuration.md
 """
 
 import struct
 from functools import partial
+from math import inf
 from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 
 from serving.predictor import Scores
-from serving.protocols.routes import Headers, Model, Route, constant, header, prediction
+from serving.protocols.routes import ANYTHING, Headers, Model, Route, array, constant, header, prediction
 from serving.records import parse
 from serving.replies import JSON, Problem, Reply, as_json, bad_request, unprocessable
 
@@ -20,9 +22,13 @@ NUMBERS = {
     **{f"FP{bits}": np.dtype(f"<f{bits // 8}") for bits in (16, 32, 64)},
     **{f"INT{bits}": np.dtype(f"<i{bits // 8}") for bits in (8, 16, 32, 64)},
     **{f"UINT{bits}": np.dtype(f"<u{bits // 8}") for bits in (8, 16, 32, 64)},
+    "BOOL": np.dtype("?"),
 }
+TYPES = {"number": "FP64", "text": "BYTES", "boolean": "BOOL", "date": "BYTES"}  # of a field's tensor
 HEAD_LENGTH = b"inference-header-content-length"
 BINARY = "application/octet-stream"
+PLATFORMS = {"onnx": "onnxruntime_onnx", "sklearn": "sklearn"}
+ELSEWHERE = {"shared_memory_region", "classification"}  # parameters of Triton's extensions that change what is meant
 
 # What is said of a tensor in /openapi.json; what is wrong with one, `_wrong` says better than msgspec.
 Shape = Annotated[list[int], msgspec.Meta(extra_json_schema={"minItems": 1, "maxItems": 2})]
@@ -67,9 +73,10 @@ class InferenceResponse(msgspec.Struct, omit_defaults=True):
 
 def routes(model: Model) -> list[Route]:
     name, version, rows = model.card.name, model.card.version, model.examples
-    server = {"name": f"{name}-service", "version": version, "extensions": ["binary_tensor_data"]}
+    extensions = ["binary_tensor_data", "model_configuration"]
+    server = {"name": f"{name}-service", "version": version, "extensions": extensions}
     tag, ready = "Open Inference Protocol", as_json({"name": name, "ready": True})
-    types = {field.name: "FP64" if field.type == "number" else "BYTES" for field in model.contract.fields}
+    types = {field.name: TYPES[field.type] for field in model.contract.fields}
     tensors = [Tensor(each, [len(rows)], of, [row[each] for row in rows]) for each, of in types.items()]
     examples = {"columns": {"inputs": tensors}}
     outputs = [Output("value", "FP64", [-1])]
@@ -78,7 +85,7 @@ def routes(model: Model) -> list[Route]:
     metadata = {
         "name": name,
         "versions": [version],
-        "platform": {"onnx": "onnxruntime_onnx", "sklearn": "sklearn"}[model.card.runtime],
+        "platform": PLATFORMS[model.card.runtime],
         "inputs": [Output(each, of, [-1]) for each, of in types.items()],
         "outputs": outputs,
     }
@@ -87,20 +94,42 @@ def routes(model: Model) -> list[Route]:
         constant("/v2/health/live", as_json({"live": True}), "Whether it is alive", tag),
         constant("/v2/health/ready", as_json({"ready": True}), "Whether it is ready", tag),
     ]
+    index = as_json([{"name": name, "version": version, "state": "READY", "reason": ""}])
+    models = array(ANYTHING)
+    table.append(
+        Route("POST", "/v2/repository/index", lambda *_: index, inf, "The models", tag, models, request=ANYTHING)
+    )
+    config = {
+        "name": name,
+        "platform": PLATFORMS[model.card.runtime],
+        "max_batch_size": 0,  # the shapes that follow are whole ones, with the rows
+        "input": _configured([(each, of, [-1]) for each, of in types.items()]),
+        "output": _configured([(each.name, each.datatype, each.shape) for each in outputs]),
+    }
     infer = partial(_infer, model)
     for path in (f"/v2/models/{name}", f"/v2/models/{name}/versions/{version}"):
         table += [
             constant(path, as_json(metadata), "Inputs and outputs of the model", tag),
             constant(f"{path}/ready", ready, "Whether the model is ready", tag),
+            constant(f"{path}/config", as_json(config), "The same in Triton's words", tag),
             prediction(model, f"{path}/infer", infer, tag, InferenceRequest, InferenceResponse, examples),
         ]
     return table
+
+
+def _configured(tensors: list[tuple[str, str, list[int]]]) -> list[dict[str, Any]]:
+    """Names, data types and shapes as Triton's model configuration has them."""
+    return [
+        {"name": name, "data_type": "TYPE_STRING" if of == "BYTES" else f"TYPE_{of}", "dims": shape}
+        for name, of, shape in tensors
+    ]
 
 
 def _infer(model: Model, body: bytes, headers: Headers) -> Reply:
     request, rest = _parsed(body, header(headers, HEAD_LENGTH))
     columns = {}
     for tensor in request.inputs:
+        _check_parameters("input", tensor)
         size = tensor.parameters.get("binary_data_size")
         if size is None:
             columns[tensor.name] = _from_json(tensor)
@@ -122,6 +151,12 @@ def _parsed(body: bytes, length: str) -> tuple[InferenceRequest, memoryview]:
         return msgspec.convert(parse(data[:end]), InferenceRequest), data[end:]
     except msgspec.ValidationError as error:
         raise unprocessable(f"the body is no inference request: {error}") from None
+
+
+def _check_parameters(kind: str, tensor: Tensor | Wanted) -> None:
+    """Raises Problem (422) where Triton would read or answer something else than is in the request."""
+    if odd := ELSEWHERE & tensor.parameters.keys():
+        raise unprocessable(f"{kind} {tensor.name[:100]!r}: the parameter {min(odd)} is not taken")
 
 
 def _rows(tensor: Tensor) -> int:
@@ -190,6 +225,8 @@ def _answer(model: Model, request: InferenceRequest, scores: Scores) -> Reply:
         }
     if unknown := [wanted.name for wanted in request.outputs if wanted.name not in tensors]:
         raise unprocessable(f"no output {unknown[0][:100]!r}; there are {', '.join(tensors)}")
+    for each in request.outputs:
+        _check_parameters("output", each)
     usual = bool(request.parameters.get("binary_data_output"))
     wanted = {each.name: bool(each.parameters.get("binary_data", usual)) for each in request.outputs}
     outputs, binary = [], b""

@@ -1,11 +1,14 @@
 """The service in OpenAPI 3.1, made from its routes and its contract, with real requests as examples."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import msgspec
 
 from pipeline.bundle import LARGEST, Bundle, Contract, Field
 from pipeline.schema import Serving
+from pipeline.values import written
+from serving.fields import may_be_missing
 from serving.protocols.routes import REFERENCE, TEXT, Body, Route, Schema, array, constant, errors, fields, ref
 from serving.replies import JSON, Reply, as_json
 
@@ -62,7 +65,7 @@ def _schemas(contract: Contract, limits: Serving) -> dict[str, Schema]:
     if contract.classes:
         probabilities = {name: {"type": "number", "minimum": 0, "maximum": 1} for name in contract.classes}
         prediction = fields(label={"enum": contract.classes}, probabilities=fields(**probabilities))
-    record = fields(**{field.name: _value(field) for field in contract.fields})
+    record = fields(**{field.name: _value(field, limits) for field in contract.fields})
     record["properties"] |= {unused: {"description": "not used by the model"} for unused in contract.unused}
     record["additionalProperties"] = limits.unknown_fields == "ignore"
     error = fields(row={"type": "integer"}, detail=TEXT)
@@ -73,9 +76,12 @@ def _schemas(contract: Contract, limits: Serving) -> dict[str, Schema]:
     return {"Record": record, "Records": records, "Prediction": prediction, "Problem": problem}
 
 
-def _value(field: Field) -> Schema:
-    kind = "number" if field.type == "number" else "string"
-    schema: Schema = {"type": [kind, "null"] if field.nullable else kind}
+def _value(field: Field, limits: Serving) -> Schema:
+    kind = {"date": "string", "text": "string"}.get(field.type, field.type)
+    schema: Schema = {"type": [kind, "null"] if may_be_missing(field, limits.gaps == "answer") else kind}
     if field.type == "number":
         return schema | {"minimum": -LARGEST, "maximum": LARGEST}
+    if field.type == "date":
+        now = datetime(2024, 1, 31)
+        return schema | {"description": "a date, with its time if it has one", "examples": [written(now, field.format)]}
     return schema | ({"examples": field.categories[:10]} if field.categories else {})

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from pipeline.bundle import Card, Contract
+from serving import coding
 from serving.predictor import Predictor
 from serving.records import Decoder
 from serving.replies import JSON, PROBLEM, Problem, Reply
@@ -46,6 +47,7 @@ class Model(NamedTuple):
     decode: Decoder
     predict: Predictor  # raises Problem
     inline_bytes: float  # of a body that is answered in less time than others may be kept waiting; -1: of none
+    max_body_bytes: int  # of one that came compressed, when it is not any more
     examples: list[dict[str, Any]]  # real records
 
 
@@ -72,7 +74,7 @@ class Errors(NamedTuple):
 
     def reply(self, problem: Problem) -> Reply:
         status = self.unprocessable if problem.status == 422 else problem.status
-        return Reply(status, self.media, msgspec.json.encode(self.document(problem)))
+        return Reply(status, self.media, msgspec.json.encode(self.document(problem)), 0, problem.more)
 
 
 def _of_mlflow(problem: Problem) -> dict[str, str]:
@@ -95,8 +97,10 @@ def errors(path: str) -> Errors:
 
 
 def plain(path: str) -> str:
-    """A path with each run of slashes as one: a base URL that ends with a slash is common."""
-    return re.sub("/+", "/", path) if "//" in path else path
+    """A path with each run of slashes as one, and none at its end: people join base URLs and paths in many ways."""
+    if "//" in path or path.endswith("/"):
+        return re.sub("/+", "/", path).rstrip("/") or "/"
+    return path
 
 
 def constant(path: str, reply: Reply, summary: str = "", tag: str = "", response: Schema = ANYTHING) -> Route:
@@ -109,16 +113,14 @@ def prediction(
     model: Model, path: str, answer: Handler, tag: str, request: Body, response: Body, examples: Mapping[str, Any]
 ) -> Route:
     """POST of rows to a function that raises Problem, which is answered in the form of the path's protocol."""
-    form = errors(path).reply
+    form, limit = errors(path).reply, model.max_body_bytes
 
     def handle(body: bytes, headers: Headers) -> Reply:
         try:
+            if name := header(headers, coding.HEADER):
+                body = coding.decoded(body, name, limit)
             return answer(body, headers)
         except Problem as problem:
-            coding = header(headers, b"content-encoding").lower()
-            if problem.status == 400 and coding not in ("", "identity"):
-                detail = f"the body is encoded as {coding[:50]!r}, which is not taken; send it as it is"
-                problem = Problem(415, "Unsupported Media Type", detail)
             return form(problem)
         except Exception:
             logging.getLogger(__name__).exception("a request of %d bytes", len(body))
@@ -129,4 +131,7 @@ def prediction(
 
 def header(headers: Headers, name: bytes) -> str:
     """The value of a header, empty where it is not there."""
-    return next((value.decode("latin-1") for key, value in headers if key == name), "")
+    for key, value in headers:  # a generator would take twice the time, and every request comes here
+        if key == name:
+            return value.decode("latin-1")
+    return ""

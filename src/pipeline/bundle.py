@@ -15,10 +15,11 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from pipeline.schema import Settings
+from pipeline.schema import Kind, Settings
 
 CONTRACT_VERSION = 1
 LARGEST = 3.4028234663852886e38  # number that is taken, of either sign: of float32, which the model is fed
+WHOLE = 2**24  # the largest number below which a float32 holds every whole one
 CARD = "card.json"
 CONTRACT = "contract.json"
 REQUESTS = "requests.jsonl"
@@ -26,7 +27,8 @@ SERVED = ("serving", "src", "bundle", "pipeline.toml")  # of a project: what it 
 # Whose types an estimator may hold. `model`: src/model.
 OWN, LIBRARIES = ("model", "pipeline"), ("sklearn", "numpy", "scipy", "pandas")
 TRUSTED = (*OWN, *LIBRARIES, "lightgbm", "xgboost", "catboost", "imblearn")
-HARMLESS = {"functools.partial"}  # the function that it is of is looked at by itself
+# Of a partial, the function is looked at by itself. LightGBM keeps its scores in the others.
+HARMLESS = {"functools.partial", "collections.OrderedDict", "collections.defaultdict"}
 REQUIREMENTS = {"onnx": "serve", "sklearn": "serve-sklearn"}  # that serve a model, by its runtime
 MODELS: dict[str, str] = {"onnx": "model.onnx", "sklearn": "model.skops"}
 
@@ -43,9 +45,12 @@ class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One column of the data file as a request sends it."""
 
     name: str
-    type: Literal["number", "text"]
+    type: Kind
     nullable: bool  # training saw a missing value here
     categories: list[str] = []  # text: the values that training saw; others are accepted, the model knows them not
+    gap: bool = False  # training saw none missing, and the model has an answer all the same
+    format: str = ""  # date: of `datetime.strptime`, beside ISO 8601
+    missing: list[str] = []  # words that stand for a missing value
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,6 +120,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def file_sha256(path: Path) -> str:
+    """Likewise of a file that may be larger than memory. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def digest(files: Mapping[str, str]) -> str:
     """One hash for a set of named hashes, whatever their order."""
     return sha256("".join(f"{name} {files[name]}\n" for name in sorted(files)).encode())
@@ -130,7 +141,7 @@ def model_inputs(root: Path, settings: Settings) -> str:
     part = {"name": settings.project.name, "data": settings.data}
     part |= {"training": settings.training, "quality": settings.quality}
     files = [*_files(root, "src", "training"), root / ".python-version", root / "requirements" / "train.txt"]
-    return _digest(root, files, part, {"data": sha256((root / settings.data.path).read_bytes())})
+    return _digest(root, files, part, {"data": file_sha256(root / settings.data.path)})
 
 
 def service_inputs(root: Path, settings: Settings, bundle_sha256: str, runtime: str) -> str:

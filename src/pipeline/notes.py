@@ -69,6 +69,13 @@ class Baseline(Note, frozen=True):
     folder: str  # with its serving/, src/ and bundle/, from the project's root; empty: there is none
 
 
+class New(Note, frozen=True):
+    """sha256 of what was written for the data file, by name: what is other today, a person has edited."""
+
+    path, command = Path(".mlops/new.json"), "make new"
+    pieces: dict[str, str]
+
+
 N = TypeVar("N", bound=Note)
 
 

@@ -3,12 +3,15 @@
 Training, the service and the load test share this schema. Each description is a row of docs/settings.md.
 """
 
+import unicodedata
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import force_setattr
 
 Task = Literal["classification", "regression"]
+Kind = Literal["number", "text", "boolean", "date"]  # of a column of the file
 
 # For each metric of the quality gate: is more better?
 METRICS: dict[Task, dict[str, bool]] = {
@@ -37,12 +40,28 @@ class Project(Struct, frozen=True, forbid_unknown_fields=True):
 class Data(Struct, frozen=True, forbid_unknown_fields=True):
     path: Annotated[Path, Meta(description="The data file: CSV, UTF-8, with a header")]
     task: Annotated[Task, Meta(description="What the model predicts: a class or a number")]
-    target: Annotated[str, Meta(description="The column that is predicted")]
+    target: Annotated[str, Meta(description="The column that is predicted. Rows in which it is missing are left out")]
     numeric: Annotated[list[str], Meta(description="Columns of numbers that the service is sent")] = field(
         default_factory=list
     )
     text: Annotated[list[str], Meta(description="Columns of texts that the service is sent")] = field(
         default_factory=list
+    )
+    boolean: Annotated[
+        list[str], Meta(description="Likewise, of true and false, yes and no, 0 and 1. `derive` gets a bool")
+    ] = field(default_factory=list)
+    date: Annotated[
+        list[str], Meta(description="Likewise, of dates or times in ISO 8601. `derive` gets a datetime, in UTC")
+    ] = field(default_factory=list)
+    date_formats: Annotated[
+        dict[str, str],
+        Meta(description='Of dates that are written otherwise, as Python\'s strptime has it: `{ born = "%d/%m/%Y" }`'),
+    ] = field(default_factory=dict)
+    missing: Annotated[
+        list[str], Meta(description='Words that stand for a missing value, beside the empty cell: `["NA", "?"]`')
+    ] = field(default_factory=list)
+    missing_in: Annotated[dict[str, list[str]], Meta(description='Likewise, in one column: `{ age = ["-1"] }`')] = (
+        field(default_factory=dict)
     )
     positive: Annotated[
         str,
@@ -50,18 +69,52 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
             description="Of two classes, the one that you look for: average_precision is about it. Default: the rarest"
         ),
     ] = ""
+    classes: Annotated[
+        list[str], Meta(description="The classes that are learned. Rows of others are left out. Default: all")
+    ] = field(default_factory=list)
+    separator: Annotated[str, Meta(min_length=1, max_length=1, description="What stands between two cells")] = ","
+    decimal: Annotated[Literal[".", ","], Meta(description="The point of the file's numbers")] = "."
 
     @property
-    def features(self) -> list[str]:
-        return [*self.numeric, *self.text]
+    def kinds(self) -> dict[str, Kind]:
+        """What each column holds that the service is sent."""
+        of: dict[Kind, list[str]] = {"number": self.numeric, "text": self.text}
+        of |= {"boolean": self.boolean, "date": self.date}
+        return {name: kind for kind, names in of.items() for name in names}
+
+    @property
+    def columns(self) -> dict[str, Kind]:
+        """Likewise, and the target."""
+        return self.kinds | {self.target: "number" if self.task == "regression" else "text"}
+
+    def missing_words(self, column: str) -> set[str]:
+        """What stands for a missing value in a column."""
+        return {"", *self.missing, *self.missing_in.get(column, ())}
 
     def __post_init__(self) -> None:
-        names = [*self.features, self.target]
+        # The same letters may be one code point or two (NFC, NFD), which people cannot see.
+        for key in ("target", "numeric", "text", "boolean", "date", "date_formats", "missing_in"):
+            force_setattr(self, key, _composed(getattr(self, key)))
+        names = [*self.numeric, *self.text, *self.boolean, *self.date, self.target]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} is named more than once among numeric, text and target")
-        if not self.features:
-            raise ValueError("numeric and text are both empty: the model needs at least one column")
+            raise ValueError(f"{', '.join(twice)} is named more than once among the columns and target")
+        if len(names) == 1:
+            raise ValueError("numeric, text, boolean and date are all empty: the model needs at least one column")
+        for key, known in (("date_formats", self.date), ("missing_in", names)):
+            if other := [name for name in getattr(self, key) if name not in known]:
+                raise ValueError(
+                    f"{key}: {other[0]!r} is none of the columns{' of dates' if known is self.date else ''}"
+                )
+
+
+def _composed(names: Any) -> Any:
+    """Names, or what has names as keys, with each letter as one code point where there is one."""
+    if isinstance(names, str):
+        return unicodedata.normalize("NFC", names)
+    if isinstance(names, dict):
+        return {_composed(name): value for name, value in names.items()}
+    return [_composed(name) for name in names]
 
 
 class Training(Struct, frozen=True, forbid_unknown_fields=True):
@@ -124,6 +177,13 @@ class Serving(Struct, frozen=True, forbid_unknown_fields=True):
         list[str],
         Meta(description="Origins whose pages may call the service from a browser, such as https://app.example.org"),
     ] = field(default_factory=list)
+    gaps: Annotated[
+        Literal["answer", "as-trained"],
+        Meta(
+            description="What to do with a missing value where training saw none. answer: what the model can, it "
+            "answers; as-trained: refuse it"
+        ),
+    ] = "answer"
     page: Annotated[bool, Meta(description="Serve the page with a form and every request, at / and /docs")] = True
 
 

@@ -39,32 +39,45 @@ def load_settings(root: Path | None = None, environment: Mapping[str, str] = os.
     if not path.is_file():
         raise SettingsError(f"{path}: no such file; run from the project's root")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = written = _without_limits(tomllib.loads(path.read_text(encoding="utf-8")))
         for name, value in environment.items():
             if name.startswith(PREFIX) and "__" in name:
-                _put(values, name.removeprefix(PREFIX).lower().split("__"), _parsed(name, value))
-        if isinstance(perf := values.get("perf"), dict):
-            values["perf"] = {key: _switched(key, value) for key, value in perf.items()}
-        return msgspec.convert(values, Settings, strict=False, dec_hook=_path)
+                values = _with(values, name.removeprefix(PREFIX).lower().split("__"), _parsed(name, value))
+        settings = msgspec.convert(_without_limits(values), Settings, strict=False, dec_hook=_path)
+        # A variable is a text, and "80" is a number in it; in the file it is none.
+        typed = msgspec.to_builtins(settings, enc_hook=str)
+        return msgspec.convert(_overlaid(typed, written, values), Settings, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {_sentence(str(error), environment)}") from None
     except ValueError as error:  # not TOML, not UTF-8, or a variable that is not JSON where a list is due
         raise SettingsError(f"{path}: {error}") from None
 
 
-def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        inner = values.get(key)
-        values[key] = values = dict(inner) if isinstance(inner, dict) else {}
-    values[keys[-1]] = value
+def _with(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]:
+    """The values with another one, by section and key."""
+    inner = values.get(keys[0])
+    return values | {keys[0]: _with(inner if isinstance(inner, dict) else {}, keys[1:], value) if keys[1:] else value}
+
+
+def _without_limits(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with None for each limit of [perf] that false switches off."""
+    perf = values.get("perf")
+    return values | ({"perf": {k: _switched(k, v) for k, v in perf.items()}} if isinstance(perf, dict) else {})
+
+
+def _overlaid(typed: Any, written: Any, values: Any) -> Any:
+    """What the schema has made of the values; where no variable has changed one, as it is written."""
+    if isinstance(typed, dict) and isinstance(written, dict) and isinstance(values, dict):
+        return {key: _overlaid(each, written.get(key), values.get(key)) for key, each in typed.items()}
+    return written if written is not None and written is values else typed
 
 
 def _parsed(name: str, text: str) -> Any:
-    """A list is JSON; everything else stays text, which the schema converts."""
+    """A list or a table is JSON; everything else stays text, which the schema converts."""
     try:
-        return msgspec.json.decode(text) if text.startswith("[") else text
+        return msgspec.json.decode(text) if text.startswith(("[", "{")) else text
     except msgspec.DecodeError:
-        raise ValueError(f"{name} is {text!r}, which is no list in JSON") from None
+        raise ValueError(f"{name} is {text!r}, which is no {'list' if text[0] == '[' else 'table'} in JSON") from None
 
 
 def _switched(key: str, value: Any) -> Any:
@@ -101,6 +114,10 @@ def _sentence(message: str, environment: Mapping[str, str]) -> str:
         text = f"{wrong[1]} is none of: {', '.join(_choices(Settings, keys))}"
     elif "matching regex" in text:
         text = "only lower-case letters, digits and single hyphens between them"
+    if text.startswith("Expected `str`, got"):
+        text += "; put it in quotes"
+    if text.endswith(", got `str`") and text.startswith(("Expected `float", "Expected `int`", "Expected `bool`")):
+        text += "; take the quotes away"
     for type_, words in WORDS.items():
         text = text.replace(f"`{type_}`", words)
     variable = "__".join([PREFIX + keys[0], *keys[1:]]).upper() if keys else PREFIX

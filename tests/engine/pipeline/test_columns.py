@@ -65,6 +65,18 @@ def test_the_registered_pipeline_and_the_service_see_the_same(monkeypatch: pytes
         np.testing.assert_array_equal(through_frame[name].to_numpy(), array[:, 0])
 
 
+def test_an_optional_column_may_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that MLflow's signature calls so, since fitting saw a gap; any other is missing."""
+    monkeypatch.setattr(columns, "derive", lambda record: {"x": record["x"], "t": record["t"]})
+    frame = pd.DataFrame({"x": [1.0, None], "t": ["a", "b"]})
+    derive = Derive().fit(frame)
+    left = derive.transform(frame[["t"]])
+    assert left["x"].isna().all()
+    assert left["t"].tolist() == ["a", "b"]
+    with pytest.raises(columns.DeriveError, match="'t'"):
+        derive.transform(frame[["x"]])
+
+
 def test_records_have_none_for_gaps() -> None:
     """NaN and None in a frame both reach derive as None."""
     frame = pd.DataFrame({"x": [1.0, float("nan")], "t": ["a", None]})

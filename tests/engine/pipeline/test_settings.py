@@ -132,6 +132,8 @@ def test_an_unrelated_variable_is_no_setting(root: Path, monkeypatch: pytest.Mon
         ("decide_after = [5, 8, 12]", "decide_after = [8, 5]", "ascending"),
         ("holdout = 0.2", "holdout = 1.0", "training.holdout"),
         ('numeric = ["x"]', 'numeric = "x"', "data.numeric: Expected a list, got a text"),
+        ('metric = "roc_auc"', "metric = 3", "quality.metric: Expected a text, got a whole number; put it in quotes"),
+        ("holdout = 0.2", 'holdout = "0.2"', "training.holdout: Expected a number, got a text; take the quotes away"),
         ('["city"]', '["city", "outcome"]', "outcome"),
         ('["x"]', '["x", "city"]', "city"),
         (

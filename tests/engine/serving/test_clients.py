@@ -75,5 +75,22 @@ def test_tritons_client(
         }
     else:
         expected = {"value": [each["value"] for each in predictions]}
-    assert found["answers"] == [expected] * 2
-    assert f"field '{bundle.contract.fields[0].name}': is missing" in found["refused"]
+    assert found["answers"] == [expected] * 4  # JSON and binary, and binary compressed in two ways
+    card = bundle.card
+    assert found["index"] == [{"name": card.name, "version": card.version, "state": "READY", "reason": ""}]
+    for config in found["configs"]:
+        assert (config["name"], config["platform"], config["max_batch_size"]) == (
+            card.name,
+            found["metadata"]["platform"],
+            0,
+        )
+        for one, other in (("input", "inputs"), ("output", "outputs")):
+            told = [
+                (each["name"], each["datatype"].replace("BYTES", "STRING"), each["shape"])
+                for each in found["metadata"][other]
+            ]
+            assert [(each["name"], each["data_type"][5:], each["dims"]) for each in config[one]] == told
+    refused = found["refused"]
+    assert f"field '{bundle.contract.fields[0].name}': is missing" in refused.pop("a missing input")
+    assert "the parameter classification is not taken" in refused.pop("classes")
+    assert all(reason.startswith("404: there is no '/v2/") for reason in refused.values()), refused

@@ -24,7 +24,8 @@ from tests.engine.conftest import PROJECT
 from tests.engine.serving.conftest import Service
 
 # What the description cannot say: that `data` of a tensor is as long as its shape, and rows of a frame as its columns.
-UNSAID = ("/infer", "/invocations")
+# The list of models is the same, whatever is sent.
+UNSAID = ("/infer", "/invocations", "/index")
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 

@@ -14,6 +14,7 @@ from serving.app import create_app
 from tests.engine.browser import Browser
 from tests.engine.serving.conftest import Service
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 WIDEST = "[document.documentElement.scrollWidth, innerWidth]"
 # Contrast by WCAG 2 of each text with what is behind it: the least, and the text.
 CONTRAST = """(() => {
@@ -118,11 +119,19 @@ def test_the_page_can_be_switched_off(trained: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MLOPS_SERVING__PAGE", "false")
     client = create_app(trained / "bundle").test_client()
     statuses = [client.get(path).status_code for path in ("/", "/docs", "/page/page.js", "/openapi.json")]
-    assert statuses == [404, 404, 404, 200]
+    assert statuses == [200, 404, 404, 200]
+    assert client.get("/", headers=BROWSER).json == {"status": "alive"}
+
+
+def test_who_is_no_browser_is_told_that_the_service_is_alive(client: FlaskClient) -> None:
+    """KServe's client asks at /, and reads JSON."""
+    for accept in ({}, {"Accept": "*/*"}, {"Accept": "application/json"}):
+        assert client.get("/", headers=accept).json == {"status": "alive"}
+    assert client.get("/", headers=BROWSER).mimetype == "text/html"
 
 
 def test_what_is_called_like_a_script_is_none(client: FlaskClient) -> None:
     """Only the service's own files are scripts."""
-    policy = client.get("/").headers["Content-Security-Policy"]
+    policy = client.get("/", headers=BROWSER).headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy
     assert "unsafe" not in policy

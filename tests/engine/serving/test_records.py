@@ -1,5 +1,6 @@
 """serving.records: what is taken and what is refused does not depend on how it was sent."""
 
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -114,6 +115,26 @@ def test_a_name_makes_no_difference(found: list[dict[str, Any]]) -> None:
     renamed = [{name.replace(" ", "_"): value for name, value in row.items()} for row in found]
     read = repr(outcome(PLAIN.instances, renamed)).replace("Gross_Approval", "Gross Approval")
     assert read == repr(outcome(DECODERS["reject"].instances, found))
+
+
+def test_one_value_is_that_of_every_row() -> None:
+    """In columns; and a row alone where no column is a list."""
+    columns = {"Term": [1, 2], "Gross Approval": None, "State": "CA", "City": ["x", None]}
+    rows = [{name: v[n] if isinstance(v, list) else v for name, v in columns.items()} for n in range(2)]
+    for decode in DECODERS.values():
+        assert decode.columns(columns) == decode.instances(rows)
+        assert decode.columns(rows[0]) == decode.instances(rows[:1])
+
+
+def test_columns_that_are_too_long_are_refused_first() -> None:
+    """Before anything is made of them: short values that stand for many rows would take much memory."""
+    columns = {"Term": [0] * 500_000, **{f"field {number}": 0 for number in range(1000)}}
+    tracemalloc.start()
+    for decode in (*DECODERS.values(), Decoder(CONTRACT, LIMITS, lenient=True)):
+        with pytest.raises(Problem, match="500000 rows in one request"):
+            decode.columns(columns)
+    assert tracemalloc.get_traced_memory()[1] < 50_000_000
+    tracemalloc.stop()
 
 
 def test_columns_of_different_length_are_named() -> None:

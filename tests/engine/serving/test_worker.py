@@ -240,9 +240,11 @@ def _smuggled(serve_module: Serve) -> Service:
     return serve_module(WEB_CONCURRENCY="1")
 
 
-@pytest.mark.parametrize("target", ["//predict", "///predict?a=//b", "/predict", "http://x/predict"])
-def test_more_slashes_than_one_are_one(smuggled: Service, records: list[bytes], target: str) -> None:
-    """A base URL with a slash at its end, and a path with one at its beginning."""
+@pytest.mark.parametrize(
+    "target", ["//predict", "///predict?a=//b", "/predict/", "//predict//?a", "/predict", "http://x/predict"]
+)
+def test_slashes_at_the_end_and_more_than_one(smuggled: Service, records: list[bytes], target: str) -> None:
+    """A base URL with a slash at its end, a path with one at its beginning, and one at its end."""
     with connect(smuggled) as client:
         client.sendall(whole(body(records[0])).replace(b"/predict", target.encode(), 1))
         client.shutdown(socket.SHUT_WR)
@@ -311,6 +313,18 @@ def test_expect_continue(serve: Serve, records: list[bytes]) -> None:
         assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         client.sendall(data)
         assert statuses(read_all(client)) == [200]
+
+
+def test_who_expects_to_go_on_is_refused_before(serve: Serve) -> None:
+    """A body that is too large need not be sent."""
+    service = serve(WEB_CONCURRENCY="1")
+    for path in (b"/predict", b"/nope"):
+        with connect(service) as client:
+            head = HEAD.replace(b"/predict", path)
+            client.sendall(head + b"Expect: 100-continue\r\nContent-Length: 5000000\r\n\r\n")
+            received = read_all(client)
+            assert statuses(received) == [413]
+            assert b"connection: close" in received.lower()
 
 
 def test_an_offer_of_another_protocol_is_ignored(serve: Serve, records: list[bytes]) -> None:

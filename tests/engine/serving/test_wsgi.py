@@ -1,9 +1,11 @@
 """serving.http.asgi and serving.app: a client gets the same bytes from the event loop and from plain WSGI."""
 
+import gzip
 import http.client
 import json
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.settings import load_settings
+from serving.http.asgi import App
+from serving.service import load
 from tests.engine.conftest import PROJECT, environment
 from tests.engine.serving.conftest import HANGS, PLAIN, Service, free_port, metrics, wait_until_ready
 
@@ -74,6 +78,10 @@ def requests(record: bytes) -> dict[str, Request]:
         parameters = {"binary_data_output": answer == "binary"}
         infer = json.dumps({"inputs": tensors, "parameters": parameters}).encode()
         found[f"infer, {answer}"] = ("POST", f"/v2/models/{NAME}/infer", infer, {})
+    packed = {"gzip": gzip.compress(one), "deflate": zlib.compress(one), "gzip, damaged": gzip.compress(one)[:-9]}
+    packed |= {"gzip, a bomb": gzip.compress(bytes(9_000_000)), "br": one}
+    for title, body in packed.items():
+        found[title] = ("POST", "/predict", body, {"Content-Encoding": title.partition(",")[0]})
     for path in ("/invocations", f"/v2/models/{NAME}/infer", f"/v1/models/{NAME}:predict"):
         found[f"{path} one"] = ("POST", path, one, {})
         found[f"{path} frame"] = ("POST", path, frame, {})
@@ -95,6 +103,10 @@ def requests(record: bytes) -> dict[str, Request]:
     for path in (*paths, "/health", "/version", "/v2", "/v2/health/ready", f"/v2/models/{NAME}", f"/v1/models/{NAME}"):
         for method in ("GET", "HEAD", "DELETE"):
             found[f"{method} {path}"] = (method, path, b"", {})
+    for path in ("/predict/", "//predict//", f"/v1/models/{NAME}:predict/"):
+        found[path] = ("POST", path, one, {})
+    for path in ("/livez/", "/v2/", "/docs/", f"/v2/models/{NAME}/"):
+        found[path] = ("GET", path, b"", {})
     found["query"] = ("POST", "/predict?verbose=1", one, {})
     found["escaped path"] = ("POST", "/%70redict", one, {})
     found["media type"] = ("POST", "/predict", one, {"Content-Type": "text/plain"})
@@ -107,6 +119,14 @@ def test_both_apps_answer_alike(both: tuple[Service, Service], records: list[byt
         asgi, wsgi = (ask(service, *request) for service in both)
         assert asgi == wsgi, title
         assert 200 <= int(str(asgi[0])) < 500, title
+
+
+def test_the_event_loop_does_not_wait_for_what_is_compressed(trained: Path, records: list[bytes]) -> None:
+    """A body that is small may hold many rows: a thread answers it."""
+    app = App(load(trained / "bundle"), 1)
+    route, small = app.routes["POST", "/predict"], body(records[0])
+    assert app.at_once(route, [], small) is not None
+    assert app.at_once(route, [(b"content-encoding", b"gzip")], gzip.compress(small)) is None
 
 
 def test_plain_wsgi_adds_up_metrics(serve: Callable[..., Service], records: list[bytes]) -> None:
