@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,46 +11,68 @@ import msgspec
 import numpy as np
 import pandas as pd
 from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema
 
 import model
 from pipeline import bundle as bundles
+from pipeline import values
 from pipeline.bundle import Card, Column, Contract, Field
+from pipeline.columns import Value
 from pipeline.schema import Data, Task
 from pipeline.transformer import records
 from training.dataset import Dataset
 from training.onnx.comparison import tolerance
-from training.onnx.export import Exported
+from training.onnx.export import OTHERS, Exported
 
 REQUESTS = 500  # held-out rows that go into the bundle, for the smoke test and the load
+TYPES = {"number": "double", "text": "string", "boolean": "boolean", "date": "datetime"}  # of MLflow
 CATEGORIES = 1000  # more distinct texts than that are no list that helps anybody
 
 
 def contract(
     data: Data,
     dataset: Dataset,
-    signature: ModelSignature,
     columns: Sequence[Column],
     gapless: Collection[str],
+    gaps: Collection[str],
     classes: list[str],
 ) -> Contract:
-    """The contract; which fields may be missing, MLflow's signature says, and `gapless` which columns may not."""
+    """The contract. gapless: columns of the model that may not be missing; gaps: fields that training saw in each row,
+    and which may be missing all the same.
+    """
     fields = []
-    for column in signature.inputs.to_dict():
-        name, text = column["name"], column["name"] in data.text
-        seen = sorted(dataset.frame[name].dropna().unique()) if text else []
-        categories = seen if len(seen) <= CATEGORIES else []
-        fields.append(Field(name, "text" if text else "number", not column["required"], categories))
+    for name, kind in data.kinds.items():
+        seen: set[str] = set(dataset.frame[name].dropna()) if kind == "text" else set()
+        categories = sorted(seen) if len(seen) <= CATEGORIES else []
+        nullable = bool(dataset.frame[name].isna().any())
+        words = sorted(data.missing_words(name) - {""})
+        fields.append(Field(name, kind, nullable, categories, name in gaps, data.date_formats.get(name, ""), words))
     fed = [Column(column.name, column.type, column.name not in gapless) for column in columns]
     return Contract(bundles.CONTRACT_VERSION, data.task, fields, dataset.unused, fed, classes)
 
 
-def requests(frame: pd.DataFrame) -> bytes:
+def schema(data: Data) -> Schema:
+    """The columns of the file that are used, as MLflow has them."""
+    return Schema([ColSpec(TYPES[kind], name, required=False) for name, kind in data.columns.items()])
+
+
+def signature(contract: Contract) -> ModelSignature:
+    """What MLflow says of the same."""
+    inputs = [ColSpec(TYPES[field.type], field.name, required=not field.nullable) for field in contract.fields]
+    answer = "string" if contract.classes else "double"
+    return ModelSignature(Schema(inputs), Schema([ColSpec(answer)]))
+
+
+def requests(frame: pd.DataFrame, data: Data) -> bytes:
     """Real records as a client sends them, a JSON object a line."""
-    whole = [
-        {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in record.items()}
-        for record in records(frame.head(REQUESTS))
-    ]
-    return b"".join(msgspec.json.encode(record) + b"\n" for record in whole)
+
+    def sent(name: str, value: Value) -> Value:
+        if isinstance(value, datetime):
+            return values.written(value, data.date_formats.get(name, ""))
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    rows = [{name: sent(name, value) for name, value in record.items()} for record in records(frame.head(REQUESTS))]
+    return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
 def judged_on(data: Data, holdout: float, dataset: Dataset, positive: str) -> dict[str, object]:
@@ -87,6 +110,7 @@ def card(
         parity["largest_difference"] = exported.difference
     libraries = {"python": platform.python_version()}
     libraries |= {library: importlib.metadata.version(library) for library in ("scikit-learn", "onnxruntime", "numpy")}
+    libraries |= {name: sys.modules[name].__version__ for name, title in OTHERS.items() if title == exported.library}
     libraries["mlflow"] = importlib.metadata.version("mlflow-skinny")
     return Card(
         name=name,

@@ -1,164 +1,163 @@
-"""The data file, read and checked: every complaint names the file, the column and the line."""
+"""The data file as columns of numbers, texts, booleans and dates: every complaint names the line and the column."""
 
-import csv
 import difflib
-import hashlib
-from collections.abc import Iterable
-from itertools import pairwise
-from pathlib import Path
-from typing import NamedTuple
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from pipeline.bundle import LARGEST, sha256
+from pipeline.bundle import file_sha256
 from pipeline.schema import Data
+from training import cells, table
+from training.cells import Cells
+from training.table import DataError
 
-POINTER = b"version https://git-lfs.github.com/spec/"
+LINE = "line"  # the name of a frame's index: where each row stands in the file
+
+Array = np.ndarray[Any, Any]
+Say = Callable[[str], None]
 
 
-class DataError(ValueError):
-    """The data file cannot be used; the message says what, where, and what to do."""
-
-
-class Part(NamedTuple):
+class Half(NamedTuple):
     frame: pd.DataFrame
     target: pd.Series
 
 
 class Dataset(NamedTuple):
-    frame: pd.DataFrame  # the features: float64 (missing: NaN) and str objects (missing: None)
+    frame: pd.DataFrame  # the features: float64 (missing: NaN), objects of type str, bool, datetime (missing: None)
     target: pd.Series  # str labels, or float64
     unused: list[str]  # the file's other columns, target included
-    is_held_out: np.ndarray  # bool, a row each
+    is_held_out: Array  # bool, a row each
     sha256: str  # of the file
+    notes: Sequence[str] = ()  # sentences for the person who trains
 
     @property
-    def training(self) -> Part:
-        return Part(self.frame[~self.is_held_out], self.target[~self.is_held_out])
+    def training(self) -> Half:
+        return Half(self.frame[~self.is_held_out], self.target[~self.is_held_out])
 
     @property
-    def held_out(self) -> Part:
-        return Part(self.frame[self.is_held_out], self.target[self.is_held_out])
+    def held_out(self) -> Half:
+        return Half(self.frame[self.is_held_out], self.target[self.is_held_out])
 
 
-def read(data: Data, holdout: float) -> Dataset:
-    """Features and target of the data file, and which rows are held out. Raises DataError."""
+def in_silence(_: str) -> None:
+    """Says nothing."""
+
+
+def read(data: Data, holdout: float, say: Say = in_silence) -> Dataset:
+    """Features and target of the file, and which rows are held out. `say` hears how far it is. Raises DataError."""
     path = data.path
-    cells = _cells(path)
-    for key, names in (("numeric", data.numeric), ("text", data.text), ("target", [data.target])):
-        for name in names:
-            if name not in cells.columns:
-                near = difflib.get_close_matches(name, cells.columns, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"The file has: {', '.join(map(repr, cells.columns))}."
-                hint = _separated(path) or _headless(data, cells.columns) or hint
-                raise DataError(f"{path}, line 1: no column {name!r} (pipeline.toml, data.{key}). {hint}")
-    frame = pd.DataFrame({name: _numbers(path, cells[name]) for name in data.numeric})
-    for name in data.text:
-        frame[name] = cells[name].astype(object).where(cells[name] != "", None)
-
-    target = cells[data.target]
-    if (target == "").any():
-        raise DataError(f"{path}, line {(target == '').idxmax()}, column {data.target!r}: the target is empty")
-    target = _numbers(path, target) if data.task == "regression" else target.astype(object)
-    held_out = _held_out(cells, holdout)
-    _check_target(data, target, held_out)
-    unused = [name for name in cells.columns if name not in data.features]
-    frame, target = frame.reset_index(drop=True), target.reset_index(drop=True)
-    return Dataset(frame, target, unused, held_out, sha256(path.read_bytes()))
-
-
-def _cells(path: Path) -> pd.DataFrame:
-    """Every cell of the file as text; the index is the line on which a row ends, which is what people look for."""
     if not path.is_file():
         raise DataError(f"{path}: no such file (pipeline.toml, data.path)")
-    with path.open("rb") as start:
-        if start.read(len(POINTER)) == POINTER:
-            raise DataError(f"{path}: this is what Git LFS keeps in place of the file; run `git lfs pull`")
-    rows, lines = [], []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            csv.field_size_limit(2**31 - 1)  # a text may be long
-            reader = csv.reader(file, strict=True)
-            header = next(reader, None)
-            if header is None:
-                raise DataError(f"{path}: the file is empty; its first line names the columns")
-            for row in reader:
-                if row:
-                    rows.append(row)
-                    lines.append(reader.line_num)
-                if row and len(row) != len(header):
-                    count = f"{len(row)} cells, but the header has {len(header)}"
-                    raise DataError(f"{path}, line {reader.line_num}: {count}")
-    except UnicodeDecodeError:
-        whole = path.read_bytes()
-        line = next(n for n, text in enumerate(whole.split(b"\n"), 1) if not _is_utf8(text))
-        raise DataError(f"{path}, line {line}: not UTF-8; save the file as UTF-8") from None
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}. {_separated(path)}".rstrip(" .")) from None
-    if twice := [name for name, following in pairwise(sorted(header)) if name == following]:
-        raise DataError(f"{path}, line 1: two columns are called {twice[0]!r}")
-    if not rows:
-        raise DataError(f"{path}: no rows below the header")
-    return pd.DataFrame(rows, columns=header, index=lines, dtype=str)
+    names = table.header(path, data.separator)
+    _check_names(data, names)
+    # Of many small arrays, once joined, the memory would not go back: these grow in one place.
+    made = {name: array("d") if kind == "number" else list[Any]() for name, kind in data.columns.items()}
+    lines, hashes = array("q"), array("Q")
+    forms, point = data.date_formats, data.decimal
+    readers = {name: cells.reader(kind, forms.get(name, ""), point) for name, kind in data.columns.items()}
+    for part in table.parts(path, data.separator):
+        for name, read_cells in readers.items():
+            texts: Sequence[str] = part.cells[names.index(name)]
+            if name == data.target:  # " yes" is no class of its own, and a space no answer
+                texts = [text.strip() for text in texts]
+            column, values = made[name], read_cells(Cells(path, name, texts, part.lines, data.missing_words(name)))
+            column.frombytes(values.tobytes()) if isinstance(column, array) else column.extend(values)
+        lines.frombytes(part.lines.astype(np.int64).tobytes())
+        hashes.frombytes(part.hashes.astype(np.uint64).tobytes())
+        say(f"{len(lines):,} rows")
+
+    index = pd.Index(np.frombuffer(lines, np.int64), name=LINE)
+    columns = {name: _series(name, made.pop(name), index) for name in readers}
+    target = columns.pop(data.target)
+    kept, notes = _kept(data, target)
+    of_rows = np.frombuffer(hashes, np.uint64)[kept]
+    held_out = of_rows < np.uint64(holdout * 2**64)
+    frame, target = pd.DataFrame(columns, index, copy=False), target[kept]
+    frame = frame if kept.all() else frame[kept]
+    for name in data.kinds:
+        if frame[name].isna().all():
+            raise DataError(f"{path}, column {name!r}: every cell is empty; take it out of [data] in pipeline.toml")
+    if data.task == "classification":
+        held_out = _with_each_class(target, held_out, of_rows)
+    _check_target(data, target, held_out)
+    unused = [name for name in names if name not in data.kinds]
+    return Dataset(frame, target, unused, held_out, file_sha256(path), notes)
 
 
-def _separated(path: Path) -> str:
-    """That something else than commas separates the columns, where the header looks like it."""
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        header = file.readline()
-    for sign, name in ((";", "semicolons"), ("\t", "tabs")):
-        if header.count(sign) > header.count(","):
-            return f"Its columns are separated by {name}; save it with commas."
-    return ""
+def _series(name: str, made: array[float] | list[Any], index: pd.Index) -> pd.Series:
+    values = np.frombuffer(made) if isinstance(made, array) else cells.objects(made)
+    return pd.Series(values, index, values.dtype, name)  # pandas would make texts and dates something else
+
+
+def _check_names(data: Data, names: Sequence[str]) -> None:
+    keys = {"numeric": data.numeric, "text": data.text, "boolean": data.boolean, "date": data.date}
+    for key, columns in (*keys.items(), ("target", [data.target])):
+        for name in columns:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"The file has: {table.listed(names)}."
+                hint = table.separated(data.path, data.separator) or _headless(data, names) or hint
+                raise DataError(f"{data.path}, line 1: no column {name!r} (pipeline.toml, data.{key}). {hint}")
 
 
 def _headless(data: Data, names: Iterable[str]) -> str:
     """That the first line is a row, where it holds numbers and none of the columns' names."""
-    numbers = pd.to_numeric(pd.Series(list(names)), errors="coerce").notna().any()
-    if not numbers or {*data.features, data.target} & set(names):
-        return ""
-    return "Its first line looks like a row; the names of the columns have to stand in a line before it."
+    known = {*data.kinds, data.target} & set(names)
+    return "" if known else table.headless(names)
 
 
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+def _kept(data: Data, target: pd.Series) -> tuple[Array, list[str]]:
+    """Which rows are learned from or judged on, and what is to be said of others."""
+    there = target.notna().to_numpy()
+    notes = []
+    if not there.all():
+        notes.append(f"{(~there).sum():,} of {len(there):,} rows are left out: they have no {data.target}")
+    if not there.any():
+        raise DataError(f"{data.path}, column {data.target!r}: the target is empty in every row")
+    if not data.classes:
+        return there, notes
+    if unknown := [name for name in data.classes if name not in set(target)]:
+        raise DataError(_no_row(data, target[there], unknown[0], "classes"))
+    others = there & ~target.isin(data.classes).to_numpy()
+    if others.any():
+        notes.append(f"{others.sum():,} rows of other classes than [data] classes are left out")
+    return there & ~others, notes
 
 
-def _numbers(path: Path, cells: pd.Series) -> pd.Series:
-    text = cells.str.strip()
-    numbers = pd.to_numeric(text, errors="coerce").astype(float)
-    wrong = np.flatnonzero((text != "") & ~(numbers.abs() <= LARGEST))
-    if wrong.size:
-        cell = cells.iloc[wrong[0]]
-        raise DataError(
-            f"{path}, line {cells.index[wrong[0]]}, column {cells.name!r}: {cell[:50]!r} is not a finite number; "
-            "correct the cell, or list the column under data.text in pipeline.toml"
-        )
-    return numbers
+def _with_each_class(target: pd.Series, held_out: Array, hashes: Array) -> Array:
+    """Likewise, with a row of each class in both parts, where a class has two: the one that chance came nearest to."""
+    held_out = held_out.copy()
+    for name in target.unique():
+        rows = np.flatnonzero(target.to_numpy() == name)
+        if len(rows) > 1 and not held_out[rows].any():
+            held_out[rows[np.argmin(hashes[rows])]] = True
+        elif len(rows) > 1 and held_out[rows].all():
+            held_out[rows[np.argmax(hashes[rows])]] = False
+    return held_out
 
 
-def _held_out(cells: pd.DataFrame, share: float) -> np.ndarray:
-    """Which rows the model never sees: chosen by a hash of the whole row, so that appending rows moves no other."""
-    hashes = (hashlib.blake2b("\x1f".join(row).encode(), digest_size=8) for row in cells.itertuples(index=False))
-    return np.fromiter((int.from_bytes(h.digest(), "big") for h in hashes), dtype=np.uint64) < np.uint64(share * 2**64)
+def _no_row(data: Data, target: pd.Series, name: str, key: str) -> str:
+    classes = ", ".join(repr(each) for each in sorted(set(target))[:10])
+    where = f"{data.path}, column {data.target!r}"
+    return f"{where}: no row says {name!r} (pipeline.toml, data.{key}); the rows say {classes}"
 
 
-def _check_target(data: Data, target: pd.Series, held_out: np.ndarray) -> None:
+def _check_target(data: Data, target: pd.Series, held_out: Array) -> None:
     where = f"{data.path}, column {data.target!r}"
     if target.nunique() < 2:
         raise DataError(f"{where}: every row says {target.iloc[0]!r}; there is nothing to learn")
     if data.positive and data.positive not in set(target):
-        classes = ", ".join(repr(name) for name in sorted(set(target))[:10])
-        raise DataError(
-            f"{where}: no row says {data.positive!r} (pipeline.toml, data.positive); the rows say {classes}"
-        )
+        raise DataError(_no_row(data, target, data.positive, "positive"))
+    if data.task == "classification":
+        counts = target.value_counts()
+        if counts.min() < 2:
+            raise DataError(
+                f"{where}: one row says {counts.idxmin()!r}; each class needs a row to learn from and one to be judged "
+                "on. Add rows, or name the classes to learn: classes = [...] under [data] in pipeline.toml"
+            )
     for part, rows in (("training", ~held_out), ("held-out", held_out)):
-        if data.task == "classification" and (lacking := set(target) - set(target[rows])):
-            raise DataError(f"{where}: no {part} row says {min(lacking)!r}; each class needs rows in both parts")
         if rows.sum() < 2:
             raise DataError(f"{where}: {rows.sum()} {part} rows of {len(target)}; the file is too short to be split")

@@ -2,20 +2,22 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 import sklearn
 import skops.io
-from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
-from pipeline.bundle import StoredError, load_estimator
+from pipeline.bundle import WHOLE, StoredError, load_estimator
 from pipeline.columns import DeriveError, place
+from pipeline.labels import fit_classifier
 from pipeline.schema import Task
 from pipeline.transformer import Derive, round_target_encoders
-from training.dataset import Part
+from training.dataset import Half, Say, in_silence
 from training.onnx.comparison import predict
 from training.onnx.graph import last_step
 
@@ -30,10 +32,10 @@ class EstimatorError(ValueError):
     """`build` of src/model/estimator.py gave nothing that can be trained, or its estimator failed."""
 
 
-def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipeline:
+def fit(task: Task, seed: int, part: Half, trusted: Sequence[str] = (), say: Say = in_silence) -> Pipeline:
     """A pipeline that takes the file's own columns, fitted on this part of them. Raises EstimatorError.
 
-    trusted: packages whose types it may hold besides those that `pipeline.bundle` names.
+    trusted: packages whose types it may hold besides those that `pipeline.bundle` names; say: is told how far it is.
     """
     with _blamed("build()"), sklearn.config_context():  # the service has not what build() sets
         from model.estimator import build  # noqa: PLC0415  its mistakes are the user's to read, not a traceback's
@@ -41,9 +43,14 @@ def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipel
         estimator = build(task, seed)
     _check(estimator, task)
     round_target_encoders(estimator)
-    pipeline = Pipeline([("derive", Derive()), ("model", estimator)])
+    derive = Derive()
     with _blamed("fit()"), threadpool_limits(None if len(part.frame) >= MANY_ROWS else 1, "openmp"):
-        pipeline.fit(part.frame, part.target.to_numpy())
+        say("derive the columns")
+        known = derive.fit_transform(part.frame), part.target.to_numpy()
+        del part  # the rows as the file has them: memory for the estimator
+        say("fit the estimator")
+        model = fit_classifier(estimator, *known) if task == "classification" else estimator.fit(*known)
+    pipeline = Pipeline([("derive", derive), ("model", model)])
     if task == "classification" and not hasattr(pipeline, "predict_proba"):
         raise EstimatorError(
             f"{ESTIMATOR}: {type(last_step(estimator)).__name__} has no predict_proba as it is set up, and the service "
@@ -54,6 +61,7 @@ def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipel
             f"{ESTIMATOR}: {type(last_step(estimator)).__name__} has no classes_ after fit(), the labels in the order "
             "of predict_proba, as scikit-learn's classifiers have"
         )
+    say("store the estimator")
     try:  # what the service loads where the model does not convert, and MLflow keeps in any case
         load_estimator(skops.io.dumps(pipeline), trusted)
     except StoredError as error:
@@ -61,23 +69,47 @@ def fit(task: Task, seed: int, part: Part, trusted: Sequence[str] = ()) -> Pipel
     return pipeline
 
 
-def answer(pipeline: Pipeline, frame: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
+def answer(pipeline: Pipeline, frame: pd.DataFrame, say: Say = in_silence) -> tuple[pd.DataFrame, np.ndarray]:
     """Held-out rows as the model sees them, and its answer: probabilities (rows, classes) or values (rows,).
 
     Raises EstimatorError.
     """
     derive, model = pipeline.named_steps.values()
     with _blamed("predict"):
+        say("derive the columns")
         table = derive.transform(frame)
+        say("ask the model")
         values = predict(model, table)
+    if len(values) != len(table):
+        raise EstimatorError(
+            f"{ESTIMATOR}: the answer to a row is {len(values) / len(table):g} numbers; supported are classifiers with "
+            "a probability for each class, and regressors with one number"
+        )
     bad = np.asarray(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if bad.any():
         raise EstimatorError(f"{ESTIMATOR}: the answer to {bad.sum()} of {len(bad)} held-out rows is not a number")
     if values.ndim == 2:
         with _blamed("predict"):
-            named = model.predict(table)
+            named = np.ravel(model.predict(table))  # of CatBoost, they are a column
         _check_named(named, model.classes_, values)
     return table, values
+
+
+def rounded(frame: pd.DataFrame, table: pd.DataFrame) -> Iterator[str]:
+    """What to know of columns of whole numbers of which float32, which the model is fed, makes others.
+
+    frame: rows as the file has them; table: as `derive` makes them. What it changes is no concern: it may subtract.
+    """
+    for name in frame.columns.intersection(table.columns):
+        if frame[name].dtype.kind != "f" or table[name].dtype.kind != "f":
+            continue
+        given, fed = frame[name].to_numpy(), table[name].to_numpy()
+        large = (np.abs(given) > WHOLE) & (given == np.floor(given)) & (given != fed)
+        for n in np.flatnonzero(large & (given.astype(np.float32) == fed))[:1]:
+            yield (
+                f"{name!r} has numbers that the model cannot tell apart ({given[n]:.0f} is {fed[n]:.0f} to it). If it "
+                "is an identifier, leave it out; else subtract a start in derive, which gets them as they are"
+            )
 
 
 def _check_named(named: np.ndarray, classes: np.ndarray, values: np.ndarray) -> None:
@@ -94,9 +126,15 @@ def _check_named(named: np.ndarray, classes: np.ndarray, values: np.ndarray) -> 
 
 
 def _check(estimator: object, task: Task) -> None:
-    if not isinstance(estimator, BaseEstimator):
-        kind = type(estimator).__name__
+    kind = type(estimator).__name__
+    # CatBoost's models are none of scikit-learn's own, but have all that it takes.
+    if isinstance(estimator, type) or not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
         raise EstimatorError(f"{ESTIMATOR}: build() returned {kind}; expected a scikit-learn estimator")
+    if is_outlier_detector(estimator) or is_clusterer(estimator):
+        raise EstimatorError(
+            f"{ESTIMATOR}: build() returned {kind}, which learns from no target; supported are classifiers with "
+            "predict_proba, and regressors"
+        )
     other, wrong = ("classifier", is_classifier) if task == "regression" else ("regressor", is_regressor)
     if wrong(estimator):
         raise EstimatorError(f"{ESTIMATOR}: build() returned a {other}, but data.task in pipeline.toml is {task}")
@@ -112,4 +150,6 @@ def _blamed(what: str) -> Iterator[None]:
     except Exception as error:
         text = " ".join(str(error).split())
         message = f"{type(error).__name__}: {text[:400]}{'…' if len(text) > 400 else ''}"
+        if isinstance(error, ModuleNotFoundError) and error.name and not find_spec(error.name.partition(".")[0]):
+            message += f". To install it: make add LIBRARY={error.name.partition('.')[0]} (the name of its package)"
         raise EstimatorError(f"{place(error, ESTIMATOR)}: {what} failed with {message}") from error

@@ -9,45 +9,59 @@ Exit code 0: registered; 1: the quality gate refused the model; 3: could not run
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import infer_signature
 from rich.console import Console
 from rich.markup import escape
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
 from pipeline import bundle as bundles
 from pipeline import command, notes
-from pipeline.bundle import BundleError
+from pipeline.bundle import BundleError, Contract
 from pipeline.columns import DeriveError
 from pipeline.notes import Quality
 from pipeline.schema import Data, Settings, Task, Training
 from pipeline.settings import SettingsError, load_settings
 from training import contents, evaluate, registry
 from training.champion import champion_scores
-from training.dataset import DataError, Dataset, read
-from training.fit import EstimatorError, answer, fit
-from training.onnx.export import export
+from training.dataset import Dataset, Say, read
+from training.fit import EstimatorError, answer, fit, rounded
+from training.gaps import answered
+from training.onnx.export import Exported, asker, export
+from training.table import DataError
+from training.warned import noted
 
 INPUTS, BUNDLE = "inputs_sha256", "bundle_sha256"  # tags of a version: of what it was made, and what came out
+SILENT = 10.0  # seconds without a line, where there is no terminal to draw on
 console = Console(highlight=False, soft_wrap=True)
 
 
 @contextmanager
-def under_way(what: str) -> Iterator[None]:
-    """Shows what is under way, and how long it took."""
-    started = time.perf_counter()
-    with console.status(what):
-        yield
+def under_way(what: str) -> Iterator[Say]:
+    """Shows what is under way, and how long it took. Gives a function that says how far it is."""
+    started = said = time.perf_counter()
+    with console.status(what) as status:
+
+        def say(how_far: str) -> None:
+            nonlocal said
+            if console.is_terminal:
+                status.update(f"{what}: {how_far}")
+            elif time.perf_counter() - said > SILENT:
+                said = time.perf_counter()
+                console.print(f"  {what}: {how_far} [dim]{said - started:.0f} s[/dim]")
+
+        yield say
     console.print(f"  {what} [dim]{time.perf_counter() - started:.1f} s[/dim]")
 
 
@@ -83,6 +97,11 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
     return _train(client, champion, settings, root, preview, made_of, keep)
 
 
+def _note(sentences: Iterable[str]) -> None:
+    for each in sentences:
+        console.print(f"[yellow]Note:[/yellow] {escape(each)}.")
+
+
 def _train(
     client: MlflowClient,
     champion: ModelVersion | None,
@@ -94,21 +113,24 @@ def _train(
 ) -> bool:
     """Likewise, without a look at what has changed. `made_of`: pipeline.bundle.model_inputs."""
     name, data, git = settings.project.name, settings.data, registry.git_sha(root)
-    with under_way("read the data"):
-        dataset = read(data, settings.training.holdout)
-        training, held_out = dataset.training, dataset.held_out
+    with under_way("read the data") as say:
+        dataset = read(data, settings.training.holdout, say)
+        held_out = dataset.held_out
+    _note(dataset.notes)
 
     with registry.run(name, git) as run_id:
-        with under_way(f"fit on {len(training.frame):,} rows"):
-            pipeline = fit(data.task, settings.training.seed, training, settings.training.trusted)
+        with under_way(f"fit on {len(dataset.frame) - len(held_out.frame):,} rows") as say:
+            pipeline = fit(data.task, settings.training.seed, dataset.training, settings.training.trusted, say)
             derive, model = pipeline.named_steps.values()
-        with under_way(f"evaluate on {len(held_out.frame):,} held-out rows"):
-            table, expected = answer(pipeline, held_out.frame)
+        with under_way(f"evaluate on {len(held_out.frame):,} held-out rows") as say:
+            table, expected = answer(pipeline, held_out.frame, say)
             classes = [] if data.task == "regression" else [str(label) for label in pipeline.classes_]
             positive = data.positive or (evaluate.rarest(dataset.target.to_numpy()) if classes else "")
             known = (held_out.target.to_numpy(), positive)
+            say("metrics and curves")
             metrics = evaluate.metrics(*known, expected, classes)
             _log(data, settings.training, dataset, model, metrics, evaluate.curves(*known, expected, classes))
+        _note(rounded(held_out.frame, table))
         console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in metrics.items()))
 
         judged = contents.judged_on(data, settings.training.holdout, dataset, positive)
@@ -122,21 +144,27 @@ def _train(
             rows = {column.name: table[[column.name]].to_numpy() for column in derive.columns}
             exported = export(model, derive.columns, rows, expected, name, derive.gaps_)
         if exported.runtime != "onnx":
-            console.print(f"[yellow]Warning:[/yellow] scikit-learn will serve this model: {escape(exported.reason)}.")
-        signature = infer_signature(dataset.frame, model.predict(table.head(50)))
-        contract = contents.contract(data, dataset, signature, derive.columns, exported.gapless, classes)
+            console.print(
+                f"[yellow]Warning:[/yellow] {exported.library} will serve this model: {escape(exported.reason)}."
+            )
+        contract = _contract(data, dataset, held_out.frame, pipeline, exported, classes)
         files = {
             bundles.MODELS[exported.runtime]: exported.model,
             bundles.CONTRACT: bundles.encode_contract(contract),
-            bundles.REQUESTS: contents.requests(held_out.frame),
+            bundles.REQUESTS: contents.requests(held_out.frame, data),
         }
         if keep("The very same model came out", BUNDLE, bundles.digest(contents.hashes(files))):
             return True
         with under_way("register with MLflow"):
-            model_id = registry.log_model(pipeline, signature, held_out.frame.head(3))
-            tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence, "inputs_sha256": made_of}
-            tags |= {"preview": preview} if preview else {}
-            tags |= {"beside": str(champion.version) if champion else ""}  # whom it was judged beside
+            model_id = registry.log_model(pipeline, contents.signature(contract), held_out.frame.head(3))
+            tags = {
+                "git_sha": git,
+                "runtime": exported.runtime,
+                "quality": quality.sentence,
+                "inputs_sha256": made_of,
+                "beside": str(champion.version) if champion else "",  # whom it was judged beside
+                **({"preview": preview} if preview else {}),
+            }
             version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
         with under_way("write the bundle"):
             card = contents.card(
@@ -161,11 +189,21 @@ def _train(
     # Last, so that a run that is killed on the way leaves the aliases as they were.
     if not preview:
         client.set_registered_model_alias(name, registry.CANDIDATE, version)
-    agreement = f"differs from scikit-learn by {exported.difference:.1e} at most, " if not exported.reason else ""
+    agreement = f"differs from {exported.library} by {exported.difference:.1e} at most, " if not exported.reason else ""
     named = f"a preview ({escape(preview)}), not the candidate" if preview else f"alias {registry.CANDIDATE}"
     console.print(f"Registered {name} version [bold]{version}[/bold], {named}.")
     console.print(f"Wrote bundle/ ({exported.runtime}; {agreement}sha256 {card.bundle_sha256[:12]}).")
     return True
+
+
+def _contract(
+    data: Data, dataset: Dataset, held_out: pd.DataFrame, pipeline: Pipeline, exported: Exported, classes: list[str]
+) -> Contract:
+    """What the service will accept, as training has seen it, and as the model answers."""
+    whole = [name for name in data.kinds if not dataset.frame[name].isna().any()]
+    served = asker(exported.model) if exported.runtime == "onnx" else None
+    gaps = answered(pipeline, held_out, whole, served, exported.gapless)
+    return contents.contract(data, dataset, pipeline.named_steps["derive"].columns, exported.gapless, gaps, classes)
 
 
 def _keep(
@@ -212,9 +250,9 @@ def _log(
     metrics: Mapping[str, float],
     figures: Mapping[str, Figure],
 ) -> None:
-    registry.log_parameters(model, seed=training.seed, holdout=training.holdout, features=len(data.features))
+    registry.log_parameters(model, seed=training.seed, holdout=training.holdout, features=len(data.kinds))
     mlflow.log_metrics(metrics)
-    registry.log_dataset(dataset.frame.assign(**{data.target: dataset.target}), data.path, data.target)
+    registry.log_dataset(data.path, dataset.sha256, contents.schema(data))
     registry.log_figures(figures)
 
 
@@ -255,7 +293,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="also where nothing that makes the model has changed")
     arguments = parser.parse_args(argv)
     try:
-        return 0 if train(load_settings(), Path.cwd(), arguments.preview[:200], arguments.force) else 1
+        with noted(lambda warning: console.print(f"  [yellow]Note:[/yellow] {escape(warning)}")):
+            return 0 if train(load_settings(), Path.cwd(), arguments.preview[:200], arguments.force) else 1
     except (SettingsError, DataError, DeriveError, EstimatorError, MlflowException) as error:
         console.print(f"[red]Cannot train:[/red] {escape(registry.complaint(error))}")
         return 3

@@ -1,14 +1,18 @@
 """training.dataset: whatever is wrong with the file, the message names file, column and line."""
 
+from datetime import datetime
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.schema import Data
-from training.dataset import DataError, Dataset, read
+from training.dataset import Dataset, read
+from training.table import DataError
 
 HEADER = "id,amount,city,label\n"
 ROWS = [f"{n},{n * 1.5},{'ABC'[n % 3]},{'yes' if n % 4 else 'no'}\n" for n in range(60)]
@@ -46,17 +50,37 @@ def text(**replaced: str) -> str:
         (text(line_7="5,1e39,A,yes\n"), "line 7, column 'amount'"),
         (text(line_7="5,7.5,A\n"), "line 7: 3 cells, but the header has 4"),
         (text(line_7="5,7.5,A,yes,more\n"), "line 7"),
-        (text(line_7="5,7.5,A,\n"), "line 7, column 'label': the target is empty"),
+        (text(line_7='5,"1.234,5",A,yes\n'), "line 7.*decimal point, and no comma"),
+        (text(line_7='5,"1,234",A,yes\n'), "line 7.*decimal point, and no comma"),
+        (text(line_7='5,"1,234,567.5",A,yes\n'), "line 7.*nothing between thousands"),
+        (text(line_7="5,$12.50,A,yes\n"), "line 7.*take the unit out"),
+        (text(line_7="5,12 %,A,yes\n"), "line 7.*take the unit out"),
+        (text(line_7="5,N/A,A,yes\n"), r'line 7.*stands for a missing value.*missing = \["N/A"\]'),
+        (text(line_7="5,True,A,yes\n"), "line 7.*list the column under boolean"),
+        (text(line_7="5,31/01/2024,A,yes\n"), "line 7.*list the column under date"),
+        (
+            HEADER + "".join(f"{n},,A,{'yes' if n % 4 else 'no'}\n" for n in range(60)),
+            "column 'amount': every cell is empty",
+        ),
         (text(line_3='1,1,"two\nlines",yes\n', line_7="5,x,A,yes\n"), "line 8, column 'amount': 'x'"),
         (text(line_3="\n", line_7="5,x,A,yes\n"), "line 7, column 'amount': 'x'"),
         (text().replace("no", "yes"), "column 'label': every row says 'yes'"),
-        (HEADER + ROWS[0] + ROWS[1], "column 'label': no (training|held-out) row says"),
-        (text(line_7="5,7.5,A,maybe\n"), "column 'label': no (training|held-out) row says 'maybe'"),
+        (HEADER + ROWS[0] + ROWS[1], "column 'label': one row says '(yes|no)'"),
+        (text(line_7="5,7.5,A,maybe\n"), r"column 'label': one row says 'maybe'.*classes = \["),
+        (text().replace(",yes", ",").replace(",no", ","), "column 'label': the target is empty in every row"),
         (text(line_7="5,7.5,Z,yes\n").encode().replace(b"Z", b"\xe9"), "line 7: not UTF-8"),
-        (text(line_7='5,7.5,"A,yes\n'), "line 61: unexpected end of data"),
+        (text(line_7='5,7.5,"A,yes\n'), "line 7: a quote that opens in this row is never closed"),
         (text().replace(",", ";"), "no column 'amount'.*separated by semicolons"),
         (text().replace(",", "\t"), "no column 'amount'.*separated by tabs"),
         ('"an ""id""";amount\n1;2\n', "line 1: .*separated by semicolons"),
+        (text().encode("utf-16"), "UTF-16.*iconv"),
+        (text().encode("utf-16-le"), "UTF-16.*iconv"),
+        (b"PAR1\x15\x04", "a Parquet file.*to_csv"),
+        (b"PK\x03\x04\x14\x00", r"a spreadsheet \(\.xlsx\)"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", r"a spreadsheet \(\.xls\)"),
+        (b"\x1f\x8b\x08\x00", "gunzip"),
+        (b'[{"a": 1}]', "JSON"),
+        (b"\n<!DOCTYPE html>", "a web page"),
     ],
 )
 def test_a_bad_file_is_explained(tmp_path: Path, content: str | bytes, expected: str) -> None:
@@ -85,6 +109,95 @@ def test_a_positive_class_that_nobody_has_is_explained(tmp_path: Path) -> None:
         load(tmp_path, text(), positive="Yes")
 
 
+KINDS = "id,paid,opened,amount,label\n" + "".join(
+    f"{n},{'Yes' if n % 3 else 'no'},{n % 28 + 1:02}/02/2024,{n},{'yes' if n % 4 else 'no'}\n" for n in range(60)
+)
+OF_KINDS = {"boolean": ["paid"], "date": ["opened"], "date_formats": {"opened": "%d/%m/%Y"}, "text": []}
+
+
+def test_booleans_and_dates_are_read_as_such(tmp_path: Path) -> None:
+    """A bool and a datetime for each cell, None where it is missing; the line stands beside a row."""
+    frame = load(tmp_path, KINDS.replace("0,no,01/02/2024", "0,,"), **OF_KINDS).frame
+    assert frame.columns.tolist() == ["amount", "paid", "opened"]
+    assert frame["paid"].tolist()[:3] == [None, True, True]
+    assert frame["opened"].tolist()[:2] == [None, datetime(2024, 2, 2)]
+    assert frame.index.tolist()[:2] == [2, 3]
+    assert frame.index.name == "line"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (
+            "1,maybe,05/02/2024",
+            "line 3, column 'paid': 'maybe' is no boolean: expected true or false; correct the cell",
+        ),
+        ("1,N/A,05/02/2024", r"line 3, column 'paid'.*missing = \["),
+        ("1,yes,02/30/2024", "line 3, column 'opened': '02/30/2024' is no date: expected a date as '31/01/2024' is"),
+    ],
+)
+def test_a_bad_boolean_or_date_is_explained(tmp_path: Path, cell: str, expected: str) -> None:
+    """Line, column, what is expected."""
+    with pytest.raises(DataError, match=expected):
+        load(tmp_path, KINDS.replace("1,Yes,02/02/2024", cell), **OF_KINDS)
+
+
+def test_words_may_stand_for_a_missing_value(tmp_path: Path) -> None:
+    """In all columns, or in one; a number among them is compared as a number."""
+    content = text(line_2="0,?,?,yes\n", line_3="1,-9.0,-9,yes\n", line_4="2,-1,-1,yes\n")
+    frame = load(tmp_path, content, missing=["?", "-9"], missing_in={"amount": ["-1"]}).frame
+    assert frame["amount"].isna().tolist()[:4] == [True, True, True, False]
+    assert frame["city"].tolist()[:3] == [None, None, "-1"]
+
+
+def test_rows_without_a_target_are_left_out_and_counted(tmp_path: Path) -> None:
+    """They teach nothing; how many they are is said."""
+    dataset = load(tmp_path, text(line_7="5,7.5,A,\n", line_8="6,7.5,A,?\n"), missing=["?"])
+    assert len(dataset.frame) == len(dataset.target) == len(dataset.is_held_out) == 58
+    assert dataset.notes == ["2 of 60 rows are left out: they have no label"]
+
+
+def test_only_named_classes_are_learned(tmp_path: Path) -> None:
+    """A class too rare to be learned makes no error where it is not asked for."""
+    dataset = load(tmp_path, text(line_7="5,7.5,A,maybe\n"), classes=["yes", "no"])
+    assert set(dataset.target) == {"yes", "no"}
+    assert dataset.notes == ["1 rows of other classes than [data] classes are left out"]
+    with pytest.raises(DataError, match=r"no row says 'Yes' \(pipeline.toml, data.classes\)"):
+        load(tmp_path, text(), classes=["Yes", "no"])
+
+
+@pytest.mark.parametrize("rows", range(2, 9))
+def test_a_rare_class_is_in_both_parts(tmp_path: Path, rows: int) -> None:
+    """Chance would leave it out of one of them: of two rows, in most files."""
+    for salt in range(20):
+        lines = [f"{n}{salt},1,A,{'rare' if n < rows else 'usual'}\n" for n in range(60)]
+        dataset = load(tmp_path, HEADER + "".join(lines))
+        assert "rare" in set(dataset.training.target)
+        assert "rare" in set(dataset.held_out.target)
+
+
+def test_the_same_name_is_the_same_however_it_is_composed(tmp_path: Path) -> None:
+    """A file of a Mac may write ü as u and two dots."""
+    content = text(line_1="id,amount,größe,label\n")
+    for file, name in (("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")):
+        dataset = load(tmp_path, normalize(file, content), text=[normalize(name, "größe")])
+        assert dataset.frame.columns.tolist() == ["amount", normalize("NFC", "größe")]
+
+
+def test_other_separators_are_read(tmp_path: Path) -> None:
+    """Where pipeline.toml says so."""
+    assert load(tmp_path, text().replace(",", ";"), separator=";").frame["amount"][8] == 9
+
+
+def test_parts_are_put_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is read some rows at a time; the result knows nothing of it."""
+    whole = load(tmp_path, text())
+    monkeypatch.setattr("training.table.ROWS", 7)
+    pd.testing.assert_frame_equal(load(tmp_path, text()).frame, whole.frame)
+    with pytest.raises(DataError, match="line 38, column 'amount'"):
+        load(tmp_path, text(line_38="1,x,A,yes\n"))
+
+
 def test_regression_needs_a_number_in_each_row(tmp_path: Path) -> None:
     """The target of a regression is checked as the features are."""
     with pytest.raises(DataError, match="line 2, column 'label': 'no' is not a finite number"):
@@ -94,9 +207,9 @@ def test_regression_needs_a_number_in_each_row(tmp_path: Path) -> None:
 def test_only_an_empty_cell_is_missing(tmp_path: Path) -> None:
     """NA, null and none are texts like any other (Namibia, a street); spaces around a number are not part of it."""
     dataset = load(tmp_path, text(line_2="0,,NA,yes\n", line_3="1, 2.5 ,,no\n", line_4="2,3,null,yes\n"))
-    assert np.isnan(dataset.frame["amount"][0])
-    assert dataset.frame["amount"][1] == 2.5
-    assert dataset.frame["city"][:3].tolist() == ["NA", None, "null"]
+    assert np.isnan(dataset.frame["amount"][2])
+    assert dataset.frame["amount"][3] == 2.5
+    assert dataset.frame["city"].tolist()[:3] == ["NA", None, "null"]
     assert dataset.unused == ["id", "label"]
 
 

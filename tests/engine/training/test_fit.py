@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import skops.io
 
+from pipeline.bundle import load_estimator
 from pipeline.schema import Task
 from training.dataset import Dataset
-from training.fit import EstimatorError, answer, fit
+from training.fit import EstimatorError, answer, fit, rounded
 
 FIRST = "from sklearn.base import BaseEstimator\n\n\n"
 NUMBERS = pd.DataFrame({"x": np.arange(40.0), "y": np.where(np.arange(40) % 5, 1.0, np.nan)})
@@ -55,7 +57,16 @@ def function(*lines: str) -> str:
             "def build(task, seed)\n",
             r"src/model/estimator\.py, line 1: build\(\) failed with SyntaxError",
         ),
-        ("regression", "import nowhere\n", r"estimator\.py, line 1: build\(\) failed with ModuleNotFoundError"),
+        (
+            "regression",
+            "import nowhere.land\n",
+            r"estimator\.py, line 1: build\(\) failed with ModuleNotFoundError.*: make add LIBRARY=nowhere \(the",
+        ),
+        (
+            "regression",
+            "import sklearn.nowhere\n",
+            r"failed with ModuleNotFoundError: No module named 'sklearn.nowhere'$",
+        ),
         ("regression", "", r"src/model/estimator\.py: build\(\) failed with ImportError"),
         ("regression", function("x = 1", "return 1 / 0"), r"estimator\.py, line 3: build\(\) failed with ZeroDivision"),
         ("regression", function("pass"), r"build\(\) returned NoneType; expected a scikit-learn estimator"),
@@ -82,6 +93,16 @@ def function(*lines: str) -> str:
                 "return make_pipeline(SimpleImputer(), LinearSVC())",
             ),
             r"LinearSVC has no predict_proba.*CalibratedClassifierCV",
+        ),
+        (
+            "regression",
+            function("from sklearn.ensemble import IsolationForest", "return IsolationForest()"),
+            r"build\(\) returned IsolationForest, which learns from no target; supported are classifiers",
+        ),
+        (
+            "classification",
+            function("from sklearn.cluster import KMeans", "return KMeans()"),
+            r"build\(\) returned KMeans, which learns from no target",
         ),
     ],
 )
@@ -166,6 +187,51 @@ def test_an_answer_that_is_no_number_is_explained(build: Callable[[str], object]
         answer(pipeline, DATASETS["regression"].held_out.frame)
 
 
+def test_an_answer_of_several_numbers_is_explained(build: Callable[[str], object]) -> None:
+    """The service answers with one value a row."""
+    build(
+        "import numpy as np\nfrom sklearn.base import BaseEstimator, RegressorMixin\n\n\n"
+        "class Pair(RegressorMixin, BaseEstimator):\n"
+        "    def fit(self, frame, target):\n        self.fitted_ = True\n        return self\n\n"
+        "    def predict(self, frame):\n        return np.ones((len(frame), 2))\n\n\n" + function("return Pair()")
+    )
+    pipeline = fit("regression", 7, DATASETS["regression"].training)
+    with pytest.raises(EstimatorError, match="the answer to a row is 2 numbers; supported are classifiers with a prob"):
+        answer(pipeline, DATASETS["regression"].held_out.frame)
+
+
+CODES_ONLY = """from sklearn.tree import DecisionTreeClassifier
+
+
+class CodesOnly(DecisionTreeClassifier):
+    def fit(self, frame, target):
+        if set(target) != {0, 1}:
+            raise ValueError("labels have to be codes")
+        if self.max_depth == 1:
+            raise ValueError("too shallow")
+        return super().fit(frame, target)
+
+
+"""
+
+
+def test_a_classifier_of_codes_takes_labels(build: Callable[[str], object]) -> None:
+    """They come back from the pipeline as they were in the file, also once it was stored."""
+    build(CODES_ONLY + function("return CodesOnly(max_depth=3)"))
+    data = DATASETS["classification"]
+    pipeline = load_estimator(skops.io.dumps(fit("classification", 7, data.training)))
+    assert pipeline.classes_.tolist() == ["a", "b"]
+    assert pipeline.predict(data.training.frame).tolist() == data.training.target.tolist()
+    assert answer(pipeline, data.held_out.frame)[1].shape == (10, 2)
+
+
+def test_where_codes_are_no_help_the_first_error_is_told(build: Callable[[str], object]) -> None:
+    """It is about what the user wrote, and not about codes that nobody has seen."""
+    build(CODES_ONLY + function("return CodesOnly(max_depth=1)"))
+    with pytest.raises(EstimatorError, match=r"line 7: fit\(\) failed with ValueError: labels have to be codes"):
+        fit("classification", 7, DATASETS["classification"].training)
+
+
 def test_a_label_that_is_not_the_likeliest_is_explained(build: Callable[[str], object]) -> None:
     """The service would name another class than the registered model."""
     build(
@@ -180,3 +246,14 @@ def test_a_label_that_is_not_the_likeliest_is_explained(build: Callable[[str], o
         EstimatorError, match="for 6 of 10 held-out rows predict names another class than the likeliest"
     ):
         answer(pipeline, DATASETS["classification"].held_out.frame)
+
+
+def test_numbers_that_the_model_cannot_tell_apart_are_named() -> None:
+    """Unix seconds, identifiers: a float32 holds each whole number up to 2^24. Others that `derive` makes are fine."""
+    given = pd.DataFrame({"at": [5, 1_700_000_001.0], "fine": [1_700_000_000.0, 0.123456789012], "text": ["a", "b"]})
+    fed = given.astype({"at": np.float32, "fine": np.float32})
+    (found,) = rounded(given, fed)
+    assert found.startswith("'at' has numbers that the model cannot tell apart (1700000001 is 1700000000 to it)")
+    counted = (given["at"] - 1_700_000_000).astype(np.float32)
+    assert not list(rounded(given, fed.assign(at=counted)))
+    assert not list(rounded(given, fed.drop(columns="at")))

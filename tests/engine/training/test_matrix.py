@@ -10,7 +10,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
-from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.compose import ColumnTransformer, make_column_selector, make_column_transformer
 from sklearn.decomposition import TruncatedSVD
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
@@ -28,7 +28,7 @@ from sklearn.preprocessing import (
 )
 
 from pipeline.bundle import Column
-from pipeline.columns import MATRIX, MatrixColumn, arrays, from_metadata, join, packer
+from pipeline.columns import MATRIX, MatrixColumn, arrays, from_metadata, packer
 from training.onnx import comparison, export
 from training.onnx.convert import convert
 
@@ -126,10 +126,9 @@ def test_the_matrix_is_all_that_a_model_is_fed(name: str) -> None:
     frame = sample(200)
     frame.loc[:20, "s"], frame.loc[10:30, "t"], frame.loc[40:45, "s"] = "never seen", "P", ""
     records = [record | {"t": record["t"] or None} for record in frame.to_dict("records")]
-    packed = packer(described)(records)
-    np.testing.assert_array_equal(packed, join(described, arrays(records, COLUMNS)))
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    (answer,) = session.run(None, {MATRIX: packed})
+    (answer,) = session.run(None, {MATRIX: packer(described)(records)})
+    np.testing.assert_array_equal(export.asker(model.SerializeToString())(arrays(records, COLUMNS)), answer)
     assert comparison.largest_difference(answer, comparison.predict(estimator, frame)) <= comparison.TOLERANCE
 
 
@@ -167,10 +166,12 @@ def test_a_text_may_be_always_the_same(encoder: Callable[[], BaseEstimator]) -> 
     assert len(onnx.load_from_string(made.model).graph.input) == 1
 
 
-def test_a_text_is_not_taken_apart() -> None:
-    """ONNX folds and cuts texts by the machine's locale: what it says of "goodé" depends on where it runs."""
+def test_onnx_itself_takes_no_text_apart() -> None:
+    """It folds and cuts texts by the machine's locale: what it says of "goodé" depends on where it runs."""
     estimator = make_pipeline(
-        make_column_transformer(("passthrough", ["a", "b"]), (CountVectorizer(), "s")),
+        ColumnTransformer(
+            [("n", "passthrough", ["a", "b"]), ("s", CountVectorizer(), "s")], transformer_weights={"s": 2.0}
+        ),
         LogisticRegression(),
     )
     frame = FRAME.assign(s=[f"{s} and {t or 'none'}" for s, t in zip(FRAME["s"], FRAME["t"], strict=True)])

@@ -1,0 +1,112 @@
+"""The cells of a column as numbers, texts, booleans or dates: what is wrong with one names its line and what to do."""
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pipeline import values
+from pipeline.bundle import LARGEST
+from pipeline.schema import Kind
+from training.table import DataError
+
+# What people write where a value is missing.
+MISSING = {"n/a", "na", "n.a.", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown", "#n/a", "<na>"}
+LIST = "list the column under {} under [data] in pipeline.toml"
+ADVICE = [  # about a cell that is no number, by what it looks like
+    (r"[-+]?\d{1,3}([. ]?\d{3})*,\d+", "numbers have a decimal point, and no comma: write it as 1234.5"),
+    (r"[-+]?\d{1,3}([,' ]\d{3})+(\.\d+)?", "numbers have nothing between thousands: write it as 1234567"),
+    (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", LIST.format("date")),
+    ("(?i)" + "|".join(word for word in values.BOOLEANS if word.isalpha()), LIST.format("boolean")),
+    (
+        r"[^\d\s]{0,3}\s?[-+]?\d[\d.,]*\s?[^\d\s]{0,3}",
+        f"take the unit out of the file, or {LIST.format('text')} and cut it in derive",
+    ),
+]
+Array = np.ndarray[Any, Any]
+
+
+class Cells(NamedTuple):
+    """A column of some rows."""
+
+    path: Path
+    name: str
+    texts: Sequence[str]
+    lines: Array  # int: where each stands in the file
+    missing: Collection[str]  # what stands for a missing value, "" among it
+
+    def wrong(self, at: int, why: str) -> DataError:
+        text = self.texts[at]
+        shown = repr(text[:50] + ("…" if len(text) > 50 else ""))
+        return DataError(f"{self.path}, line {self.lines[at]}, column {self.name!r}: {shown} is {why}")
+
+
+def reader(kind: Kind, form: str = "", decimal: str = ".") -> Callable[[Cells], Array]:
+    """A function from cells to an array: float64 (missing: NaN), or objects of type str, bool or datetime (None).
+
+    form: of dates; decimal: the point of numbers. The function raises DataError.
+    """
+    if kind == "number":
+        return partial(_numbers, decimal)
+    if kind == "text":
+        return partial(_texts, {})
+    return partial(_objects, kind, values.boolean if kind == "boolean" else partial(values.date, form=form))
+
+
+def _texts(known: dict[str, str], cells: Cells) -> Array:
+    """known: each text once, however often it stands in the file."""
+    once, missing = known.setdefault, cells.missing
+    return objects([None if text in missing else once(text, text) for text in cells.texts])
+
+
+def _numbers(decimal: str, cells: Cells) -> Array:
+    texts = cells.texts if decimal == "." else [text.replace(decimal, ".") for text in cells.texts]
+    numbers = _parsed(texts)
+    for at in np.flatnonzero(~(np.abs(numbers) <= LARGEST)).tolist():
+        text = cells.texts[at].strip()
+        if text not in cells.missing:
+            raise cells.wrong(at, f"not a finite number; {_advice(text, 'number')}")
+        numbers[at] = np.nan
+    words = pd.to_numeric(np.array([*cells.missing], object), errors="coerce")
+    numbers[np.isin(numbers, words[~np.isnan(words)])] = np.nan  # such as -999
+    return numbers
+
+
+def _parsed(texts: Sequence[str]) -> Array:
+    """Numbers, NaN for what is none. Python's own way is the faster one, and takes 1_000 and digits of all scripts."""
+    all_of_them = "".join(texts)
+    if all_of_them.isascii() and "_" not in all_of_them:
+        with suppress(ValueError):
+            return np.array([float(text) if text else np.nan for text in texts])
+    return np.asarray(pd.to_numeric(np.array(texts, object), errors="coerce"), float)
+
+
+def _objects(kind: Kind, read: Callable[[str], object], cells: Cells) -> Array:
+    parsed: list[object] = []
+    for at, text in enumerate(cells.texts):
+        try:
+            parsed.append(None if text.strip() in cells.missing else read(text))
+        except ValueError as error:
+            raise cells.wrong(at, f"no {kind}: {error}; {_advice(text.strip(), kind)}") from None
+    return objects(parsed)
+
+
+def _advice(text: str, kind: Kind) -> str:
+    """What to do about a cell that is none of its column's kind."""
+    if text.lower() in MISSING:
+        return f'if it stands for a missing value, say so under [data] in pipeline.toml: missing = ["{text}"]'
+    looks = ADVICE if kind == "number" else []
+    usual = f"correct the cell, or {LIST.format('text')}"
+    return next((advice for pattern, advice in looks if re.fullmatch(pattern, text)), usual)
+
+
+def objects(items: Sequence[object]) -> Array:
+    """Items as they are, in an array of shape (items,)."""
+    array = np.empty(len(items), object)
+    array[:] = items
+    return array
