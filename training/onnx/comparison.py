@@ -15,6 +15,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from pipeline.bundle import Column
+from training.onnx.hard_texts import hard_texts
 
 Array = np.ndarray[Any, Any]
 Rows = dict[str, Array]  # by column, shape (rows, 1): float32, or objects of type str
@@ -23,6 +24,7 @@ TOLERANCE = 1e-6  # of a probability
 RELATIVE_TOLERANCE = 1e-5  # in regression, to the value or the spread of all values; float32 sums hold no more
 STEPS = 400  # of the answer that are looked for
 REPLACED = 2000  # numbers, at most, and as many by none as there are columns
+LONG = 200  # letters in a row
 BASES = 6  # rows in which a text or a number is replaced
 EXTREMES = np.array([3e38, -3e38, 1e19, -1e19, 1e-30, -1e-30, 1e-44, 0.0, -0.0], np.float32)
 NEVER_SEEN = "\N{SNOWMAN} never seen"
@@ -30,7 +32,7 @@ NEVER_SEEN = "\N{SNOWMAN} never seen"
 
 def predict(estimator: BaseEstimator, frame: pd.DataFrame) -> Array:
     """Probabilities of shape (rows, classes), or values of shape (rows,)."""
-    if hasattr(estimator, "classes_"):
+    if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(frame), dtype=float)
     return np.asarray(estimator.predict(frame), dtype=float).reshape(-1)
 
@@ -83,6 +85,9 @@ def hard_rows(
         yield replaced(rows, name, np.nan, dice)
     for name in (column.name for column in columns if column.type == "text"):
         yield replaced(rows, name, NEVER_SEEN, dice)
+        texts = hard_texts(rows[name][dice.integers(0, len(rows[name]), BASES), 0].tolist())
+        chosen = dice.integers(0, len(rows[name]), len(texts))
+        yield {each: values[chosen] for each, values in rows.items()} | {name: np.array(texts, object).reshape(-1, 1)}
 
 
 def replaced(rows: Mapping[str, Array], name: str, value: object, dice: np.random.Generator) -> Rows:
@@ -97,8 +102,9 @@ def _beside_steps(
     answer: Callable[[Rows], Array], rows: Mapping[str, Array], numbers: Sequence[str], dice: np.random.Generator
 ) -> Rows:
     """Pairs of rows on either side of a step; nothing where there is none."""
-    count = len(next(iter(rows.values())))
-    base, other = dice.integers(0, count, (2, STEPS if numbers else 0))
+    lengths = np.sum([_lengths(values) for values in rows.values()], axis=0)
+    short = np.flatnonzero(lengths <= max(LONG, np.quantile(lengths, 0.25)))  # each text is cut many times
+    base, other = short[dice.integers(0, short.size, (2, STEPS if numbers else 0))]
     column = dice.integers(0, max(1, len(numbers)), base.size)
 
     def at(values: Array) -> Rows:
@@ -132,6 +138,10 @@ def _beside_steps(
         return {}
     sides = [at(_float(each)) for each in (left, right)]
     return {name: np.concatenate([each[name][step] for each in sides]) for name in rows}
+
+
+def _lengths(values: Array) -> Array:
+    return np.array([len(text) for text in values[:, 0]] if values.dtype == object else np.zeros(len(values)))
 
 
 def _same(one: Array, other: Array) -> Array:

@@ -13,18 +13,20 @@ from onnx.helper import make_node, make_opsetid, make_tensor_value_info
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.base import BaseEstimator
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.ensemble import VotingClassifier
 from sklearn.pipeline import Pipeline
 
 from pipeline.bundle import Column
-from training.onnx import converters
+from training.onnx import converters, ensembles, own, targets
 from training.onnx.graph import drop_unused, feed_matrix
 from training.onnx.one_matrix import NotLookups, sources
+from training.onnx.texts import by_column
 from training.onnx.trees import floor_thresholds, follow_missing, sum_in_double, vote_in_double
 
 OPSET = {"": 21, "ai.onnx.ml": 3}
 converters.register()
+targets.register()
 WORDS = {"StringNormalizer", "Tokenizer", "TfIdfVectorizer"}
 TYPES = {"number": FloatTensorType, "text": StringTensorType}
 
@@ -41,12 +43,16 @@ def convert(
     The input is one matrix (see one_matrix.py), or, where that cannot be, one of shape (rows, 1) for each column.
     sample: a few rows such as it was fitted on. refusing: the text columns in which it takes only what it knows.
     """
+    ensembles.register()
+    own.register(estimator)
     floored = copy.deepcopy(estimator)
     floor_thresholds(floored)
     _ready_votes(floored)
     converters.note_dtypes(floored, sample)
+    floored = by_column(floored, sample, columns)
     try:
-        inputs = sources(_first_step(floored), columns, refusing)
+        within = floored.regressor_ if isinstance(floored, TransformedTargetRegressor) else floored
+        inputs = sources(within, columns, refusing)
     except NotLookups:
         by_name = isinstance(_first_step(estimator), ColumnTransformer)
         model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
@@ -56,7 +62,7 @@ def convert(
         feed_matrix(model, inputs)
     if words := WORDS & {node.op_type for node in model.graph.node}:
         raise ValueError(f"{words.pop()} cuts and folds texts as the locale of a machine has it, unlike scikit-learn")
-    _keep_answer(model, hasattr(estimator, "classes_"))
+    _keep_answer(model, hasattr(estimator, "predict_proba"))
     follow_missing(model, estimator)
     sum_in_double(model, estimator)
     vote_in_double(model, estimator)
@@ -79,7 +85,9 @@ def _ready_votes(estimator: BaseEstimator) -> None:
 
 
 def _first_step(estimator: BaseEstimator) -> BaseEstimator:
-    return _first_step(estimator.steps[0][1]) if isinstance(estimator, Pipeline) else estimator
+    if isinstance(estimator, Pipeline):
+        return _first_step(estimator.steps[0][1])
+    return _first_step(estimator.regressor_) if isinstance(estimator, TransformedTargetRegressor) else estimator
 
 
 def _apart(estimator: BaseEstimator, columns: Sequence[Column], name: str) -> ModelProto:
@@ -105,7 +113,8 @@ def _apart(estimator: BaseEstimator, columns: Sequence[Column], name: str) -> Mo
 def _joined(estimator: BaseEstimator, columns: Sequence[Column], name: str) -> ModelProto:
     """The model of an estimator that takes a matrix of texts, behind a node that joins the columns to one."""
     if any(column.type == "number" for column in columns):
-        raise ValueError("its first step takes numbers and texts at once; a ColumnTransformer would take them apart")
+        first = type(_first_step(estimator)).__name__
+        raise ValueError(f"{first} takes numbers and texts at once; a ColumnTransformer would take them apart")
     model = _prefixed(_converted(estimator, [("columns", StringTensorType([None, len(columns)]))], name), columns)
     graph, (joined,) = model.graph, model.graph.input
     del graph.input[:]
@@ -123,7 +132,7 @@ def _prefixed(model: ModelProto, columns: Sequence[Column]) -> ModelProto:
 
 
 def _converted(estimator: BaseEstimator, inputs: Sequence[tuple[str, Any]], name: str) -> ModelProto:
-    options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "classes_") else None
+    options = {id(estimator): {"zipmap": False}} if hasattr(estimator, "predict_proba") else None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the converter's own code draws NumPy's deprecation warnings
         model: ModelProto = to_onnx(estimator, name=name, initial_types=inputs, options=options, target_opset=OPSET)

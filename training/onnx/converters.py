@@ -23,14 +23,15 @@ from skl2onnx.operator_converters.imputer_op import convert_sklearn_imputer
 from skl2onnx.operator_converters.target_encoder import convert_sklearn_target_encoder
 from skl2onnx.shape_calculators.target_encoder import calculate_sklearn_target_encoder_output_shapes
 from sklearn.base import BaseEstimator
-from sklearn.compose import ColumnTransformer
+from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.linear_model._base import LinearModel
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
+from sklearn.preprocessing import KBinsDiscretizer, MaxAbsScaler, MinMaxScaler, RobustScaler, StandardScaler
 
 from pipeline.transformer import RoundedTargetEncoder
+from training.onnx import own
 from training.onnx.graph import Graph, last_step
 
 DTYPE = "_input_dtype"
@@ -52,6 +53,7 @@ def register() -> None:
         update_registered_converter(MissingIndicator, "AddedMissingIndicator", _indicated_shape, _indicate)
         shape, convert = calculate_sklearn_target_encoder_output_shapes, convert_sklearn_target_encoder
         update_registered_converter(RoundedTargetEncoder, "RoundedTargetEncoder", shape, convert)
+        update_registered_converter(KBinsDiscretizer, "ExactKBinsDiscretizer", _binned_shape, _bin)
         for scaler in STEPS:
             update_registered_converter(scaler, f"Exact{scaler.__name__}", _scaled_shape, _scale)
 
@@ -120,11 +122,43 @@ def _indicate(scope: Any, operator: Any, container: Any) -> None:
     graph.add("Identity", [indicators], operator.outputs[0].full_name)
 
 
+# --- Bins
+
+
+def _binned_shape(operator: Any) -> None:
+    binner = operator.raw_operator
+    count = binner.n_features_in_ if binner.encode == "ordinal" else int(binner.n_bins_.sum())
+    operator.outputs[0].type = FloatTensorType([None, count])
+
+
+def _bin(scope: Any, operator: Any, container: Any) -> None:
+    """The number of a bin is how many edges are not above. To a float32, an edge is the first float32 not below it."""
+    binner, graph = operator.raw_operator, Graph(scope, container)
+    inner = [edges[1:-1] for edges in binner.bin_edges_]
+    edges = np.full((len(inner), max(map(len, inner))), np.inf, np.float32)
+    for row, exact in zip(edges, inner, strict=True):
+        nearest = exact.astype(np.float32)
+        row[: len(exact)] = np.where(nearest < exact, np.nextafter(nearest, np.float32(np.inf)), nearest)
+    given = graph.add("Cast", [concatenate_variables(scope, operator.inputs, container)], to=TensorProto.FLOAT)
+    last = graph.constant(np.array([2], np.int64))
+    passed = graph.add("GreaterOrEqual", [graph.add("Unsqueeze", [given, last]), graph.constant(edges)])
+    bins = graph.add("ReduceSum", [graph.add("Cast", [passed], to=TensorProto.FLOAT), last], keepdims=0)
+    if binner.encode != "ordinal":
+        of = graph.constant(np.repeat(np.arange(len(inner)), binner.n_bins_))
+        own = graph.constant(np.concatenate([np.arange(count) for count in binner.n_bins_]).astype(np.float32))
+        hit = graph.add("Equal", [graph.add("Gather", [bins, of], axis=1), own])
+        bins = graph.add("Cast", [hit], to=TensorProto.FLOAT)
+    graph.add("Identity", [bins], operator.outputs[0].full_name)
+
+
 # --- Scalers and linear models
 
 
 def note_dtypes(part: Any, given: Any) -> None:
-    """Notes in each scaler and linear model which type of numbers it is given, by letting `given` go through."""
+    """Notes in each scaler and linear model which type of numbers it is given, by letting `given` go through.
+
+    In a transformer of the user's, how many it gives.
+    """
     if isinstance(part, Pipeline):
         for _, step in part.steps[:-1]:
             note_dtypes(step, given)
@@ -135,6 +169,10 @@ def note_dtypes(part: Any, given: Any) -> None:
             columns = part._transformer_to_input_indices[name]
             if not isinstance(step, str) and len(columns):
                 note_dtypes(step, given.iloc[:, columns] if isinstance(given, pd.DataFrame) else given[:, columns])
+    elif isinstance(part, TransformedTargetRegressor):
+        note_dtypes(part.regressor_, given)
+    elif hasattr(part, own.METHOD):
+        own.note_width(part, given)
     elif isinstance(part, (*STEPS, LinearModel, LogisticRegression)):
         setattr(part, DTYPE, np.result_type(*given.dtypes) if isinstance(given, pd.DataFrame) else given.dtype)
 
@@ -149,7 +187,7 @@ def _scale(scope: Any, operator: Any, container: Any) -> None:
     name = graph.add("Cast", [operator.inputs[0].full_name], to=TYPES[dtype])
     for operation, attribute, rounded in STEPS[type(scaler)]:
         values = getattr(scaler, attribute, None)
-        if values is None:  # with_mean=False and the like
+        if values is None or (attribute == "mean_" and not scaler.with_mean):  # it has a mean for its variance, too
             continue
         # In place on an array of float32, NumPy computes with float64 and rounds once.
         inner = dtype if rounded else np.dtype(np.float64)

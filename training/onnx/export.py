@@ -12,7 +12,8 @@ import skops.io
 from sklearn.base import BaseEstimator
 
 from pipeline.bundle import Column
-from pipeline.columns import MATRIX, from_metadata, join
+from pipeline.columns import MATRIX, from_metadata, in_parts, packer
+from pipeline.labels import Labelled
 from training.onnx.comparison import (
     NEVER_SEEN,
     Rows,
@@ -23,9 +24,12 @@ from training.onnx.comparison import (
     spread,
     tolerance,
 )
+from training.onnx.graph import last_step
 
 HUGE = 1e18  # of a number, whose products may be more than float32 holds
 CELLS = 2_000_000  # of hard rows at once
+PART = 20_000  # rows that are records at once
+OTHERS = {"lightgbm": "LightGBM", "xgboost": "XGBoost", "catboost": "CatBoost"}
 
 Array = np.ndarray[Any, Any]
 
@@ -38,6 +42,7 @@ class Exported(NamedTuple):
     model: bytes
     reason: str  # why not ONNX
     difference: float  # the largest between ONNX and scikit-learn on the rows compared; NaN where it did not convert
+    library: str = "scikit-learn"  # whose answer it is, and who serves where ONNX does not
     gapless: Sequence[str] = ()  # number columns in which ONNX treats a missing number otherwise
 
 
@@ -55,17 +60,18 @@ def export(
     shape (rows, classes) or values of shape (rows,). gaps: the number columns in which a value may be missing; None:
     all.
     """
-    while hasattr(estimator, "best_estimator_"):
-        estimator = estimator.best_estimator_  # which answers for a search
+    while (inner := _inner(estimator)) is not None:
+        estimator = inner
 
     def own_answer(some: Rows) -> Array:
         with warnings.catch_warnings(), np.errstate(all="ignore"):  # at the ends of float32, numbers overflow
             warnings.simplefilter("ignore")
             return predict(estimator, _frame(some))
 
+    library = OTHERS.get(type(last_step(estimator)).__module__.partition(".")[0], "scikit-learn")
     usual, allowed = spread(expected), tolerance(expected)
-    refusing = [each.name for each in columns if each.type == "text" and _refused(own_answer, rows, each.name)]
     try:
+        refusing = [each.name for each in columns if each.type == "text" and _refused(own_answer, rows, each.name)]
         # Here, because it stands on private modules of scikit-learn and skl2onnx: one that moved is a reason as well.
         from training.onnx.convert import convert  # noqa: PLC0415
 
@@ -82,21 +88,27 @@ def export(
             skops.io.dumps(estimator),
             f"it does not convert to ONNX: {first[:200].rstrip('.')}",
             float("nan"),
+            library,
         )
     difference = largest_difference(actual, expected)
     for wrong, kind in ((difference, "held-out"), (hardest, "hard")):
         if not wrong <= allowed:
-            reason = f"ONNX differs from scikit-learn by {wrong:.1e} on a {kind} row (tolerance {allowed:g})"
-            return Exported("sklearn", skops.io.dumps(estimator), reason, wrong)
+            reason = f"ONNX differs from {library} by {wrong:.1e} on a {kind} row (tolerance {allowed:g})"
+            return Exported("sklearn", skops.io.dumps(estimator), reason, wrong, library)
     never = [each.name for each in columns if each.type == "number" and gaps is not None and each.name not in gaps]
 
     def agree(some: Rows) -> bool:
         try:
             return largest_difference(answer(some), own_answer(some), usual) <= allowed
-        except ValueError:  # which is how scikit-learn refuses
+        except Exception:  # either may refuse, and ONNX Runtime has errors of its own for it
             return False
 
-    return Exported("onnx", model, "", max(difference, hardest), _gapless(never, rows, agree))
+    return Exported("onnx", model, "", max(difference, hardest), library, _gapless(never, rows, agree))
+
+
+def _inner(estimator: BaseEstimator) -> BaseEstimator | None:
+    """Which one answers in its place, with the same numbers; None: itself."""
+    return estimator.estimator_ if isinstance(estimator, Labelled) else getattr(estimator, "best_estimator_", None)
 
 
 def _gapless(names: Sequence[str], rows: Mapping[str, Array], agree: Callable[[Rows], bool]) -> list[str]:
@@ -170,10 +182,18 @@ def asker(model: bytes) -> Answer:
     options.log_severity_level = 4  # what goes wrong is raised as well
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     columns = from_metadata(session.get_modelmeta().custom_metadata_map)
+    if columns is None:
+        return lambda rows: np.asarray(session.run(None, dict(rows))[0])
+    pack = packer(columns)  # as the service does
+    score = in_parts(lambda records: np.asarray(session.run(None, {MATRIX: pack(records)})[0]), columns)
 
     def answer(rows: Rows) -> Array:
-        feed = {MATRIX: join(columns, rows)} if columns else dict(rows)
-        return np.asarray(session.run(None, feed)[0])
+        count = len(next(iter(rows.values())))
+        return np.concatenate([part(rows, slice(start, start + PART)) for start in range(0, count, PART)])
+
+    def part(rows: Rows, some: slice) -> Array:
+        cells = zip(*(values[some, 0].tolist() for values in rows.values()), strict=True)
+        return score([dict(zip(rows, record, strict=True)) for record in cells])
 
     return answer
 

@@ -3,7 +3,8 @@
 A session that is fed a matrix answers in half the time: handing over an array costs as much as many trees, and an array
 of texts more. So texts become numbers on the way into the matrix, by tables that the model file carries. What a text
 comes to, the fitted ColumnTransformer is asked. Where that is one number, as of an ordinal or a target encoder, the
-table holds it; where it is several, as of one-hot encoding, the number of a row in a table within the graph.
+table holds it; where it is several, as of one-hot encoding, the number of a row in a table within the graph. A text
+that a vectorizer takes apart becomes the vectorizer's numbers (see texts.py).
 """
 
 import contextlib
@@ -23,6 +24,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 from pipeline.bundle import Column
 from pipeline.columns import MatrixColumn, storable
 from pipeline.transformer import RoundedTargetEncoder
+from training.onnx import texts
 from training.onnx.converters import STEPS
 
 Array = np.ndarray[Any, Any]
@@ -43,14 +45,16 @@ class Source(NamedTuple):
 
     @property
     def width(self) -> int:
-        return len(self.columns) if self.table is None else int(self.table.shape[1])
+        return sum(each.width for each in self.columns) if self.table is None else int(self.table.shape[1])
 
 
-def sources(first: BaseEstimator, columns: Sequence[Column], refusing: Collection[str]) -> list[Source]:
+def sources(estimator: BaseEstimator, columns: Sequence[Column], refusing: Collection[str]) -> list[Source]:
     """What the first step of a model takes. Takes out of a ColumnTransformer, in place, what turns texts into numbers.
 
-    Raises NotLookups where that cannot be. refusing: the text columns in which it takes only what it knows.
+    Raises NotLookups where that cannot be, and ValueError where nothing else could either. refusing: the text columns
+    in which it takes only what it knows.
     """
+    first, *following = texts.flat(estimator)
     if not isinstance(first, ColumnTransformer):
         if any(column.type == "text" for column in columns):
             raise NotLookups("no ColumnTransformer is there to be asked")
@@ -58,12 +62,18 @@ def sources(first: BaseEstimator, columns: Sequence[Column], refusing: Collectio
     if first.transformer_weights:
         raise NotLookups("a ColumnTransformer with weights")
     inputs, transformers, end = list[Source](), list[tuple[str, Any, list[int]]](), 0
+    places = texts.products(following[0]) if following else []
+    product = texts.stacked(places)
+    factors = [product[:, :0]]  # for each transformer
     for name, step, _ in first.transformers_:
         step_columns = [columns[position] for position in first._transformer_to_input_indices[name]]
         if not step_columns or (isinstance(step, str) and step == "drop"):
             continue
         rest, own = step, [Source([MatrixColumn(column.name) for column in step_columns])]
-        if any(column.type == "text" for column in step_columns):
+        factor = product[:, first.output_indices_[name]]
+        if texts.takes_texts(step):
+            rest, own, factor = _vectors(step, step_columns[0].name, factor)
+        elif any(column.type == "text" for column in step_columns):
             rest, own = _lookups(step, step_columns, refusing)
         if isinstance(rest, FunctionTransformer) and rest.func is None:
             rest = "passthrough"
@@ -76,8 +86,22 @@ def sources(first: BaseEstimator, columns: Sequence[Column], refusing: Collectio
             else:
                 inputs.append(source)
             transformers[-1][2].extend(range(start, end))
+        factors.append(factor)
+    texts.replace(places, np.hstack(factors))
     first.transformers_ = transformers
     return inputs
+
+
+def _vectors(step: Any, name: str, factor: Array) -> tuple[Any, list[Source], Array]:
+    """What is left of a step without its vectorizers; these; and of what the model multiplies their numbers with.
+
+    factor: of shape (outputs, words); (0, 0) where the model does other things with them.
+    """
+    taken = texts.taken_apart(step)
+    if not taken.rest and (small := texts.reduced(taken, factor)):
+        taken, factor = small, texts.ones(small, factor)
+    rest = make_pipeline(*taken.selectors, *taken.rest) if taken.selectors or taken.rest else "passthrough"
+    return rest, [Source([MatrixColumn(name, vectorizer=each) for each in taken.vectorizers])], factor
 
 
 def _lookups(step: Any, columns: Sequence[Column], refusing: Collection[str]) -> tuple[Any, list[Source]]:
