@@ -1,0 +1,158 @@
+"""Makes the project one about somebody's data: looks at a CSV file and writes [data], [quality] and src/model.
+
+    make new CSV=path TARGET=column
+
+What a person has edited since is left alone: then nothing is written, and what would be is shown.
+
+Exit code 0: written, or left alone; 3: could not run, and the last line says why.
+"""
+
+import argparse
+import difflib
+import re
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+
+from pipeline import command, notes
+from pipeline.bundle import sha256
+from pipeline.notes import New, NoteError
+from pipeline.schema import Data
+from pipeline.settings import SettingsError, load_settings
+from training.new import files, trial
+from training.new.proposal import Proposal, propose, sentences
+from training.new.sample import examples
+from training.new.target import Wanted
+from training.table import DataError
+
+SETTINGS, DATA, ESTIMATOR = "pipeline.toml", "src/model/data.py", "src/model/estimator.py"
+SAMPLE = Path("data/sba_loans.csv")  # what a project is about before this command
+SAMPLES = {  # sha256 of its files, where nobody has edited them
+    DATA: "975dc5b3535720fcf2f0321ddeeb5b0ae5f4bfd0f34a821f5e2fa3aaed79b46c",
+    ESTIMATOR: "03d911c6bfdf53a213a48ea4c14c9f170acfb200a2a43649c8e6051a5dbb95c5",
+    "data/README.md": "b5a5262dcf5d66956f12036124916453864c8aeebe89ef7629322e03059348cd",
+}
+DESCRIPTION = re.compile(r'^description = "(Will|How much of) a small-business loan .*$', re.MULTILINE)
+PIECES = ("[data]", "[quality]", DATA, ESTIMATOR)
+SHOWN = 40  # lines of a difference
+LARGE = 100_000_000  # bytes of a file, more than which GitHub refuses
+console = Console(highlight=False, soft_wrap=True)
+
+
+def new(root: Path, csv: Path, target: str, task: Wanted = "", force: bool = False) -> None:
+    """Looks at the file, says what it decides, and writes it. Raises DataError and SettingsError."""
+    with console.status("look at the file"):
+        proposal = propose(csv, target, task)
+    for about, sentence in sentences(proposal):
+        console.print(f"  [bold]{about:<9}[/bold] {escape(sentence)}")
+    inside = csv.absolute().is_relative_to(root.absolute())
+    data = csv.absolute().relative_to(root.absolute()) if inside else Path("data", csv.name)
+    with console.status("train a first model on it"):
+        texts = proposed(root, proposal, csv, data, force)
+    about, reached = files.section_of(texts[SETTINGS], "quality").splitlines()[2].split(" # ")
+    console.print(f"  [bold]{'quality':<9}[/bold] {files.METRIC[proposal.target.task]}, {about}: {reached}")
+    if edited := [] if force else edits(root):
+        show(root, texts)
+        who = escape(" and ".join(edited))
+        console.print(f"[yellow]Nothing written:[/yellow] {who}: edited by hand. To write all the same: FORCE=1")
+        return
+    write(root, texts, csv, data)
+    console.print(f"Wrote {', '.join(texts)}. Next: [bold]make pipeline[/bold]")
+
+
+def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool) -> dict[str, str]:
+    """The files as they would be, by path. data: where the CSV file will lie."""
+    settings = (root / SETTINGS).read_text(encoding="utf-8")
+    settings = DESCRIPTION.sub(lambda _: f'description = "Predicts {files.plain(proposal.target.name)}."', settings)
+    section = files.data_section(data, proposal)
+    task = proposal.target.task
+
+    def with_quality(quality: str) -> str:
+        return files.with_sections(settings, data=section, quality=quality)
+
+    found = msgspec.convert(tomllib.loads(section)["data"] | {"path": csv}, Data, dec_hook=lambda _, path: path)
+    texts = {DATA: files.data_module(data, proposal.columns, examples(proposal.sample, found))}
+    estimator = files.estimator_module(proposal.columns)
+    if estimator and (force or not _edited(root, ESTIMATOR)):
+        texts[ESTIMATOR] = estimator
+    texts[SETTINGS] = with_quality(files.quality_section(task, None))
+    texts[SETTINGS] = with_quality(files.quality_section(task, trial.beside(root, texts, csv, data)))
+    return texts
+
+
+def edits(root: Path) -> list[str]:
+    """What a person has edited since this command wrote it last, or since the project was made."""
+    return [name for name in PIECES if name != ESTIMATOR and _edited(root, name)]
+
+
+def _edited(root: Path, name: str) -> bool:
+    if not (root / New.path).is_file():
+        if name in SAMPLES:
+            return _piece(root, name) != SAMPLES[name]
+        return load_settings(root, {}).data.path != SAMPLE
+    try:
+        return notes.read(root, New).pieces.get(name) != _piece(root, name)
+    except NoteError:
+        return True
+
+
+def _piece(root: Path, name: str) -> str:
+    """sha256 of a file, or of a section of pipeline.toml."""
+    path = root / (SETTINGS if name.startswith("[") else name)
+    text = path.read_text(encoding="utf-8")
+    return sha256((files.section_of(text, name.strip("[]")) if name.startswith("[") else text).strip().encode())
+
+
+def show(root: Path, texts: Mapping[str, str]) -> None:
+    """What would be other than it is."""
+    for name, text in texts.items():
+        old, new = (root / name).read_text(encoding="utf-8").splitlines(), text.splitlines()
+        for line in list(difflib.unified_diff(old, new, name, "make new", n=0, lineterm=""))[:SHOWN]:
+            console.print(f"  [dim]{escape(line)}[/dim]")
+
+
+def write(root: Path, texts: Mapping[str, str], csv: Path, data: Path) -> None:
+    """Puts the files and the data into their places, and takes the sample out."""
+    if csv.absolute() != (root / data).absolute():
+        (root / data).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(csv, root / data)
+        console.print(f"Copied {escape(str(csv))} to {escape(str(data))}.")
+    if (root / data).stat().st_size > LARGE:
+        console.print("[yellow]Note:[/yellow] GitHub refuses files of more than 100 MB: track this one with Git LFS.")
+    for name, text in texts.items():
+        (root / name).write_text(text, encoding="utf-8")
+    if data != SAMPLE:
+        (root / SAMPLE).unlink(missing_ok=True)
+        about = root / "data" / "README.md"
+        if about.is_file() and sha256(about.read_bytes().strip()) == SAMPLES["data/README.md"]:
+            about.unlink()
+    notes.write(root, New({name: _piece(root, name) for name in PIECES}))
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.new", description=__doc__.split("\n")[0])
+    parser.add_argument("--csv", default="", help="the data file")
+    parser.add_argument("--target", default="", help="the column that is to be predicted")
+    parser.add_argument(
+        "--task", default="", choices=["", "classification", "regression"], help="by default, what the target is"
+    )
+    parser.add_argument("--force", action="store_true", help="also over what a person has edited")
+    arguments = parser.parse_args(argv)
+    if not arguments.csv or not arguments.target:
+        console.print("[red]Cannot begin:[/red] say which file and which column: make new CSV=path TARGET=column")
+        return 3
+    try:
+        new(Path.cwd(), Path(arguments.csv).expanduser(), arguments.target, arguments.task, arguments.force)
+    except (SettingsError, DataError, OSError) as error:
+        console.print(f"[red]Cannot begin:[/red] {escape(str(error))}")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    command.end(main)

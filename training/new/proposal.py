@@ -1,0 +1,100 @@
+"""What is proposed for a data file: each decision is a value here, and a line for the person who reads it."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from unicodedata import normalize
+
+from pipeline.schema import Kind
+from training import table
+from training.new import columns, sample, target
+from training.new.columns import Column
+from training.new.sample import Sample
+from training.new.target import Target, Wanted
+from training.table import DataError
+
+KINDS: tuple[Kind, ...] = ("number", "text", "boolean", "date")
+
+
+class Proposal(NamedTuple):
+    sample: Sample
+    decimal: str  # the point of the file's numbers
+    target: Target
+    columns: list[Column]  # the others, in the file's order
+
+
+def propose(csv: Path, name: str, wanted: Wanted = "") -> Proposal:
+    """Looks at a file. name: of the target. Raises DataError."""
+    seen, name = sample.take(csv), normalize("NFC", name)  # as the header's names are
+    if name not in seen.texts:
+        near = difflib.get_close_matches(name, seen.texts, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"the file has {table.listed(seen.texts)}"
+        hint += "" if near else f". {table.headless(seen.texts)}".rstrip(" .")
+        raise DataError(f"{csv}, line 1: no column {name!r}; {hint}")
+    decimal = _decimal(seen)
+    looks = {each: columns.look(each, texts, decimal) for each, texts in seen.texts.items()}
+    goal = target.decide(looks.pop(name), seen.texts[name], wanted)
+    found = [_but_for_leaks(column, seen, goal, decimal) for column in looks.values()]
+    if not any(column.kind for column in found):
+        why = f"{found[0].name!r} is out, {found[0].why}" if found else "the file has no other"
+        raise DataError(f"{csv}: no column is left to learn from: {why}")
+    return Proposal(seen, decimal, goal, found)
+
+
+def _decimal(seen: Sample) -> str:
+    """A comma, where more columns are numbers with it than with a point."""
+    if seen.separator == ",":
+        return "."
+    of = {sign: sum(columns.look("", texts, sign).kind == "number" for texts in seen.texts.values()) for sign in ".,"}
+    return max(".", ",", key=lambda sign: of[sign])
+
+
+def _but_for_leaks(column: Column, seen: Sample, goal: Target, decimal: str) -> Column:
+    """The column, left out where it is another one, or the target."""
+    if column.kind is None:
+        return column
+    if not column.name:  # which a client may send, but MLflow's signature does not hold
+        return column._replace(kind=None, why="it has no name")
+    other = seen.same.get(column.name) or (goal.name if seen.same.get(goal.name) == column.name else "")
+    if other:
+        return column._replace(kind=None, why=f"a copy of {Column(other, None).shown}")
+    cells, truth = seen.cells[column.name], [text.strip() for text in seen.cells[goal.name]]
+    if target.goes_with(column, cells, truth, goal.missing):
+        column = column._replace(doubt=f"empty where {goal.name} is: {target.ASK}")
+    if decimal != ".":
+        cells, truth = ([text.replace(decimal, ".") for text in each] for each in (cells, truth))
+    rows = [n for n, text in enumerate(truth) if text and text not in goal.missing]
+    return target.tells(column, [cells[n] for n in rows], [truth[n] for n in rows], goal.task)
+
+
+def sentences(proposal: Proposal) -> Iterator[tuple[str, str]]:
+    """Each decision: what it is about, and a line. Columns of which there is nothing to say share one."""
+    seen, goal = proposal.sample, proposal.target
+    yield (
+        "file",
+        f"{seen.rows:,} rows, {len(seen.texts)} columns"
+        + (f", separated by {seen.separator!r}" if seen.separator != "," else ""),
+    )
+    if proposal.decimal != ".":
+        yield "file", f"numbers have a {proposal.decimal!r} as their point"
+    if seen.copies:
+        yield (
+            "file",
+            f"{seen.copies:,} rows are copies of others; a row and its copies are never on both sides of the split",
+        )
+    yield "target", f"{goal.name}: {goal.why}" + (f"; looked for: {goal.positive!r}" if goal.positive else "")
+    for kind in (*KINDS, None):
+        of_kind = [column for column in proposal.columns if column.kind == kind]
+        for why, names in _alike((column.why, column.shown) for column in of_kind):
+            yield kind or "left out", f"{names}: {why}" if why else names
+    for doubt, names in _alike((column.doubt, column.shown) for column in proposal.columns if column.doubt):
+        yield "look at", f"{names}: {doubt}"
+
+
+def _alike(said: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """What is said, and the names of all columns of which it is said."""
+    names: dict[str, list[str]] = {}
+    for what, name in said:
+        names.setdefault(what, []).append(name)
+    yield from ((what, ", ".join(each)) for what, each in names.items())

@@ -1,0 +1,101 @@
+"""What src/model reaches on the data as it is now: the floor of the quality gate comes from it.
+
+    python -m training.new.trial
+
+Run in a folder with pipeline.toml and src/model; prints JSON. Exit code 3: it could not, and the last line says why.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from pipeline import command
+from pipeline.columns import DeriveError
+from pipeline.settings import SettingsError, load_settings
+from training import evaluate
+from training.dataset import Half, read
+from training.fit import EstimatorError, answer, fit
+from training.table import DataError
+
+ROWS = 50_000  # that are learned from: more make a model better, and a floor is below it
+JUDGED = 20_000
+RESAMPLES = 100  # of the held-out rows, to see what chance does to a metric
+
+
+class Trial(msgspec.Struct, frozen=True):
+    metric: str
+    value: float
+    spread: float  # standard error, by resampling (Efron, 1979)
+    rows: int  # that were judged
+
+
+def beside(root: Path, texts: Mapping[str, str], csv: Path, data: Path) -> Trial:
+    """The trial of a project as `root` would be with these files. csv: the data file, which will be `data` in it.
+
+    Raises DataError, which says why there is no model.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copytree(root / "src" / "model", folder / "src" / "model", ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / data).parent.mkdir(parents=True, exist_ok=True)
+        (folder / data).symlink_to(csv.absolute())
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        path = os.pathsep.join(map(str, (folder / "src", root, root / "src")))
+        done = subprocess.run(
+            [sys.executable, "-m", "training.new.trial"],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode:
+        raise DataError(f"no model comes of it: {(done.stderr.strip().splitlines() or ['?'])[-1]}")
+    return msgspec.json.decode(done.stdout, type=Trial)
+
+
+def run(root: Path) -> Trial:
+    """Fits the project's estimator and judges it on its held-out rows. Raises what training raises."""
+    settings = load_settings(root, {})
+    dataset = read(settings.data, settings.training.holdout)
+    training, held_out = dataset.training, dataset.held_out
+    held_out = Half(held_out.frame.head(JUDGED), held_out.target.head(JUDGED))
+    some = np.random.default_rng(0).permutation(len(training.frame))[:ROWS]
+    part = Half(training.frame.iloc[some], training.target.iloc[some])
+    pipeline = fit(settings.data.task, settings.training.seed, part, settings.training.trusted)
+    _, given = answer(pipeline, held_out.frame)
+    classes = [] if settings.data.task == "regression" else [str(label) for label in pipeline.classes_]
+    truth, metric = held_out.target.to_numpy(), settings.quality.metric
+    positive = settings.data.positive or (evaluate.rarest(dataset.target.to_numpy()) if classes else "")
+
+    def measure(rows: np.ndarray) -> float:
+        return evaluate.metrics(truth[rows], positive, given[rows], classes)[metric]
+
+    dice, values = np.random.default_rng(0), list[float]()
+    for _ in range(RESAMPLES):
+        rows = dice.integers(0, len(truth), len(truth))
+        if not classes or len(set(truth[rows])) == len(classes):
+            values.append(measure(rows))
+    spread = float(np.std(values)) if len(values) > 1 else 0.0
+    return Trial(metric, measure(np.arange(len(truth))), spread, len(truth))
+
+
+def main() -> int:
+    try:
+        print(msgspec.json.encode(run(Path.cwd())).decode())
+    except (SettingsError, DataError, DeriveError, EstimatorError) as error:
+        print(error, file=sys.stderr)
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    command.end(main)
