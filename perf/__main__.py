@@ -31,7 +31,7 @@ from rich.console import Console
 
 from perf import accept
 from perf.arms.arm import ArmError, available_cpus, pinned, split_cpus
-from perf.arms.specs import Sides, arms, choose
+from perf.arms.specs import Sides, arms, choose, refused
 from perf.conclude import clear, conclude, write
 from perf.findings import Findings, Setup
 from perf.interrupts import Interrupt, interruptible
@@ -164,7 +164,9 @@ def main(argv: list[str] | None = None) -> int:
         return refuse(str(error))
     except KeyboardInterrupt:
         return refuse(f"interrupted by {interrupt.name}")
-    findings.notes += filter(None, [arguments.note, note])
+    findings.notes += filter(None, [arguments.note, note, last := refused(Path())])
+    if last:
+        console.print(last, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     attempt(setup, findings, console, interrupt)
     try:
         report = concluded(setup, findings, interrupt)

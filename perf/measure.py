@@ -7,13 +7,13 @@ an arm is forgiven, since anything may have killed it: that round is measured ag
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from perf.accept import in_force
 from perf.arms.arm import Arm, Died
 from perf.arms.containers import leftovers
-from perf.arms.usage import Usage
+from perf.arms.usage import Usage, by_others, cpu_ticks, stolen
 from perf.files import Records
 from perf.findings import Findings, Setup, limits_of
 from perf.interrupts import Interrupt, no_interrupt
@@ -160,20 +160,22 @@ def one_round(
 ) -> tuple[Round, dict[str, Samples]]:
     """Sends one round's requests to arms that are ready."""
     used = [arm.usage() for arm in arms]
-    before = cpu_ticks()
+    before, client = cpu_ticks(), time.process_time()
     samples, client_cpu = run_pairs(schedule, {arm.role: arm.url for arm in arms}, bodies, dice)
-    steal = stolen(before, cpu_ticks())
+    after, client = cpu_ticks(), time.process_time() - client
+    now = [arm.usage() for arm in arms]
     of = {
         arm.role: figures(
             samples[arm.role],
             schedule.planned,
             schedule.seconds,
             arm.ready_seconds,
-            spent(first, arm.usage(), schedule.discarded + samples[arm.role].pair.size),
+            spent(first, last, schedule.discarded + samples[arm.role].pair.size),
         )
-        for arm, first in zip(arms, used, strict=True)
+        for arm, first, last in zip(arms, used, now, strict=True)
     }
     candidate, baseline = of["candidate"], of.get("baseline")
+    steal = stolen(before, after)
     share = blame(samples["candidate"], samples["baseline"]) if baseline else 1.0
     return (
         Round(
@@ -182,6 +184,7 @@ def one_round(
             baseline=baseline,
             client_cpu=client_cpu,
             steal=steal,
+            others=by_others(before, after, client, list(zip(used, now, strict=True))),
             dropped=disturbance(candidate, baseline, client_cpu, steal, share),
         ),
         samples,
@@ -198,17 +201,3 @@ def spent(before: Usage | None, after: Usage | None, requests: int) -> Spent | N
         return None
     grown = after.memory_mb - before.memory_mb
     return Spent(after.cpu_seconds - before.cpu_seconds, after.memory_mb, grown, requests)
-
-
-def cpu_ticks() -> list[int] | None:
-    """The counters of all CPUs together, in the order of /proc/stat; None where there is no such file."""
-    stat = Path("/proc/stat")
-    return [int(n) for n in stat.read_text().split("\n", 1)[0].split()[1:9]] if stat.is_file() else None
-
-
-def stolen(before: list[int] | None, after: list[int] | None) -> float | None:
-    """The share of the time between two readings that the host gave to others."""
-    if before is None or after is None:
-        return None
-    spent = [b - a for a, b in zip(before, after, strict=True)]
-    return max(0, spent[7]) / sum(spent) if sum(spent) > 0 else 0.0  # a guest's counters may run back when it is moved

@@ -60,6 +60,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     p95: Share | None
     p99: Share | None
     p95_due: Share | None  # from when the request was due, not from when it was sent
+    longest: Share | None = None  # answer
     cpu_ms: Share | None = None  # CPU time of all its processes, a request; None: the system does not say
     memory_mb: Share | None = None  # at the end
     grown_kb: float | None = None  # memory since the warm-up began, a request
@@ -73,6 +74,7 @@ class Round(Struct, frozen=True, kw_only=True):
     baseline: Figures | None
     client_cpu: Share  # of one CPU, by the load generator
     steal: Share | None  # of all CPUs, taken by the host; None: the system does not say
+    others: Share | None = None  # of all CPUs, used by what is neither an arm nor the load generator; None: likewise
     dropped: Line = ""  # why the round does not count; empty: it does
 
 

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import numpy as np
 
 from benchmarks.gate.picture import Line
-from benchmarks.gate.rates import CONDITIONS, DRAWN, PROFILES, Case, Rate, alarms, find, of_gate, rate
+from benchmarks.gate.rates import CONDITIONS, DRAWN, PROFILES, Case, Ceiling, Rate, alarms, find, of_gate, rate
 from benchmarks.gate.recorded import BUSY, Recorded
-from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
+from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME, SLOW_MS
 from benchmarks.gate.verdicts import ALTERNATIVES
 from benchmarks.sections import table
 from perf.rule.rounds import MAX_STEAL
@@ -127,6 +127,20 @@ def other_faults(cases: Sequence[Case]) -> str:
     return table(["fault", "p95", "standard: caught", "the first verdict's first line"], rows)
 
 
+def in_milliseconds(found: Sequence[Ceiling]) -> str:
+    rows = [
+        [
+            f"{each.usual:.{0 if each.usual >= 10 else 1}f} ms, {each.condition}",
+            f"{each.times:g} times that",
+            str(rate(each.runs, "fail")),
+            str(rate(each.runs, "inconclusive")),
+            str(each.plain),
+        ]
+        for each in found
+    ]
+    return table(["p95 when quiet", "limit", "fails", "cannot tell", "its p95 is above the limit"], rows)
+
+
 def beside_others(cases: Sequence[Case]) -> str:
     same = [find(cases, condition, SAME) for condition in CONDITIONS]
     burns = [find(cases, "quiet", scenario) for scenario in BURNS]
@@ -173,6 +187,15 @@ thorough fails fewer of the slow-downs just below it.
 
 {other_faults}
 
+## A limit in milliseconds
+
+The same code twice, with `p95_ms` at so many times what the service takes in quiet minutes, from when a request is due:
+the service as it is, and one that takes {slow_ms:g} ms for a prediction. A limit below what it takes has to fail; any
+other failure is a false alarm. The last column is a rule without intervals, and without a look at who kept the requests
+waiting: the median p95 of {length} rounds.
+
+{in_milliseconds}
+
 ## Beside what others do
 
 The same rounds, judged by rules that are in use. Each run of theirs has {length} rounds, as many as most of the gate's,
@@ -206,7 +229,7 @@ def when(rounds: Sequence[Recorded]) -> str:
     return f"on {days[0]}" if len(days) == 1 else f"from {days[0]} to {days[-1]}"
 
 
-def text(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> str:
+def text(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case], found: Sequence[Ceiling]) -> str:
     """benchmarks/gate.md."""
     perf = load_settings(ROOT).perf
     return TEXT.format(
@@ -223,6 +246,8 @@ def text(rounds: Sequence[Recorded], machine: str, cases: Sequence[Case]) -> str
         false_alarms=false_alarms(cases),
         targets=targets(cases),
         power=power(cases),
+        slow_ms=SLOW_MS,
+        in_milliseconds=in_milliseconds(found),
         other_faults=other_faults(cases),
         beside_others=beside_others(cases),
     )

@@ -9,16 +9,18 @@ from msgspec.structs import replace
 from scipy.stats import binomtest
 
 from benchmarks.gate.recorded import Recorded
-from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME
+from benchmarks.gate.scenarios import BURNS, OTHERS, ROOT, SAME, SLOW
 from benchmarks.gate.verdicts import ALTERNATIVES, Run, cost_of, excesses, gate, p95, pooled
 from perf.findings import limits_of
 from perf.rule.estimate import log_ratio
+from perf.verdict import Limits
 from pipeline.settings import load_settings
 
 CONDITIONS = ("quiet", "stolen CPU", "disturbed")
 PROFILES = ("quick", "standard", "thorough")
 
 DRAWN = "burn-12"  # whose detection the picture shows: the slow-down that was recorded both quiet and disturbed
+CEILINGS = (0.6, 1.5, 2.0, 3.0)  # limits in milliseconds, as multiples of what the service takes when it is quiet
 STRICTNESS = (0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.09, 0.10, 0.12, 0.15, 0.20, 0.30)  # max_regression
 
 
@@ -97,6 +99,44 @@ def judged(rounds: Sequence[Recorded]) -> list[Case]:
                 by_limit = [rate(list(gate(some, each, decide_after, cost)), "fail").share for each in stricter]
             cases.append(Case(condition, scenario, effect(some), runs, others, by_limit))
     return cases
+
+
+class Ceiling(NamedTuple):
+    """Verdicts on the same code twice, with a limit in milliseconds."""
+
+    condition: str
+    scenario: str
+    usual: float  # p95 from when requests were due, in quiet minutes, ms
+    times: float  # so often is the limit
+    runs: list[Run]
+    plain: Rate  # how often the median p95 of a run of the shortest length is above the limit
+
+
+def ceilings(rounds: Sequence[Recorded]) -> list[Ceiling]:
+    """Of the rounds that tell what others used of the machine."""
+    perf = load_settings(ROOT).perf
+    decide_after = perf.profiles.standard.decide_after
+    telling = [each for each in rounds if each.round.others is not None]
+    found = []
+    for scenario in (SAME, SLOW):
+        quiet = [each.round.candidate.p95_due for each in chosen(telling, "quiet", scenario)]
+        for condition in CONDITIONS:
+            some = chosen(telling, condition, scenario)
+            if not quiet or len(some) < decide_after[0]:
+                continue
+            usual = float(np.nanmedian(np.array(quiet, float)))
+            for times in CEILINGS:
+                limits = replace(limits_of(perf), p95_ms=times * usual)
+                runs = list(gate(some, limits, decide_after, cost_of(some)))
+                found.append(Ceiling(condition, scenario, usual, times, runs, _above(some, decide_after[0], limits)))
+    return found
+
+
+def _above(rounds: Sequence[Recorded], length: int, limits: Limits) -> Rate:
+    """How many runs of so many rounds have a median p95 above the limit."""
+    due = np.array([each.round.candidate.p95_due for each in rounds], float)
+    medians = np.nanmedian(due[: len(due) // length * length].reshape(-1, length), axis=1)
+    return Rate(int((medians > limits.p95_ms).sum()), len(medians))
 
 
 def find(cases: Sequence[Case], condition: str, scenario: str) -> Case | None:

@@ -25,12 +25,13 @@ import numpy as np
 from rich.console import Console
 
 from benchmarks.gate.disturb import Disturbance
-from benchmarks.gate.scenarios import FOLDER, ROOT, WEIGHTS, scenarios
-from perf.arms.arm import ArmError, Died, Role, available_cpus, environment_of, pinned, split_cpus
+from benchmarks.gate.scenarios import FOLDER, ROOT, SLOW, SLOW_MS, WEIGHTS, scenarios
+from perf.arms.arm import Arm, ArmError, Died, Role, available_cpus, environment_of, pinned, split_cpus
 from perf.arms.specs import arm
 from perf.interrupts import Interrupt, interruptible
 from perf.load import Schedule
-from perf.measure import check, one_round, restarts
+from perf.measure import UTILISATION, check, one_round, restarts
+from perf.rule.rounds import long_enough
 from perf.verdict import Round
 from pipeline.schema import Perf
 from pipeline.settings import load_settings
@@ -58,18 +59,14 @@ class Recorder:
         """One round with these faults in the candidate; kept where the scenario has a name. Raises ArmError, Died."""
         if self.interrupt.name:  # in a destructor, of which Python drops what is raised
             raise KeyboardInterrupt(self.interrupt.name)
-        candidate = self.arms[0]
-        if candidate.environment != self.plain | faults:
-            candidate.environment = self.plain | faults
-            candidate.stop()  # a container keeps the environment that it was started with
-            candidate.start()
+        candidate, baseline = self.arms
+        self._equip(candidate, faults)
+        self._equip(baseline, faults if scenario == SLOW else {})
         for each in next(self.orders):
             each.restart()
             each.ready()
         self.count += 1
-        plan = self.perf.length
-        schedule = Schedule(self.perf.load.max_rate, self.perf.load.users, plan.warmup_seconds, plan.round_seconds)
-        found, samples = one_round(self.count, self.arms, schedule, self.bodies, self.dice)
+        found, samples = one_round(self.count, self.arms, self._schedule(scenario), self.bodies, self.dice)
         check(self.arms, self.count)
         if scenario:
             target = self.folder / scenario / f"{time.time_ns()}.npz"
@@ -77,6 +74,19 @@ class Recorder:
             columns = {f"{arm}_{name}": getattr(of, name) for arm, of in samples.items() for name in of._fields}
             np.savez_compressed(target, round=np.frombuffer(msgspec.json.encode(found), np.uint8), **columns)
         return found
+
+    def _equip(self, arm: Arm, faults: dict[str, str]) -> None:
+        if arm.environment != self.plain | faults:
+            arm.environment = self.plain | faults
+            arm.stop()  # a container keeps the environment that it was started with
+            arm.start()
+
+    def _schedule(self, scenario: str) -> Schedule:
+        """As the gate has it, for a service that takes the highest rate, and for one that takes SLOW_MS."""
+        plan, load = self.perf.length, self.perf.load
+        rate = min(load.max_rate, UTILISATION * 1000 / SLOW_MS / len(self.arms)) if scenario == SLOW else load.max_rate
+        seconds = long_enough(plan.round_seconds, rate, self.perf.min_requests, plan.decide_after[-1])
+        return Schedule(rate, load.users, plan.warmup_seconds, seconds)
 
 
 def plain_p95(of: Round) -> float:
@@ -100,7 +110,8 @@ def record(minutes: float, only: list[str], recorder: Recorder, noise: Disturban
                     continue
                 if noise:
                     noise.check()
-                usual.append(plain_p95(found))
+                if name != SLOW:
+                    usual.append(plain_p95(found))
                 both = [f"{of.p95 or 0:.2f}" for of in (found.candidate, found.baseline) if of]
                 console.print(f"{recorder.count} {name}: {' against '.join(both)} ms {found.dropped}", highlight=False)
                 if time.monotonic() >= until:

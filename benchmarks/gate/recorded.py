@@ -9,7 +9,7 @@ be worked out from it, too. Whether a round counts is not kept: perf/rule/rounds
 import os
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import ZIP_BZIP2, ZipFile
@@ -28,6 +28,7 @@ SHIPPED = Path(__file__).with_name("recorded.npz")
 ARMS = ("candidate", "baseline")
 FIELDS = Figures.__struct_fields__
 COUNTS = {"intended", "count", "errors"}
+OF_ROUND = ("client_cpu", "steal", "others")  # shares of CPU that the round as a whole has
 EDGES = np.geomspace(0.1, 1000.0, 190)  # ms
 BUSY = 0.05  # share of the CPU that the host gave to others, from which a minute is not quiet
 
@@ -47,16 +48,16 @@ def compact(folder: Path) -> dict[str, NDArray[Any]]:
     files = sorted(folder.glob("*/*/*.npz"), key=lambda path: int(path.stem))
     figures = np.full((len(files), len(ARMS), len(FIELDS)), np.nan, np.float32)
     requests = np.zeros((len(files), len(ARMS), len(EDGES) - 1), np.uint16)
-    others = np.zeros((len(files), 2), np.float32)
+    others = np.zeros((len(files), len(OF_ROUND)), np.float32)
     for n, path in enumerate(track(files, "Reading", disable=not sys.stdout.isatty())):
         with np.load(path) as kept:
             found = msgspec.json.decode(kept["round"].tobytes(), type=Round)
             for a, arm in enumerate(ARMS):
-                values = [getattr(getattr(found, arm), name) for name in FIELDS]
-                figures[n, a] = [np.nan if value is None else value for value in values]
+                figures[n, a] = _row(getattr(found, arm), FIELDS)
                 requests[n, a] = np.histogram(kept[f"{arm}_latency"][kept[f"{arm}_ok"]], EDGES)[0]
-        others[n] = found.client_cpu, np.nan if found.steal is None else found.steal
+        others[n] = _row(found, OF_ROUND)
     return {
+        "fields": np.array(FIELDS),
         "condition": np.array([path.parent.parent.name for path in files]),
         "scenario": np.array([path.parent.name for path in files]),
         "at": np.array([int(path.stem) / 1e9 for path in files]),
@@ -65,6 +66,10 @@ def compact(folder: Path) -> dict[str, NDArray[Any]]:
         "requests": requests,
         "machine": np.array(machine()),
     }
+
+
+def _row(of: Figures | Round, names: Sequence[str]) -> list[float]:
+    return [np.nan if (value := getattr(of, name)) is None else value for name in names]
 
 
 def _coarse(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -77,24 +82,32 @@ def expand(columns: Mapping[str, NDArray[Any]]) -> list[Recorded]:
     """Rounds as the gate's judge takes them, and the condition as the host made it, whatever it was recorded as."""
     found = []
     conditions = _conditions(columns["condition"], columns["at"], columns["others"][:, 1])
-    kept = (columns[name] for name in ("scenario", "at", "figures", "others", "requests"))
-    rows = zip(conditions, *kept, strict=True)
-    for number, (condition, scenario, at, figures, (client_cpu, steal), requests) in enumerate(rows):
+    figures = _in_order(columns["figures"], list(columns["fields"]))
+    kept = (columns[name] for name in ("scenario", "at", "others", "requests"))
+    rows = zip(conditions, figures, *kept, strict=True)
+    for number, (condition, of_arms, scenario, at, others, requests) in enumerate(rows):
         arms = [
-            Figures(**{name: _value(name, value) for name, value in zip(FIELDS, of, strict=True)}) for of in figures
+            Figures(**{name: _value(name, value) for name, value in zip(FIELDS, of, strict=True)}) for of in of_arms
         ]
-        others = float(client_cpu), None if np.isnan(steal) else float(steal)
+        client_cpu, steal, by_others = (None if np.isnan(value) else float(value) for value in others)
         waited = ((of.mean or 0.0) * (of.count - of.errors) for of in arms)  # as perf.rule.rounds.blame, but for errors
         measured = Round(
             number=number,
             candidate=arms[0],
             baseline=arms[1],
-            client_cpu=others[0],
-            steal=others[1],
-            dropped=disturbance(arms[0], arms[1], *others, share(*waited)),
+            client_cpu=client_cpu or 0.0,
+            steal=steal,
+            others=by_others,
+            dropped=disturbance(arms[0], arms[1], client_cpu or 0.0, steal, share(*waited)),
         )
         found.append(Recorded(condition, str(scenario), float(at), measured, requests))
     return found
+
+
+def _in_order(figures: NDArray[np.float32], fields: Sequence[str]) -> NDArray[np.float32]:
+    """Columns in the order of FIELDS; what was not recorded yet, of older rounds, is not a number."""
+    unknown = np.full(figures.shape[:2], np.nan, np.float32)
+    return np.stack([figures[..., fields.index(name)] if name in fields else unknown for name in FIELDS], axis=-1)
 
 
 def _conditions(recorded: NDArray[np.str_], at: NDArray[np.float64], steal: NDArray[np.float32]) -> list[str]:
@@ -124,8 +137,13 @@ def joined(before: Mapping[str, NDArray[Any]], more: Mapping[str, NDArray[Any]])
     new = ~np.isin(more["at"], before["at"])
     at = np.concatenate([before["at"], more["at"][new]])
     order = np.argsort(at)
-    columns = {name: np.concatenate([before[name], more[name][new]])[order] for name in more if name != "machine"}
-    return columns | {"machine": before["machine"]}
+    figures = [_in_order(of["figures"], list(of["fields"])) for of in (before, more)]
+    columns = {
+        name: np.concatenate([before[name], more[name][new]])[order]
+        for name in ("condition", "scenario", "at", "others", "requests")
+    }
+    columns["figures"] = np.concatenate([figures[0], figures[1][new]])[order]
+    return columns | {"fields": np.array(FIELDS), "machine": before["machine"]}
 
 
 def machine() -> str:

@@ -17,7 +17,7 @@ from rich.markdown import Markdown
 from benchmarks import sections
 from benchmarks.gate.document import lines, summary, text
 from benchmarks.gate.picture import draw
-from benchmarks.gate.rates import CONDITIONS, DRAWN, find, judged
+from benchmarks.gate.rates import CONDITIONS, DRAWN, ceilings, find, judged
 from benchmarks.gate.recorded import SHIPPED, load, save
 from benchmarks.gate.scenarios import FOLDER, ROOT
 
@@ -45,7 +45,7 @@ def main() -> None:
         save(FOLDER, path)
     rounds, machine = load(path)
     cases = judged(rounds)
-    written = text(rounds, machine, cases)
+    written = text(rounds, machine, cases, ceilings(rounds))
     (out / "gate.md").write_text(written, encoding="utf-8")
     if not minutes:
         sections.write(README, COMMAND, summary(cases))

@@ -9,7 +9,7 @@ from perf.arms.arm import Arm, ArmError, Cpus, Kind, Role, environment_of
 from perf.arms.containers import AttachedArm, ContainerArm, docker, missing
 from perf.arms.processes import ProcessArm
 from pipeline import notes
-from pipeline.notes import Baseline
+from pipeline.notes import Baseline, Quality
 
 LABEL = "mlops.bundle-sha256"  # that an image of ours has
 
@@ -108,3 +108,16 @@ def _bundle_in(root: Path) -> str:
         return str(json.loads((root / "bundle" / "card.json").read_text())["bundle_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return "none"
+
+
+def refused(root: Path) -> str:
+    """That bundle/ is not what was trained last, where the quality gate refused that; else empty."""
+    try:
+        quality = notes.read(root, Quality)
+    except notes.NoteError:
+        return ""
+    if quality.passed:
+        return ""
+    return (
+        f"The model that was trained last was refused: {quality.sentence}. Measured is the one before it, in bundle/."
+    )

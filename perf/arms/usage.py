@@ -1,4 +1,4 @@
-"""What an arm has used of the machine: CPU time since its start, and memory now.
+"""What an arm has used of the machine, CPU time since its start and memory now, and what others have.
 
 CPU time hardly hears the noise that latency is full of, so it is the steadier signal, though not the one that users
 feel. A container is asked by way of the engine's API, which costs the container nothing; `docker exec` would.
@@ -7,11 +7,14 @@ feel. A container is asked by way of the engine's API, which costs the container
 import contextlib
 import http.client
 import json
+import math
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
@@ -81,3 +84,33 @@ def _engine_socket() -> str:
     if not host.startswith("unix://"):
         raise OSError(f"{host} is no socket of this machine")
     return host.removeprefix("unix://")
+
+
+def cpu_ticks() -> list[int] | None:
+    """The counters of all CPUs together, in the order of /proc/stat; None where there is no such file."""
+    stat = Path("/proc/stat")
+    return [int(n) for n in stat.read_text().split("\n", 1)[0].split()[1:9]] if stat.is_file() else None
+
+
+def by_others(
+    before: list[int] | None, after: list[int] | None, client: float, arms: Sequence[tuple[Usage | None, Usage | None]]
+) -> float | None:
+    """The share of the CPUs that others used between two readings.
+
+    client: seconds of CPU time that the load generator took; arms: what each had used before, and afterwards.
+    """
+    own = [(last.cpu_seconds - first.cpu_seconds) if first and last else math.nan for first, last in arms]
+    if before is None or after is None or not all(seconds >= 0 for seconds in own):
+        return None
+    spent = [b - a for a, b in zip(before, after, strict=True)]
+    busy = sum(spent[n] for n in (0, 1, 2, 5, 6)) / os.sysconf("SC_CLK_TCK")
+    total = sum(spent) / os.sysconf("SC_CLK_TCK")
+    return max(0.0, busy - client - sum(own)) / total if total > 0 else 0.0
+
+
+def stolen(before: list[int] | None, after: list[int] | None) -> float | None:
+    """The share of the time between two readings that the host gave to others."""
+    if before is None or after is None:
+        return None
+    spent = [b - a for a, b in zip(before, after, strict=True)]
+    return max(0, spent[7]) / sum(spent) if sum(spent) > 0 else 0.0  # a guest's counters may run back when it is moved

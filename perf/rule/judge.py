@@ -11,18 +11,21 @@ How sure a decision has to be: estimate.py. The other rows: criteria.py.
 
 import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Literal
 
 from msgspec.structs import replace
 
 from perf.rule import criteria
-from perf.rule.estimate import WIDEST, Estimate, Levels, estimate, levels_at, log_ratio
-from perf.rule.wording import headline, percent
+from perf.rule.estimate import WIDEST, Estimate, Levels, estimate, levels_at, log_ratio, typical
+from perf.rule.wording import amount, headline, percent
 from perf.verdict import Accepted, Criterion, Judgement, Key, Limits, Result, Round
 
 SURELY = 0.1  # of max_regression: a slow-down must be shown to be more than this
 ESTIMATED = 0.5  # of max_regression: and be estimated at this at least; nobody should chase less
+OF_TIME: set[Key] = {"p95_due", "throughput", "ready_seconds"}
 UNSTEADY = 0.05  # how far the baseline may be from itself
+BUSY = 0.25  # of all CPUs, used by others or taken by the host: then a limit in milliseconds may be broken by them
 DROPPED = 0.25  # of the longest run's rounds may be disturbed and measured again
 
 
@@ -44,7 +47,8 @@ def judge(
     paired = bool(kept) and all(r.baseline is not None for r in kept)
     rows, incomparable = _rows(kept, limits, levels, paired, up_to)
     rows += criteria.image(images_mb, limits)
-    reasons = [incomparable] if incomparable else []
+    rows, excuse = _excused(rows, kept, limits, levels)
+    reasons = [reason for reason in (incomparable, excuse) if reason]
     outcomes = {row.outcome for row in rows}
     offered = sum(r.candidate.intended for r in kept)
     outcome: Literal["pass", "fail", "inconclusive", "continue"]
@@ -106,6 +110,39 @@ def _rows(
     if any(r.candidate.memory_mb is not None for r in kept):
         rows += [criteria.ceiling("memory_mb", "MB", kept, levels, limits.max_memory_mb)]
     return [*rows, *criteria.growth(kept), *itself], incomparable
+
+
+def _excused(
+    rows: list[Criterion], kept: Sequence[Round], limits: Limits, levels: Levels
+) -> tuple[list[Criterion], str]:
+    """The rows, without failures that may be the machine's doing, and why they may.
+
+    A service that has to share its CPUs is slow through no fault of its own, and is late for what was due meanwhile.
+    """
+    broken = {row.key for row in rows if row.outcome == "fail"}
+    used = fmean((r.steal or 0.0) + (r.others or 0.0) for r in kept) if kept else 0.0
+    excused: set[Key] = set()
+    why = ""
+    if used > BUSY and broken & OF_TIME:
+        excused, why = OF_TIME, f"the machine was busy: others used {used:.0%} of its CPUs"
+    elif "p95_due" in broken and (waited := _waited(kept, limits, levels)):
+        excused, why = {"p95_due"}, waited
+    return [replace(row, outcome="inconclusive") if row.key in excused & broken else row for row in rows], why
+
+
+def _waited(kept: Sequence[Round], limits: Limits, levels: Levels) -> str:
+    """That requests waited before they were sent, and not for the candidate; empty where it keeps others waiting."""
+    sent = criteria.ceiling("p95", "ms", kept, levels, limits.p95_ms)
+    if sent.outcome == "fail":
+        return ""
+    alike = [replace(r, candidate=r.baseline, baseline=None) for r in kept if r.baseline is not None]
+    if alike:
+        others = criteria.ceiling("p95_due", "ms", alike, levels, limits.p95_ms).outcome == "fail"
+    else:  # who stalls keeps others waiting for as long as its longest answer took
+        due, longest = (typical([getattr(r.candidate, key) for r in kept]) for key in ("p95_due", "longest"))
+        others = due is not None and longest is not None and due > longest
+    own = amount(sent.candidate, "ms")
+    return f"requests were sent late, and not for the candidate's sake: its own p95 is {own}" if others else ""
 
 
 def _incomparable(kept: Sequence[Round], limits: Limits, itself: Criterion, result: Estimate | None) -> str:

@@ -63,6 +63,7 @@ def figures(
         p95=p95,
         p99=p99,
         p95_due=quantile(answered + late, 0.95),
+        longest=float(np.max(answered)) if answered.size else None,
         cpu_ms=1000 * spent.cpu_seconds / spent.requests if spent else None,
         memory_mb=spent.memory_mb if spent else None,
         grown_kb=1000 * spent.grown_mb / spent.requests if spent else None,

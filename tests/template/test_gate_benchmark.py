@@ -19,7 +19,7 @@ from scipy.stats import mannwhitneyu
 
 from benchmarks.gate import recorded, verdicts
 from benchmarks.gate.document import summary, text
-from benchmarks.gate.rates import judged
+from benchmarks.gate.rates import ceilings, judged
 from benchmarks.gate.recorded import ARMS, EDGES, Recorded
 from benchmarks.gate.run import COMMAND, README
 from benchmarks.gate.scenarios import ROOT
@@ -113,6 +113,23 @@ def test_a_recording_is_added_to_the_one_before(tmp_path: Path) -> None:
         recorded.save(earlier, path)
 
 
+def test_a_figure_that_was_not_recorded_yet_is_unknown(tmp_path: Path) -> None:
+    """Rounds outlive the struct that they came from, and newer ones are added to them."""
+    path = tmp_path / "all.npz"
+    keep(tmp_path / "old", 1_700_000_000, 3.0)
+    recorded.save(tmp_path / "old", path)
+    with np.load(path) as columns:
+        old = dict(columns)
+    at = list(old["fields"]).index("p50")
+    old["fields"], old["figures"] = np.delete(old["fields"], at), np.delete(old["figures"], at, axis=-1)
+    recorded.pack(path, old)
+    keep(tmp_path / "new", 1_700_000_100, 4.0)
+    recorded.save(tmp_path / "new", path)
+    found, _ = recorded.load(path)
+    assert [each.round.candidate.p95 for each in found] == pytest.approx([3.0, 4.0], rel=1e-3)
+    assert [each.round.candidate.p50 is None for each in found] == [True, False]
+
+
 def test_whether_a_round_counts_is_said_anew(tmp_path: Path) -> None:
     """A guard that has changed since the recording applies to all of it, as it will to what is measured next."""
     keep(tmp_path, 1_700_000_000, 3.0, steal=0.06, dropped="the host gave 6% of the CPU to others")
@@ -173,6 +190,8 @@ def test_what_is_written_is_what_was_recorded() -> None:
     rounds, machine = recorded.load()
     cases = judged(rounds)
     again = "`make bench-gate` writes them anew"
-    assert (ROOT / "benchmarks" / "gate.md").read_text(encoding="utf-8") == text(rounds, machine, cases), again
+    assert (ROOT / "benchmarks" / "gate.md").read_text(encoding="utf-8") == text(
+        rounds, machine, cases, ceilings(rounds)
+    ), again
     readme = README.read_text(encoding="utf-8")
     assert readme == replaced(readme, COMMAND, summary(cases)), again

@@ -114,9 +114,9 @@ def _long_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     calls: Calls = {number.name: (both, {}) for number in INTERRUPTS} | {
         "alone": (alone, WIDE | {DECIDE_AFTER: "[1, 3, 9]"}),
         "death": (both, {"MLOPS_FAULT_DIE_AT": "5"}),
-        "late": (both, {"MLOPS_FAULT_BURN_MS": "250"}),
     }
-    return run_all(folder, calls)
+    late: Calls = {"late": (both, {"MLOPS_FAULT_BURN_MS": "250"})}  # on a busy machine that were no fault of its own
+    return run_all(folder, calls) | run_all(folder, late)
 
 
 def test_equal_arms_pass(runs: dict[str, Run]) -> None:

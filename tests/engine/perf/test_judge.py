@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from perf.rule.estimate import FALSE_FAIL, FALSE_PASS, levels_at
 from perf.rule.judge import judge
 from perf.rule.wording import disagreement
-from perf.verdict import Judgement, row_of
+from perf.verdict import Figures, Judgement, row_of
 from pipeline.settings import load_settings
 from tests.engine.conftest import PROJECT
 from tests.engine.perf.examples import DECIDE_AFTER, LIMITS, arm_figures, one_round, rounds_of
@@ -152,6 +152,56 @@ def test_a_broken_absolute_limit_fails(figures: object, broken_row: str, paired:
     judged = judge(rounds, LIMITS, DECIDE_AFTER)
     assert judged.outcome == "fail"
     assert [row.key for row in judged.criteria if row.outcome == "fail"] == [broken_row]
+
+
+def late(due: float, p95: float = 55.0, longest: float = 60.0, **more: object) -> Figures:
+    """Figures of requests that waited before they were sent."""
+    return replace(arm_figures(p95), p95_due=due, longest=longest, **more)
+
+
+@pytest.mark.parametrize(
+    ("figures", "broken_row"),
+    [
+        (late(755.0), "p95_due"),
+        (late(755.0, p95=400.0, longest=900.0), "p95_due"),
+        (arm_figures(3.0, count=300, achieved=60.0), "throughput"),
+        (replace(arm_figures(3.0), ready_seconds=14.0), "ready_seconds"),
+    ],
+)
+@pytest.mark.parametrize("stolen", [True, False])
+def test_a_busy_machine_breaks_no_limit_of_time(figures: Figures, broken_row: str, stolen: bool) -> None:
+    """Where others use the CPUs, or the host takes them, nobody can tell whose the time was."""
+    share = {"steal": 0.4, "others": 0.1} if stolen else {"steal": 0.0, "others": 0.5}
+    limits = replace(LIMITS, max_ready_seconds=10.0)
+    rounds = [replace(one_round(figures, None, n), **share) for n in range(1, 13)]
+    judged = judge(rounds, limits, DECIDE_AFTER)
+    assert judged.outcome == "inconclusive"
+    assert judged.headline == "cannot tell: the machine was busy: others used 50% of its CPUs, after 12 rounds"
+    assert [row.key for row in judged.criteria if row.outcome == "inconclusive"] == [broken_row]
+    quiet = [replace(r, steal=0.05, others=0.1) for r in rounds]
+    assert judge(quiet, limits, DECIDE_AFTER).outcome == ("inconclusive" if figures.longest == 60.0 else "fail")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "baseline", "outcome"),
+    [
+        (late(755.0), None, "inconclusive"),  # no answer took that long: the schedule was too much for the machine
+        (late(400.0, p95=20.0, longest=500.0), None, "fail"),  # it stalls, and keeps others waiting
+        (late(755.0), late(755.0), "inconclusive"),  # the champion is late as well
+        (late(755.0), late(60.0), "fail"),
+        (late(755.0, p95=120.0, longest=130.0), late(755.0), "fail"),  # too slow by itself
+    ],
+)
+def test_who_is_late_through_no_fault_of_its_own_breaks_no_limit(
+    candidate: Figures, baseline: Figures | None, outcome: str
+) -> None:
+    """What waits before it is sent may wait for the machine; the service's own time is from then on."""
+    rounds = [one_round(candidate, baseline, n) for n in range(1, 13)]
+    judged = judge(rounds, replace(LIMITS, max_regression=None), DECIDE_AFTER)
+    assert judged.outcome == outcome
+    assert ("requests were sent late, and not for the candidate's sake: its own p95 is 55.0 ms" in judged.headline) == (
+        outcome == "inconclusive"
+    )
 
 
 def test_a_slow_candidate_is_called_slow_even_where_throughput_gave_it_away() -> None:

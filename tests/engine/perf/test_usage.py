@@ -1,5 +1,6 @@
 """CPU time and memory of an arm, as the system counts them."""
 
+import os
 import subprocess
 import sys
 import time
@@ -59,3 +60,15 @@ def test_an_engine_elsewhere_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> No
     """Over ssh or TCP there is no socket here: nothing is known, and nothing breaks."""
     monkeypatch.setenv("DOCKER_HOST", "ssh://builder.example")
     assert usage.of_container("any") is None
+
+
+def test_what_others_use_is_what_is_left() -> None:
+    """Of two CPUs, in a second: 1.5 s busy, of which 0.4 s are the load generator's and 0.5 s an arm's."""
+    tick = os.sysconf("SC_CLK_TCK")
+    before = [0] * 8
+    after = [tick, 0, tick // 2, tick // 2, 0, 0, 0, 0]
+    arm = usage.Usage(10.0, 1.0), usage.Usage(10.5, 1.0)
+    assert usage.by_others(before, after, 0.4, [arm]) == pytest.approx(0.3)
+    assert usage.by_others(before, after, 2.0, [arm]) == 0.0
+    assert usage.by_others(before, after, 0.4, [arm, (None, usage.Usage(1.0, 1.0))]) is None
+    assert usage.by_others(None, after, 0.4, [arm]) is None
