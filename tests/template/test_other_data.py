@@ -66,16 +66,11 @@ def few(dice: random.Random, number: int) -> tuple[Cell, ...]:
     return number, "odd" if number % 2 else "even"
 
 
-def rare(dice: random.Random, number: int) -> tuple[Cell, ...]:
-    size = dice.gauss(0, 1)
-    name = "rare" if number % 200 == 0 else "high" if size + dice.gauss(0, 0.5) > 0 else "low"
-    return f"{size:.3f}", dice.choice(["a", "b", ""]), name
-
-
 def broken(dice: random.Random, number: int) -> tuple[Cell, ...]:
     size = dice.randrange(100)
     text = dice.choice(["one line", "two\nlines", 'a "quote", a comma', "Zoë 🏦", ""])
-    return dice.choice([size, ""]), text, "yes" if len(text) + size / 10 > 12 else "no"
+    name = "rare" if number % 200 == 0 else "high" if len(text) + size / 10 > 12 else "low"
+    return dice.choice([size, ""]), text, name
 
 
 def regression(dice: random.Random, number: int) -> tuple[Cell, ...]:
@@ -85,11 +80,8 @@ def regression(dice: random.Random, number: int) -> tuple[Cell, ...]:
 
 CASES = {
     "ten rows": Case("count,parity", 10, few, 'target = "parity"\nnumeric = ["count"]'),
-    "a rare class of three": Case(
-        "size,kind,outcome", 4000, rare, 'target = "outcome"\nnumeric = ["size"]\ntext = ["kind"]'
-    ),
-    "line breaks in cells": Case(
-        "Größe (cm),the text,answer", 3000, broken, 'target = "answer"\nnumeric = ["Größe (cm)"]\ntext = ["the text"]'
+    "line breaks in cells, and a rare class of three": Case(
+        "Größe (cm),the text,answer", 4000, broken, 'target = "answer"\nnumeric = ["Größe (cm)"]\ntext = ["the text"]'
     ),
     "served by scikit-learn": Case(
         "size,place,price", 2000, regression, 'target = "price"\nnumeric = ["size"]\ntext = ["place"]', OWN_STEP
