@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup train serve perf accept promote pipeline demo rollback history image up down locust test lint format lock \
+.PHONY: help setup new train serve perf accept promote pipeline demo rollback history image up down locust test lint format add lock \
   restore changes retraining comment issue updates
 
 help:
@@ -37,9 +37,13 @@ setup: $(VENV)/.dev ## install everything for development, and the commit hook
 # --- The stages
 
 option = $(if $($(1)),--$(2) "$($(1))")
+flag = $(if $(filter-out 0 no false,$($(1))),--$(2))
+
+new: $(VENV)/.train ## begin with your own data (CSV=path TARGET=column)
+	@$(run) training.new --csv="$$CSV" --target="$$TARGET" $(call option,TASK,task) $(call flag,FORCE,force)
 
 train: $(VENV)/.train ## train, register the candidate, write bundle/ (FORCE=1: though nothing has changed)
-	@$(run) training.train $(call option,PREVIEW,preview) $(if $(FORCE),--force)
+	@$(run) training.train $(call option,PREVIEW,preview) $(call flag,FORCE,force)
 
 bundle/card.json:
 	@$(MAKE) train
@@ -67,7 +71,7 @@ history: $(VENV)/.train ## draw p95 and the quality of every version that was ev
 	@$(run) release.history
 
 image: bundle/card.json $(VENV)/.perf ## build the image that serves bundle/ (PUSH=registry/path)
-	@$(run) release.image $(call option,PUSH,push) $(call option,REPLACES,replaces) $(if $(CACHE),--cache)
+	@$(run) release.image $(call option,PUSH,push) $(call option,REPLACES,replaces) $(call flag,CACHE,cache)
 
 promote: $(VENV)/.train ## make the candidate the champion, if it passed
 	@$(run) release.promote $(call option,IMAGE,image) $(if $(IMAGE),--replaces "$(REPLACES)")
@@ -95,7 +99,7 @@ restore: $(VENV)/.train
 	@$(run) release.restore --repository "$(REPOSITORY)" $(call option,WHOSE,from)
 
 changes: $(VENV)/.train
-	@$(run) release.changes $(call option,PREVIEW,preview) $(if $(RETRAINED),--retrained) $(if $(FORCE),--force)
+	@$(run) release.changes $(call option,PREVIEW,preview) $(call flag,RETRAINED,retrained) $(call flag,FORCE,force)
 
 retraining: $(VENV)/.train
 	@$(run) release.changes --due
@@ -120,6 +124,10 @@ lint: $(VENV)/.dev ## run every linter, as the commit hook does
 
 format: $(VENV)/.dev
 	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
+
+add: $(bin)/uv ## add a library that your model needs, pinned and installed (LIBRARY=lightgbm)
+	@VENV=$(abspath $(VENV)) sh requirements/add.sh "$$LIBRARY"
+	@$(MAKE) $(VENV)/.dev
 
 lock: $(bin)/uv ## pin the groups of pyproject.toml (UPGRADE=1: the newest that fit)
 	@VENV=$(abspath $(VENV)) sh requirements/lock.sh

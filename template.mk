@@ -2,11 +2,16 @@
 OUT ?= .cache/bake
 template_environment := $(VENV)/.template
 # Apart from the project's own tests, because the engine's run on a project of theirs. Under act they are not there.
-more_tests = $(wildcard tests/engine tests/template)
-template_tests = $(if $(more_tests),@$(run) pytest -m "not slow" $(more_tests))
+# What measures has the machine to itself; of the others, two files go at a time.
+measure_nothing := docker/test_pythons perf/test_browser perf/test_judge perf/test_page serving/test_mlflow_differential \
+  serving/test_openapi serving/test_texts
+timed = $(filter-out $(measure_nothing:%=tests/engine/%.py),$(foreach it,docker perf serving,$(wildcard tests/engine/$(it)/test_*.py)))
+untimed = $(filter-out $(timed),$(wildcard tests/engine/test_*.py tests/engine/*/test_*.py)) tests/template
+chosen = @$(run) pytest $1 $(timed) && $(run) pytest $1 --numprocesses 2 --dist loadfile $(untimed)
+template_tests = $(if $(timed),$(call chosen,$(if $(ALL),,-m "not slow")))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes settings-reference bench-serving bench-gate bench-workflow test-all buildkitd act-runner test-act trivy test-scan
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-tables bench-sizes bench-workflow test-all buildkitd act-runner test-act trivy test-scan
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -41,15 +46,25 @@ bench-serving: bundle/card.json $(VENV)/.train ## the service beside its peers, 
 	@$(run) benchmarks.serving.run --write
 	@$(run) benchmarks.serving.breakdown --write
 	@$(run) benchmarks.serving.batches --write
+	@$(run) benchmarks.serving.texts --write
 
 bench-gate: bundle/card.json $(VENV)/.train $(VENV)/.perf ## how often the gate is wrong, and what it catches (MINUTES=240: record anew)
 	@$(run) benchmarks.gate.run $(if $(MINUTES),--minutes $(MINUTES))
 
+bench-boosters: $(VENV)/.train $(VENV)/.perf $(template_environment) ## LightGBM, XGBoost and CatBoost beside their peers (needs wrk)
+	@$(run) benchmarks.boosters.run --write
+
+bench-tables: $(VENV)/.train $(VENV)/.perf ## make new on tables of other people's (NAMES="penguins cars"; AGAIN=1: also those that are done)
+	@$(run) benchmarks.tables.run --write $(if $(AGAIN),--again) $(NAMES)
+
+bench-sizes: $(VENV)/.train $(VENV)/.perf ## time and memory of training, from 10,000 to 10,000,000 rows (ROWS="10000 100000")
+	@$(run) benchmarks.tables.sizes --write $(ROWS)
+
 settings-reference: $(VENV)/.dev ## write docs/settings.md anew
 	@$(run) hooks.settings_reference
 
-test-all: test ## all tests, those that are statistical or slow as well
-	@$(run) pytest -m slow $(more_tests)
+test-all: ## all tests, those that are statistical or slow as well
+	@$(MAKE) test ALL=1
 
 # --- The workflows, run for real without GitHub
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
 import requests
@@ -63,10 +64,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy(source, project / part)
     settings = load_settings(ROOT, {})
     with (ROOT / settings.data.path).open(encoding="utf-8-sig", newline="") as file:
-        header, *rows = (row for row in csv.reader(file) if row)
-    target = header.index(settings.data.target) if settings.data.task == "classification" else None
+        header, *rows = (row for row in csv.reader(file, delimiter=settings.data.separator) if row)
+    names = [normalize("NFC", name) for name in header]
+    target = names.index(settings.data.target) if settings.data.task == "classification" else None
     with (project / "data.csv").open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([header, *sample(rows, target, settings.training.holdout)])
+        writer = csv.writer(file, delimiter=settings.data.separator)
+        writer.writerows([header, *sample(rows, target, settings.training.holdout)])
     more_is_better = METRICS[settings.data.task][settings.quality.metric]
     anything = {"MLOPS_QUALITY__FLOOR": "-1e300" if more_is_better else "1e300"}
     done = run(project, "training.train", MLOPS_DATA__PATH="data.csv", **anything)

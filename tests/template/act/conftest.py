@@ -23,7 +23,7 @@ from tests.template.npm import install
 # Enough to tell a service from one that takes three times as long, and no more.
 LOOSE = {"p95_ms": "500", "max_regression": "0.5", "profile": '"quick"'}
 # At the end of [perf], the last section.
-SHORT = "min_requests = 200\n[perf.profiles.quick]\ndecide_after = [3, 5, 8]\n"
+SHORT = "min_requests = 100\n[perf.profiles.quick]\ndecide_after = [3, 5, 8]\nround_seconds = 1\nwarmup_seconds = 0.2\n"
 
 
 @pytest.fixture(name="act", scope="session")
@@ -66,7 +66,7 @@ def _clients() -> Path:
 def _place(
     registry: Registry, buildkit: Path, clients: Path, run: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[Path, str], Place]]:
-    """Makes a checkout into a place where workflows run, with a short load test and the shortest of its own tests."""
+    """Makes a checkout into a place where workflows run, with a short load test, ruff, the shortest of tests."""
     uv = tmp_path_factory.mktemp("uv")
 
     def make(checkout: Path, repository: str) -> Place:
@@ -78,6 +78,9 @@ def _place(
             text, count = re.subn(rf"^{key} = \S+( #.*)?$", f"{key} = {value}", text, flags=re.MULTILINE)
             assert count == 1, key
         settings.write_text(text + SHORT)
+        hooks = yaml.safe_load((checkout / ".pre-commit-config.yaml").read_text())
+        hooks["repos"][0]["hooks"] = [hook for hook in hooks["repos"][0]["hooks"] if hook["id"].startswith("ruff")]
+        (checkout / ".pre-commit-config.yaml").write_text(yaml.safe_dump(hooks))
         shorten_tests(checkout)
         commit_all(checkout, run)
         kept = tmp_path_factory.mktemp("kept")
@@ -97,9 +100,6 @@ def _here(repository: Path, place: Callable[[Path, str], Place], tmp_path_factor
 
 @pytest.fixture(name="baked", scope="session")
 def _baked(bake: Bake, place: Callable[[Path, str], Place]) -> Place:
-    """A generated project with other names, with capitals and dots in them; its linters are ruff alone."""
+    """A generated project with other names, with capitals and dots in them."""
     project = bake(project_name="Acme's loans", task="regression", github_owner="Acme-Inc").project
-    hooks = yaml.safe_load((project / ".pre-commit-config.yaml").read_text())
-    hooks["repos"][0]["hooks"] = [hook for hook in hooks["repos"][0]["hooks"] if hook["id"].startswith("ruff")]
-    (project / ".pre-commit-config.yaml").write_text(yaml.safe_dump(hooks))
     return place(project, "Acme-Inc/Acme_Loans-v2.0")

@@ -1,4 +1,7 @@
-"""retrain.yml to its promotion, with a team's MLflow server: the variable MLFLOW_TRACKING_URI and nothing else."""
+"""This very repository, from retrain.yml to its first promotion, with a team's MLflow server.
+
+The variable MLFLOW_TRACKING_URI is all that such a server takes.
+"""
 
 import contextlib
 import socket
@@ -11,10 +14,12 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from perf.verdict import read_verdict
 from tests.engine.release.github_server import BOT
 from tests.template.act.place import Place
 
-MAIN = {"ref": "refs/heads/main"}
+# As many a `git init` calls it.
+MASTER = {"ref": "refs/heads/master", "repository": {"default_branch": "master"}}
 
 
 @pytest.fixture(name="server", scope="module")
@@ -44,13 +49,20 @@ def _server(act: None, repository: Path) -> Iterator[str]:
 
 
 def test_retraining_promotes_on_a_teams_server(here: Place, server: str) -> None:
-    """No store is carried along, the version is the server's champion, and the issue of a failure is closed."""
+    """No store is carried along, the version is the server's champion, and the issue of a failure is closed.
+
+    Nothing was promoted before, and the registry denies what nobody has pushed yet: so there is no baseline.
+    """
     issue = {"number": 3, "user": BOT, "state": "open", "body": "<!-- perf-gate:issue Retraining failed -->"}
     here.github.issues.append(issue)
-    ended = here.run("workflow_dispatch", "retrain.yml", f"--var=MLFLOW_TRACKING_URI={server}", payload=MAIN)
+    ended = here.run("workflow_dispatch", "retrain.yml", f"--var=MLFLOW_TRACKING_URI={server}", payload=MASTER)
     assert ended.status == 0, ended.printed
     assert set(ended.jobs.values()) == {"success"}
     assert not here.artifact("mlflow").exists()
+    assert "The registry does not say whether there is a champion (" in ended.said("Train and test")
+    verdict = read_verdict(here.artifact("verdict") / "verdict.json")
+    assert (verdict.outcome, verdict.baseline, verdict.candidate.kind) == ("pass", None, "attached")
+    assert verdict.candidate.image == f"{here.images}@{here.champion()}"
     client = MlflowClient(server, server)
     version = client.get_model_version_by_alias("loan-default", "champion")
     assert version.tags["image"] == f"{here.images}@{here.champion()}"
