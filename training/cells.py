@@ -3,10 +3,11 @@
 import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -72,18 +73,35 @@ def _numbers(decimal: str, cells: Cells) -> Array:
         if text not in cells.missing:
             raise cells.wrong(at, f"not a finite number; {_advice(text, 'number')}")
         numbers[at] = np.nan
-    words = pd.to_numeric(np.array([*cells.missing], object), errors="coerce")
-    numbers[np.isin(numbers, words[~np.isnan(words)])] = np.nan  # such as -999
+    for number in _among(frozenset(cells.missing)):
+        numbers[numbers == number] = np.nan
     return numbers
 
 
+@cache
+def _among(words: frozenset[str]) -> list[float]:
+    """The numbers among words for a missing value, such as -999."""
+    numbers = pd.to_numeric(np.array([*words], object), errors="coerce")
+    return [number for number in numbers.tolist() if number == number]  # noqa: PLR0124  and no NaN
+
+
 def _parsed(texts: Sequence[str]) -> Array:
-    """Numbers, NaN for what is none. Python's own way is the faster one, and takes 1_000 and digits of all scripts."""
-    all_of_them = "".join(texts)
-    if all_of_them.isascii() and "_" not in all_of_them:
-        with suppress(ValueError):
-            return np.array([float(text) if text else np.nan for text in texts])
+    """Numbers, NaN for what is none. As JSON they are read three times as fast; pandas takes 007, +1, all scripts."""
+    with suppress(msgspec.DecodeError):
+        return _as_json(texts)
+    with suppress(msgspec.DecodeError):
+        numbers = np.full(len(texts), np.nan)
+        numbers[np.fromiter(map(bool, texts), bool, len(texts))] = _as_json([text for text in texts if text])
+        return numbers
     return np.asarray(pd.to_numeric(np.array(texts, object), errors="coerce"), float)
+
+
+def _as_json(texts: Sequence[str]) -> Array:
+    """Likewise, with a number in each of them. Raises DecodeError where there is none, or none as JSON writes it."""
+    numbers = np.array(msgspec.json.decode(f"[{','.join(texts)}]", type=list[float]), float)
+    if len(numbers) != len(texts):  # as of "1,2", which is no number
+        raise msgspec.DecodeError
+    return numbers
 
 
 def _objects(kind: Kind, read: Callable[[str], object], cells: Cells) -> Array:

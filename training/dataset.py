@@ -87,7 +87,7 @@ def read(data: Data, holdout: float, say: Say = in_silence) -> Dataset:
     return Dataset(frame, target, unused, held_out, file_sha256(path), notes)
 
 
-def _series(name: str, made: array[float] | list[Any], index: pd.Index) -> pd.Series:
+def _series(name: str, made: "array[float] | list[Any]", index: pd.Index) -> pd.Series:
     values = np.frombuffer(made) if isinstance(made, array) else cells.objects(made)
     return pd.Series(values, index, values.dtype, name)  # pandas would make texts and dates something else
 

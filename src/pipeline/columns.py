@@ -107,7 +107,7 @@ def infer(rows: Sequence[Record], known: dict[str, Type] | None = None, places: 
         raise DeriveError(f"{DATA}: derive gives no columns")
     known = {} if known is None else known
     for name in rows[0]:
-        if not {type(row[name]) for row in rows} <= PLAIN[known.get(name, "number")]:
+        if not set(map(type, map(itemgetter(name), rows))) <= PLAIN[known.get(name, "number")]:
             _note_kinds(name, rows, known, places)
         elif name not in known and any(row[name] is not None for row in rows):
             known[name] = "number"

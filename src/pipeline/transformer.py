@@ -112,6 +112,7 @@ def _values(column: pd.Series) -> list[Any]:
     if column.dtype.kind == "M":
         return [when and when.to_pydatetime() for when in column.astype(object).where(column.notna(), None)]
     values: list[Any] = column.tolist()
-    if column.isna().any():
-        return [None if missing else value for value, missing in zip(values, column.isna(), strict=True)]
+    gaps = column.isna().to_numpy()
+    if gaps.any():
+        return [None if missing else value for value, missing in zip(values, gaps.tolist(), strict=True)]
     return values

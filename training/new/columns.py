@@ -27,6 +27,8 @@ FEW = 20  # rows, in which nothing can be said of how texts repeat
 EXACT = 2**53  # from which Python, too, takes whole numbers for others
 ODD = 3  # different texts among numbers that may be words for a missing value
 WORDS = 5  # of a free text, on average
+UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")  # Thai to Chinese
+LETTERS = 2  # of a word, where no space ends it
 # In a text as well, where "none" and "unknown" are answers, and Nan is a province.
 ABSENT = {"NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "#N/A", "<NA>", "?"}
 
@@ -42,6 +44,7 @@ class Column(NamedTuple):
     form: str = ""  # of dates
     missing: tuple[str, ...] = ()  # words that stand for a missing value
     free: bool = False  # a text in sentences
+    spaced: bool = True  # with spaces between its words
     clock: bool = False  # dates with a time of day
     start: int = 0  # which `derive` subtracts
     doubt: str = ""  # what a person should ask about it
@@ -152,10 +155,12 @@ def _texts(name: str, present: dict[str, int]) -> Column:
     if absent == ("NA",) and all(re.fullmatch("[A-Z]{2}", text) for text in known):
         absent, known = (), present  # Namibia, North America
     rows, different = sum(known.values()), len(known)
-    length = sum(len(text.split()) * count for text, count in known.items()) / rows
-    if rows > FEW and length >= WORDS and different > 0.5 * rows:
-        why = _why(f"free text, {length:.0f} words on average", absent)
-        return Column(name, "text", why, missing=absent, free=True)
+    spaced = sum(len(text.split()) * count for text, count in known.items()) / rows
+    unspaced = sum(len(UNSPACED.findall(text)) * count for text, count in known.items()) / rows / LETTERS
+    if rows > FEW and max(spaced, unspaced) >= WORDS and different > 0.5 * rows:
+        length = f"{spaced:.0f} words" if spaced > unspaced else f"{LETTERS * unspaced:.0f} letters"
+        why = _why(f"free text, {length} on average", absent)
+        return Column(name, "text", why, missing=absent, free=True, spaced=spaced > unspaced)
     unit = ""
     if all(UNIT.fullmatch(text) for text in known):
         unit = f"numbers that are written as {next(iter(known))!r}: take out of the file what is no digit and no point"

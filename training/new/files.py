@@ -172,9 +172,12 @@ def _between(dates: Sequence[str], names: Sequence[str]) -> str:
 
 def estimator_module(columns: Sequence[Column]) -> str:
     """src/model/estimator.py for free texts; empty where there are none, and the usual one does."""
-    free = [each.name for each in columns if each.free and each.kind]
+    free = [each for each in columns if each.free and each.kind]
     source = Path(__file__).with_name("words.py").read_text(encoding="utf-8")
-    return re.sub(r"^FREE = \(.*?\)", lambda _: _tuple("FREE = ", free), source, flags=re.MULTILINE) if free else ""
+    if not all(each.spaced for each in free):  # letters and pairs of them, where no space says what a word is
+        source = source.replace("TfidfVectorizer(", 'TfidfVectorizer(analyzer="char", ngram_range=(1, 2), ')
+    names = _tuple("FREE = ", [each.name for each in free])
+    return re.sub(r"^FREE = \(.*?\)", lambda _: names, source, flags=re.MULTILINE) if free else ""
 
 
 def _example(record: Mapping[str, object], dates: Sequence[str], starts: Mapping[str, int], between: str) -> str:

@@ -112,7 +112,10 @@ def test_a_time_of_day_is_seen() -> None:
 def test_sentences_are_free_text() -> None:
     """They stay: their words count."""
     column = look([" ".join(DICE.choice(["good", "bad", "so", "so", "film"]) for _ in range(9)) for _ in MANY])
-    assert (column.kind, column.free) == ("text", True)
+    assert (column.kind, column.free, column.spaced) == ("text", True, True)
+    written = look(["".join(DICE.choice(["很好", "不好", "电影", "味道"]) for _ in range(9)) for _ in MANY])
+    assert (written.kind, written.free, written.spaced) == ("text", True, False)
+    assert look([f"{DICE.choice('王李张刘')}{DICE.choice('伟芳娜敏')}{n}" for n in MANY]).kind is None  # names
 
 
 def test_a_decimal_comma_is_asked_for() -> None:

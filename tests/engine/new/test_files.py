@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from training.new import files
@@ -17,6 +18,15 @@ def test_words_are_counted_of_texts_that_are_kept() -> None:
     free = Column("text", "text", free=True)
     assert 'FREE = ("text",)' in files.estimator_module([free, free._replace(name="copy", kind=None)])
     assert not files.estimator_module([free._replace(kind=None)])
+
+
+def test_letters_are_counted_where_no_space_parts_words() -> None:
+    """As in Chinese, where what stands between two spaces would be a word that never comes again."""
+    module: dict[str, Any] = {}
+    exec(files.estimator_module([Column("评论", "text", free=True, spaced=False)]), module)  # noqa: S102
+    texts = pd.DataFrame({"评论": ["味道很好", "很不好吃", "不好", "很好吃"]})
+    model = module["build"]("classification", 0).fit(texts, [1, 0, 0, 1])
+    assert model.predict(texts).tolist() == [1, 0, 0, 1]
 
 
 def test_a_start_is_subtracted_where_there_is_a_number() -> None:
