@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.schema import Data
+from training import cells
+from training.cells import Cells
 from training.dataset import Dataset, read
 from training.table import DataError
 
@@ -202,6 +204,22 @@ def test_regression_needs_a_number_in_each_row(tmp_path: Path) -> None:
     """The target of a regression is checked as the features are."""
     with pytest.raises(DataError, match="line 2, column 'label': 'no' is not a finite number"):
         load(tmp_path, text(), task="regression")
+
+
+WRITTEN = st.one_of(
+    st.floats(-3e38, 3e38).map(repr),
+    st.integers(-(10**38), 10**38).map(str),
+    st.from_regex(r"[-+]?0*[0-9]{1,20}\.?[0-9]{0,30}(e-?[0-9]{1,2})?", fullmatch=True, alphabet="0123456789.e-+"),
+)
+
+
+@given(st.lists(st.one_of(WRITTEN, st.just("")), min_size=1))
+def test_a_number_is_read_exactly(texts: list[str]) -> None:
+    """As Python's float does, however it is written; by the quick way or the other one."""
+    texts = [text for text in texts if not text or abs(float(text)) < 3e38] or ["1"]
+    given = Cells(Path("some.csv"), "x", texts, np.arange(len(texts)), {""})
+    expected = [float(text) if text else np.nan for text in texts]
+    np.testing.assert_array_equal(cells.reader("number")(given), expected)
 
 
 def test_only_an_empty_cell_is_missing(tmp_path: Path) -> None:
