@@ -32,8 +32,7 @@ def propose(csv: Path, name: str, wanted: Wanted = "") -> Proposal:
         hint = f"did you mean {near[0]!r}?" if near else f"the file has {table.listed(seen.texts)}"
         hint += "" if near else f". {table.headless(seen.texts)}".rstrip(" .")
         raise DataError(f"{csv}, line 1: no column {name!r}; {hint}")
-    decimal = _decimal(seen)
-    looks = {each: columns.look(each, texts, decimal) for each, texts in seen.texts.items()}
+    decimal, looks = _looks(seen)
     goal = target.decide(looks.pop(name), seen.texts[name], wanted)
     found = [_but_for_leaks(column, seen, goal, decimal) for column in looks.values()]
     if not any(column.kind for column in found):
@@ -42,12 +41,11 @@ def propose(csv: Path, name: str, wanted: Wanted = "") -> Proposal:
     return Proposal(seen, decimal, goal, found)
 
 
-def _decimal(seen: Sample) -> str:
-    """A comma, where more columns are numbers with it than with a point."""
-    if seen.separator == ",":
-        return "."
-    of = {sign: sum(columns.look("", texts, sign).kind == "number" for texts in seen.texts.values()) for sign in ".,"}
-    return max(".", ",", key=lambda sign: of[sign])
+def _looks(seen: Sample) -> tuple[str, dict[str, Column]]:
+    """The point of numbers, a comma where more columns are numbers with it, and what each column is then."""
+    signs = "." if seen.separator == "," else ".,"
+    of = {sign: {name: columns.look(name, texts, sign) for name, texts in seen.texts.items()} for sign in signs}
+    return max(of.items(), key=lambda each: sum(column.kind == "number" for column in each[1].values()))
 
 
 def _but_for_leaks(column: Column, seen: Sample, goal: Target, decimal: str) -> Column:
