@@ -31,7 +31,7 @@ $(VENV)/.%: requirements/%.txt $(bin)/uv
 setup: $(VENV)/.dev ## install everything for development, and the commit hook
 	@if ! git rev-parse --git-dir >/dev/null 2>&1; then echo "Not a Git checkout: no commit hook installed."; \
 	elif hooks=$$(git config core.hooksPath); then echo "No commit hook installed: Git takes hooks from $$hooks (core.hooksPath)."; \
-	else $(bin)/pre-commit install; fi
+	else $(run) pre_commit install; fi
 	@echo "Ready: $(VENV)"
 
 # --- The stages
@@ -39,8 +39,11 @@ setup: $(VENV)/.dev ## install everything for development, and the commit hook
 option = $(if $($(1)),--$(2) "$($(1))")
 flag = $(if $(filter-out 0 no false,$($(1))),--$(2))
 
+# As they were typed: a column may be called "Price ($)".
+new: export TYPED_CSV := $(value CSV)
+new: export TYPED_TARGET := $(value TARGET)
 new: $(VENV)/.train ## begin with your own data (CSV=path TARGET=column)
-	@$(run) training.new --csv="$$CSV" --target="$$TARGET" $(call option,TASK,task) $(call flag,FORCE,force)
+	@$(run) training.new --csv="$$TYPED_CSV" --target="$$TYPED_TARGET" $(call option,TASK,task) $(call flag,FORCE,force)
 
 train: $(VENV)/.train ## train, register the candidate, write bundle/ (FORCE=1: though nothing has changed)
 	@$(run) training.train $(call option,PREVIEW,preview) $(call flag,FORCE,force)
@@ -49,10 +52,10 @@ bundle/card.json:
 	@$(MAKE) train
 
 serve: bundle/card.json $(VENV)/.serve-sklearn ## serve bundle/ on http://127.0.0.1:8000
-	@$(bin)/gunicorn --config serving/gunicorn.conf.py
+	@$(run) gunicorn --config serving/gunicorn.conf.py
 
 locust: $(VENV)/.perf ## open Locust's own page for the running service (HOST_URL=http://…)
-	@$(bin)/locust --locustfile perf/locustfile.py --web-host 127.0.0.1 --host $${HOST_URL:-http://127.0.0.1:8000}
+	@$(run) locust --locustfile perf/locustfile.py --web-host 127.0.0.1 --host $${HOST_URL:-http://127.0.0.1:8000}
 
 # Containers where an engine can build and run them, two gunicorn processes where not; DOCKER=no says so anyway.
 docker = $(or $(DOCKER),$(shell docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1 && echo yes || echo no))

@@ -20,4 +20,8 @@ if [ "$tool" = uv ]; then
 	# Where Python may write no bytecode, each process would compile all that it imports: up to 2 s for each of the gate's.
 	[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
 fi
+# A script names its Python by the folder that it was installed in, which may have moved.
+case $(head -c 2 "$bin/$tool") in
+"#!") exec "$bin/python" "$bin/$tool" "$@" ;;
+esac
 exec "$bin/$tool" "$@"

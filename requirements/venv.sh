@@ -23,6 +23,10 @@ found=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 }
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 
-# Every program of the environment finds the project's packages, wherever it is started from.
-site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-printf '%s\n' "$PWD" "$PWD/src" >"$site/project.pth"
+# Every program of the environment finds the project's packages, wherever it is started from, and after the folder moved.
+"$venv/bin/python" - <<-'END'
+	import os, sysconfig
+	site = sysconfig.get_path("purelib")
+	with open(os.path.join(site, "project.pth"), "w") as file:
+	    file.writelines(f"{os.path.relpath(path, site)}\n" for path in (".", "src"))
+END

@@ -103,7 +103,7 @@ def _without_body(route: Route) -> Response:
 
 
 def _response(reply: Reply) -> Response:
-    fields = [(name.decode(), value.decode()) for name, value in reply.more]
+    fields = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in reply.more]
     return Response(reply.body, reply.status, fields, content_type=reply.content_type)
 
 
@@ -132,5 +132,5 @@ def _watch(app: Flask, served: Service) -> None:
     def _end(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else ""
         names = served.end(g.request, response.status_code, route=route)
-        response.headers.extend((name.decode(), value.decode()) for name, value in names)
+        response.headers.extend((name.decode("latin-1"), value.decode("latin-1")) for name, value in names)
         return response

@@ -50,7 +50,7 @@ class Decoder:
         try:
             return self._finished(self._records(self._parse(body).instances))  # parsed and validated in one go
         except (msgspec.MsgspecError, RecursionError, ValueError):
-            return self._slowly(_instances(parse(body)))
+            return self._slowly(_instances(parse(body, EXPECTED)))
 
     def instances(self, instances: Any) -> list[Record]:
         """Of such a list, as `parse` gives it."""
@@ -73,6 +73,7 @@ class Decoder:
             "".join(value for column in checked for value in column if type(value) is str).encode()
             return self._finished(records)
         except (msgspec.MsgspecError, RecursionError, KeyError, ValueError):
+            columns = _composed(columns)
             if self._known is None:  # and if there is none of the contract, one will do to say so
                 used = {name: columns[name] for name in names if name in columns}
                 columns = used or dict(islice(columns.items(), 1))
@@ -103,9 +104,10 @@ class Decoder:
 
     def _slowly(self, instances: Any) -> list[Record]:
         """What is wrong with them, raised; the records where nothing is."""
-        if type(instances) is not list or not instances:
-            what = "an empty list" if instances == [] else kind(instances)
-            raise unprocessable(f"instances is {what}; {EXPECTED}")
+        if type(instances) is not list:
+            raise unprocessable(f"the rows are {kind(instances)}; expected a list of objects")
+        if not instances:
+            raise unprocessable("there are no rows in the request")
         self._check_size(len(instances))
         instances = [self._optional | _composed(each) if type(each) is dict else each for each in instances]
         every = ({"row": row} | error for row, instance in enumerate(instances) for error in self._errors(instance))
@@ -134,12 +136,12 @@ class Decoder:
                 yield {"field": printable, "detail": "is not in the contract"}
 
 
-def parse(body: bytes | memoryview, nan_is_null: bool = False) -> Any:
+def parse(body: bytes | memoryview, expected: str, nan_is_null: bool = False) -> Any:
     """What is in a body: any JSON, and some that is not (NaN, Infinity, 1e400, lone surrogates), so that a field can be
-    named. Raises Problem (400).
+    named. expected: what an empty one is told. Raises Problem (400).
     """
     if not body:
-        raise bad_request(f"the body is empty; {EXPECTED}")
+        raise bad_request(f"the body is empty; {expected}")
     try:
         return msgspec.json.decode(body)
     except RecursionError:
@@ -220,7 +222,10 @@ def _instances(document: Any) -> Any:
     if type(document) is not dict or "instances" not in document:
         what = "an object without instances" if type(document) is dict else kind(document)
         raise unprocessable(f"the body is {what}; {EXPECTED}")
-    return document["instances"]
+    instances = document["instances"]
+    if type(instances) is not list or not instances:
+        raise unprocessable(f"instances is {'an empty list' if instances == [] else kind(instances)}; {EXPECTED}")
+    return instances
 
 
 def _flat(values: list[Any]) -> list[Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import sklearn
 import skops.io
-from sklearn.base import is_classifier, is_clusterer, is_outlier_detector, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_clusterer, is_outlier_detector, is_regressor
 from sklearn.pipeline import Pipeline
 from threadpoolctl import threadpool_limits
 
@@ -52,16 +52,8 @@ def fit(task: Task, seed: int, part: Half, trusted: Sequence[str] = (), say: Say
         say("fit the estimator")
         model = fit_classifier(estimator, *known) if task == "classification" else estimator.fit(*known)
     pipeline = Pipeline([("derive", derive), ("model", model)])
-    if task == "classification" and not hasattr(pipeline, "predict_proba"):
-        raise EstimatorError(
-            f"{ESTIMATOR}: {type(last_step(estimator)).__name__} has no predict_proba as it is set up, and the service "
-            "answers with probabilities; wrap it in sklearn.calibration.CalibratedClassifierCV, for example"
-        )
-    if task == "classification" and not hasattr(pipeline, "classes_"):
-        raise EstimatorError(
-            f"{ESTIMATOR}: {type(last_step(estimator)).__name__} has no classes_ after fit(), the labels in the order "
-            "of predict_proba, as scikit-learn's classifiers have"
-        )
+    if task == "classification":
+        _check_classifier(pipeline, last_step(estimator), known[1])
     say("store the estimator")
     try:  # what the service loads where the model does not convert, and MLflow keeps in any case
         load_estimator(skops.io.dumps(pipeline), trusted)
@@ -81,15 +73,21 @@ def answer(pipeline: Pipeline, frame: pd.DataFrame, say: Say = in_silence) -> tu
         table = derive.transform(frame)
         say("ask the model")
         values = predict(model, table)
-    if len(values) != len(table):
+    classes = getattr(pipeline, "classes_", None)
+    if values.shape != ((len(table),) if classes is None else (len(table), len(classes))):
         raise EstimatorError(
-            f"{ESTIMATOR}: the answer to a row is {len(values) / len(table):g} numbers; supported are classifiers with "
-            "a probability for each class, and regressors with one number"
+            f"{ESTIMATOR}: the answer to {len(table)} rows has the shape {values.shape}; supported are classifiers "
+            "with a probability for each class, and regressors with one number"
         )
     bad = np.asarray(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     if bad.any():
         raise EstimatorError(f"{ESTIMATOR}: the answer to {bad.sum()} of {len(bad)} held-out rows is not a number")
-    if values.ndim == 2:
+    if classes is not None:
+        if (odd := values[(values < -TIE) | (values > 1 + TIE)]).size:
+            raise EstimatorError(
+                f"{ESTIMATOR}: predict_proba gives {odd[0]:.3g} for a row, which is no probability; they lie between "
+                "0 and 1"
+            )
         with _blamed("predict"):
             named = np.ravel(model.predict(table.head(NAMED)))  # of CatBoost, they are a column
         _check_named(named, model.classes_, values[:NAMED])
@@ -111,6 +109,30 @@ def rounded(frame: pd.DataFrame, table: pd.DataFrame) -> Iterator[str]:
                 f"{name!r} has numbers that the model cannot tell apart ({given[n]:.0f} is {fed[n]:.0f} to it). If it "
                 "is an identifier, leave it out; else subtract a start in derive, which gets them as they are"
             )
+
+
+def _check_classifier(pipeline: Pipeline, last: BaseEstimator, target: np.ndarray) -> None:
+    """Raises EstimatorError where it has no probabilities, or does not say of which labels."""
+    kind = type(last).__name__
+    if not hasattr(pipeline, "predict_proba"):
+        advice = "wrap it in sklearn.calibration.CalibratedClassifierCV, for example"
+        if getattr(last, "voting", "") == "hard":
+            advice = 'set voting="soft"'
+        elif getattr(last, "refit", True) is False:
+            advice = "leave refit=False out"
+        elif not is_classifier(last):
+            advice = "it is no classifier: put one at the end"
+        raise EstimatorError(
+            f"{ESTIMATOR}: {kind} has no predict_proba as it is set up, and the service answers with probabilities; "
+            f"{advice}"
+        )
+    classes = getattr(pipeline, "classes_", None)
+    if not isinstance(classes, np.ndarray) or sorted(map(str, classes)) != sorted(set(target)):
+        has = "no classes_" if classes is None else f"classes_ = {classes!r:.100}"
+        raise EstimatorError(
+            f"{ESTIMATOR}: {kind} has {has} after fit(); expected, as of scikit-learn's classifiers, an array of the "
+            f"labels that it was fitted on, in the order of predict_proba"
+        )
 
 
 def _check_named(named: np.ndarray, classes: np.ndarray, values: np.ndarray) -> None:

@@ -40,6 +40,7 @@ class Connection(HttpToolsProtocol):
         self._route: Route | None = None  # of a request that may be answered at once
         self._parts: list[bytes] = []  # of its body
         self._wrong = ""  # with the head, where the parser would not say
+        self._refusal: tuple[int, str, str] | None = None  # which waits for the answers before it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -50,6 +51,8 @@ class Connection(HttpToolsProtocol):
         self.worker.count()
 
     def data_received(self, data: bytes) -> None:
+        if self._refusal:
+            return
         if not self._in_body and (b"pgrade" in data or b"PGRADE" in data):
             data = _without_upgrade(data)
         self._framing_bytes += len(data)  # on_body sets it back
@@ -120,6 +123,8 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self.deadline = monotonic() + self.worker.cfg.keepalive
+        if self._refusal and self.cycle.response_complete and not self.transport.is_closing():
+            self.refuse(*self._refusal)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -139,7 +144,10 @@ class Connection(HttpToolsProtocol):
             self.transport.abort()
 
     def refuse(self, status: int, title: str, detail: str) -> None:
-        """Answers what is no request, and closes."""
+        """Answers what is no request, and closes; after the answers to what came before it, RFC 9112, 9.3.2."""
+        if not self._in_body and self.cycle is not None and not self.cycle.response_complete:
+            self._refusal = self._refusal or (status, title, detail)
+            return
         status, fields, body = self.worker.asgi.refused("", "", [], Problem(status, title, detail))
         self._write(status, [*fields, (b"connection", b"close")], body, last=True)
 

@@ -34,6 +34,7 @@ MISSING |= {"#N/A", "#NA", "#N/A N/A", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN
 UTF8 = {"utf-8", "utf8", "us-ascii", ""}  # charsets
 csv.field_size_limit(2**31 - 1)  # a text may be long; max_body_bytes limits it
 FORMATS = "dataframe_split, dataframe_records, instances, inputs"
+EXPECTED = f"expected an object with one of {FORMATS}"
 BY_COLUMN = {"anyOf": [ref("Records"), ANYTHING]}  # or by row
 REQUEST = {
     "oneOf": [
@@ -53,7 +54,7 @@ def routes(model: Model) -> list[Route]:
     def records(body: bytes, headers: Headers) -> list[Record]:
         if _media(header(headers, b"content-type")) == "text/csv":
             return model.decode.instances(from_csv(body))
-        name, content = _format(parse(body, nan_is_null=True))  # Python's own clients write NaN
+        name, content = _format(parse(body, EXPECTED, nan_is_null=True))  # Python's own clients write NaN
         if name == "dataframe_split":
             return model.decode.instances(_from_split(content, names))
         if name != "dataframe_records":

@@ -25,6 +25,7 @@ NUMBERS = {
     "BOOL": np.dtype("?"),
 }
 TYPES = {"number": "FP64", "text": "BYTES", "boolean": "BOOL", "date": "BYTES"}  # of a field's tensor
+EXPECTED = 'expected {"inputs": [{"name": ..., "shape": [rows], "datatype": ..., "data": [...]}, ...]}'
 HEAD_LENGTH = b"inference-header-content-length"
 BINARY = "application/octet-stream"
 PLATFORMS = {"onnx": "onnxruntime_onnx", "sklearn": "sklearn"}
@@ -130,6 +131,8 @@ def _infer(model: Model, body: bytes, headers: Headers) -> Reply:
     columns = {}
     for tensor in request.inputs:
         _check_parameters("input", tensor)
+        if tensor.name in columns:
+            raise bad_request(f"two inputs are called {tensor.name[:100]!r}")
         size = tensor.parameters.get("binary_data_size")
         if size is None:
             columns[tensor.name] = _from_json(tensor)
@@ -147,10 +150,28 @@ def _parsed(body: bytes, length: str) -> tuple[InferenceRequest, memoryview]:
     if length and not (length.isdecimal() and len(length) < 12 and int(length) <= len(body)):
         raise bad_request("Inference-Header-Content-Length is no length of a part of the body")
     end = int(length) if length else len(body)
+    document = parse(data[:end], EXPECTED)
     try:
-        return msgspec.convert(parse(data[:end]), InferenceRequest), data[end:]
+        request = msgspec.convert(_without_nulls(document), InferenceRequest)
     except msgspec.ValidationError as error:
         raise unprocessable(f"the body is no inference request: {error}") from None
+    if not request.inputs:
+        raise unprocessable(f"inputs is an empty list; {EXPECTED}")
+    return request, data[end:]
+
+
+def _without_nulls(document: Any) -> Any:
+    """The same where what may be left out is null, as servers of this protocol have it."""
+    if type(document) is not dict:
+        return document
+    left = {key: value for key, value in document.items() if value is not None}
+    for key in ("inputs", "outputs"):
+        if type(tensors := left.get(key)) is list:
+            left[key] = [
+                {name: value for name, value in each.items() if value is not None} if type(each) is dict else each
+                for each in tensors
+            ]
+    return left
 
 
 def _check_parameters(kind: str, tensor: Tensor | Wanted) -> None:

@@ -1,6 +1,5 @@
 """Classifiers that take no texts as labels, such as XGBoost's: they see codes, and everyone else the labels."""
 
-from contextlib import suppress
 from typing import Any, Self
 
 import numpy as np
@@ -36,7 +35,10 @@ def fit_classifier(estimator: Any, X: Any, y: Any) -> Any:
     try:
         estimator.fit(X, y)
     except Exception as first:
-        with suppress(Exception):
+        try:
             return Labelled(estimator).fit(X, y)
-        raise first from None
+        except Exception as second:
+            # What is said of a label hides what is wrong besides.
+            of_labels = any(repr(str(label)) in str(first) for label in np.unique(y))
+            raise (second if of_labels else first) from None
     return estimator

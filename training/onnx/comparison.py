@@ -34,7 +34,10 @@ def predict(estimator: BaseEstimator, frame: pd.DataFrame) -> Array:
     """Probabilities of shape (rows, classes), or values of shape (rows,)."""
     if hasattr(estimator, "predict_proba"):
         return np.asarray(estimator.predict_proba(frame), dtype=float)
-    return np.asarray(estimator.predict(frame), dtype=float).reshape(-1)
+    values = np.asarray(estimator.predict(frame))
+    if np.iscomplexobj(values):
+        raise TypeError("predict gives complex numbers")
+    return values.astype(float).reshape(-1) if values.shape[1:] in ((), (1,)) else values
 
 
 def tolerance(expected: Array) -> float:

@@ -50,18 +50,21 @@ def convert(
     _ready_votes(floored)
     converters.note_dtypes(floored, sample)
     floored = by_column(floored, sample, columns)
+    why = ""
     try:
         within = floored.regressor_ if isinstance(floored, TransformedTargetRegressor) else floored
         inputs = sources(within, columns, refusing)
-    except NotLookups:
+    except NotLookups as error:
+        why = str(error)
         by_name = isinstance(_first_step(estimator), ColumnTransformer)
         model = _apart(floored, columns, name) if by_name else _joined(floored, columns, name)
     else:
         types = [(f"input{n}", FloatTensorType([None, source.width])) for n, source in enumerate(inputs)]
         model = _prefixed(_converted(floored, types, name), ())
         feed_matrix(model, inputs)
-    if words := WORDS & {node.op_type for node in model.graph.node}:
-        raise ValueError(f"{words.pop()} cuts and folds texts as the locale of a machine has it, unlike scikit-learn")
+    if WORDS & {node.op_type for node in model.graph.node}:
+        what = "ONNX would cut and fold its texts as the locale of a machine has it, unlike scikit-learn"
+        raise ValueError(f"{why}; {what}" if why else what)
     _keep_answer(model, hasattr(estimator, "predict_proba"))
     follow_missing(model, estimator)
     sum_in_double(model, estimator)

@@ -1,8 +1,10 @@
 """The fitted estimator as ONNX, proven row by row against scikit-learn; where that fails, by skops, saying why."""
 
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -29,6 +31,7 @@ from training.onnx.graph import last_step
 HUGE = 1e18  # of a number, whose products may be more than float32 holds
 CELLS = 2_000_000  # of hard rows at once
 PART = 20_000  # rows that are records at once
+BARE = {AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError}  # kinds of errors
 OTHERS = {"lightgbm": "LightGBM", "xgboost": "XGBoost", "catboost": "CatBoost"}
 
 Array = np.ndarray[Any, Any]
@@ -81,12 +84,10 @@ def export(
         hardest = _largest_on(hard_rows(own_answer, rows, columns, gaps), own_answer, answer, usual)
         _check_refusing(answer, rows, refusing)
     except Exception as error:  # a converter may fail in any way; the reason is reported, and scikit-learn serves
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        first = re.sub(r" \((/|[A-Z]:).*\)$", "", first)  # of an ImportError: where the library lies here
         return Exported(
             "sklearn",
             skops.io.dumps(estimator),
-            f"it does not convert to ONNX: {first[:200].rstrip('.')}",
+            f"it does not convert to ONNX: {_first_line(error)[:200].rstrip('.')}",
             float("nan"),
             library,
         )
@@ -104,6 +105,17 @@ def export(
             return False
 
     return Exported("onnx", model, "", max(difference, hardest), library, _gapless(never, rows, agree))
+
+
+def _first_line(error: Exception) -> str:
+    """Of what it says; with its kind and the library, where that alone is a key or a name out of the library's code."""
+    kind = type(error).__name__
+    first = str(error).strip().splitlines()[0] if str(error).strip() else kind
+    first = re.sub(r" \((/|[A-Z]:).*\)$", "", first)  # of an ImportError: where the library lies here
+    parts = Path(traceback.extract_tb(error.__traceback__)[-1].filename).parts
+    if type(error) in BARE and "site-packages" in parts:
+        return f"{parts[parts.index('site-packages') + 1]} fails on it with {kind}: {first}"
+    return first
 
 
 def _inner(estimator: BaseEstimator) -> BaseEstimator | None:

@@ -36,7 +36,11 @@ def _shape(operator: Any) -> None:
 def _convert(scope: Any, operator: Any, container: Any) -> None:
     graph, step = Graph(scope, container), operator.raw_operator
     given = concatenate_variables(scope, operator.inputs, container)
-    made = getattr(step, METHOD)(graph, graph.add("Cast", [given], to=TensorProto.FLOAT))
+    try:
+        made = getattr(step, METHOD)(graph, graph.add("Cast", [given], to=TensorProto.FLOAT))
+    except Exception as error:
+        what = f"{METHOD} of {type(step).__name__} failed with {type(error).__name__}: {' '.join(str(error).split())}"
+        raise ValueError(what) from error
     if not isinstance(made, str):
         kind = type(made).__name__
         raise TypeError(f"{METHOD} of {type(step).__name__} returns {kind}; expected what graph.add gives")

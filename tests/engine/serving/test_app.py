@@ -299,6 +299,9 @@ def test_pages_of_other_origins_may_call_where_pipeline_toml_says_so(
                 assert (each.headers.get("Vary") == "Origin") == (setting != "[]")
             allowed = may.headers.get("Access-Control-Allow-Headers"), may.headers.get("Access-Control-Allow-Methods")
             assert allowed == (("content-type", "GET, POST") if origin in origins else (None, None))
+        for path in ("/predict", "/metrics", "/nope"):  # a field may hold any byte
+            odd = client.options(path, headers={"Origin": "\xe9"} | asks | {"Access-Control-Request-Headers": "\xe9"})
+            assert odd.status_code < 500
 
 
 class Moody(BaseEstimator):

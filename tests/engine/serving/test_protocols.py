@@ -236,6 +236,22 @@ def test_open_inference(client: FlaskClient, bundle: Bundle, rows: list[dict[str
     )  # type: ignore[arg-type]
 
 
+def test_open_inference_takes_null_for_what_may_be_left_out(
+    client: FlaskClient, bundle: Bundle, rows: list[dict[str, Any]], expected: list[Any]
+) -> None:
+    """As other servers of the protocol do. An input that is there twice, or none, is explained in its words."""
+    path = f"/v2/models/{bundle.card.name}/infer"
+    inputs = [each | {"parameters": None} for each in tensors(rows)]
+    answer = client.post(path, json={"id": None, "parameters": None, "outputs": None, "inputs": inputs}).json
+    check_outputs(outputs(answer), expected, bundle.contract.classes)  # type: ignore[arg-type]
+    twice = client.post(path, json={"inputs": [*tensors(rows), tensors(rows)[0]]})
+    assert (twice.status_code, "two inputs are called" in twice.json["error"]) == (400, True)  # type: ignore[index]
+    for nothing in (b"", b'{"inputs": []}'):
+        said = client.post(path, data=nothing, headers=JSON).json["error"]  # type: ignore[index]
+        assert "inputs" in said
+        assert "instances" not in said
+
+
 def test_open_inference_answers_in_binary(
     client: FlaskClient, bundle: Bundle, rows: list[dict[str, Any]], expected: list[dict[str, Any]]
 ) -> None:
@@ -311,6 +327,7 @@ def test_errors_outside_of_a_route_have_the_protocols_form(client: FlaskClient, 
 
 
 PACK = {"gzip": gzip.compress, "x-gzip": gzip.compress, "Deflate": zlib.compress, "identity": bytes}
+PACK["GZIP"] = lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])  # RFC 1952: it may have several members
 LIMIT = load_settings(PROJECT).serving.max_body_bytes
 
 

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from typing import Any
+from unicodedata import normalize
 
 import msgspec
 import pytest
@@ -62,6 +63,13 @@ def outcome(decode: Any, given: Any) -> Any:
         return decode(given)
     except Problem as problem:
         return problem.status, problem.detail, problem.errors
+
+
+def test_names_by_column_may_be_composed_otherwise() -> None:
+    """As those of rows may: macOS writes ö as two code points."""
+    contract = msgspec.structs.replace(CONTRACT, fields=[Field("Größe", "number", nullable=False)])
+    for decoder in (Decoder(contract, LIMITS), Decoder(contract, LIMITS, lenient=True)):
+        assert decoder.columns({normalize("NFD", "Größe"): [1, 2]}) == [{"Größe": 1.0}, {"Größe": 2.0}]
 
 
 @pytest.mark.parametrize("name", ['size "in"', "size\n(m)", "a\\b", "tab\there"])

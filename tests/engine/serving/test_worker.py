@@ -65,6 +65,19 @@ def test_a_connection_serves_many_requests(serve: Serve, records: list[bytes]) -
         assert received.count(b"\r\nconnection: close\r\n") == 1
 
 
+@pytest.mark.parametrize("wrong", [b"GARBAGE\r\n\r\n", b"GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"])
+def test_what_is_no_request_takes_no_answer_from_the_one_before(
+    serve: Serve, records: list[bytes], wrong: bytes
+) -> None:
+    """RFC 9112, 9.3.2: answers come in the order of the requests, whoever answers; then the connection ends."""
+    service = serve(WEB_CONCURRENCY="1")
+    slow = whole(b'{"instances":[' + b",".join([records[0]] * 900) + b"]}")
+    for good in ([slow], [slow, slow], [whole(body(records[0])), slow], [b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"]):
+        with connect(service) as client:
+            client.sendall(b"".join(good) + wrong + whole(body(records[0])))
+            assert statuses(read_all(client)) == [200] * len(good) + [400]
+
+
 def test_half_a_head_is_not_waited_for(serve: Serve, records: list[bytes]) -> None:
     """408 after head_seconds, on a new connection and on a kept one; one that says nothing is closed."""
     service = serve(WEB_CONCURRENCY="1", MLOPS_SERVING__HEAD_SECONDS="1")

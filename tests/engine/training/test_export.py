@@ -274,6 +274,14 @@ def test_a_reason_names_no_path(monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.reason == "it does not convert to ONNX: cannot import name 'Loss' from 'sklearn._loss'"
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_reason_that_is_a_name_in_a_library_says_so() -> None:
+    """skl2onnx looks the output's activation up, and has none for this loss."""
+    model = MLPRegressor(loss="poisson", hidden_layer_sizes=(2,), max_iter=2)
+    result = exported(model, np.abs(NUMBERS), FRAME[["x"]], FRAME[["x"]])
+    assert result.reason.startswith("it does not convert to ONNX: skl2onnx fails on it with KeyError: 'exp'")
+
+
 def test_a_difference_is_relative_in_regression() -> None:
     """To the value, or to how far values usually lie apart, whatever the unit; of probabilities it is absolute."""
     for unit in (1e-6, 1.0, 1e6):

@@ -165,6 +165,53 @@ def test_a_classifier_without_classes_is_explained(build: Callable[[str], object
         fit("classification", 7, DATASETS["classification"].training)
 
 
+@pytest.mark.parametrize(
+    ("classes", "probabilities", "message"),
+    [
+        ("np.unique(target)", "np.full((len(frame), 3), 0.2)", r"the answer to 10 rows has the shape \(10, 3\)"),
+        ("np.unique(target)", "np.full(len(frame), 0.2)", r"the answer to 10 rows has the shape \(10,\)"),
+        (
+            "np.unique(target)",
+            "np.full((len(frame), 2), [5.0, -4.0])",
+            "predict_proba gives 5 for a row, which is no pr",
+        ),
+        ("list(np.unique(target))", "np.full((len(frame), 2), 0.5)", r"classes_ = \['a', 'b'\] after fit"),
+        ("np.arange(2)", "np.full((len(frame), 2), 0.5)", r"classes_ = array\(\[0, 1\]\) after fit"),
+    ],
+)
+def test_what_answers_no_probabilities_is_explained(
+    build: Callable[[str], object], classes: str, probabilities: str, message: str
+) -> None:
+    """Metrics would be those of something else, and the service would have no answer."""
+    build(
+        "import numpy as np\nfrom sklearn.base import BaseEstimator, ClassifierMixin\n\n\n"
+        "class Odd(ClassifierMixin, BaseEstimator):\n"
+        f"    def fit(self, frame, target):\n        self.classes_ = {classes}\n        return self\n\n"
+        "    def predict(self, frame):\n        return np.repeat(self.classes_[:1], len(frame))\n\n"
+        f"    def predict_proba(self, frame):\n        return {probabilities}\n\n\n" + function("return Odd()")
+    )
+    dataset = DATASETS["classification"]
+    with pytest.raises(EstimatorError, match=message):
+        answer(fit("classification", 7, dataset.training), dataset.held_out.frame)
+
+
+@pytest.mark.parametrize(
+    ("made", "advice"),
+    [
+        ("VotingClassifier([('a', DecisionTreeClassifier())])", 'set voting="soft"'),
+        ("GridSearchCV(DecisionTreeClassifier(), {'max_depth': [1]}, refit=False)", "leave refit=False out"),
+        ("make_pipeline(DecisionTreeClassifier(), StandardScaler())[1:]", "put one at the end"),
+    ],
+)
+def test_advice_about_probabilities_can_be_followed(build: Callable[[str], object], made: str, advice: str) -> None:
+    """CalibratedClassifierCV takes none of these."""
+    lines = ["from sklearn.ensemble import VotingClassifier", "from sklearn.model_selection import GridSearchCV"]
+    lines += ["from sklearn.pipeline import make_pipeline", "from sklearn.preprocessing import StandardScaler"]
+    build(function(*lines, "from sklearn.tree import DecisionTreeClassifier", f"return {made}"))
+    with pytest.raises(EstimatorError, match=f"has no predict_proba.*{advice}"):
+        fit("classification", 7, DATASETS["classification"].training)
+
+
 def test_a_package_may_be_trusted(build: Callable[[str], object]) -> None:
     """By `trusted` under [training] in pipeline.toml; a part of its name is not enough."""
     build(through("partial(copy.copy)"))
@@ -196,7 +243,9 @@ def test_an_answer_of_several_numbers_is_explained(build: Callable[[str], object
         "    def predict(self, frame):\n        return np.ones((len(frame), 2))\n\n\n" + function("return Pair()")
     )
     pipeline = fit("regression", 7, DATASETS["regression"].training)
-    with pytest.raises(EstimatorError, match="the answer to a row is 2 numbers; supported are classifiers with a prob"):
+    with pytest.raises(
+        EstimatorError, match=r"the answer to 10 rows has the shape \(10, 2\); supported are classifiers with a prob"
+    ):
         answer(pipeline, DATASETS["regression"].held_out.frame)
 
 
