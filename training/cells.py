@@ -20,8 +20,11 @@ from training.table import DataError
 MISSING = {"n/a", "na", "n.a.", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown", "#n/a", "<na>"}
 LIST = "list the column under {} under [data] in pipeline.toml"
 ADVICE = [  # about a cell that is no number, by what it looks like
-    (r"[-+]?\d{1,3}([. ]?\d{3})*,\d+", "numbers have a decimal point, and no comma: write it as 1234.5"),
-    (r"[-+]?\d{1,3}([,' ]\d{3})+(\.\d+)?", "numbers have nothing between thousands: write it as 1234567"),
+    (
+        r"[-+]?\d{1,3}([. ]?\d{3})*,\d+",
+        'numbers have a decimal point, and no comma: if all have one, write decimal = "," under [data] in '
+        "pipeline.toml",
+    ),
     (r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*", LIST.format("date")),
     ("(?i)" + "|".join(word for word in values.BOOLEANS if word.isalpha()), LIST.format("boolean")),
     (
@@ -29,7 +32,35 @@ ADVICE = [  # about a cell that is no number, by what it looks like
         f"take the unit out of the file, or {LIST.format('text')} and cut it in derive",
     ),
 ]
+SIGNS = {".": r"\.", ",": ",", "'": "['\u2019]", " ": "[ \u00a0\u202f]"}  # between thousands
+GROUPED = r"[-+]?(?!0)\d{{1,3}}({sign}\d{{3}})+({point}\d+)?"
+NONE = "none"  # a text that is no number
 Array = np.ndarray[Any, Any]
+
+
+class Numerals(NamedTuple):
+    """How a file writes numbers."""
+
+    point: str = "."
+    thousands: str = ""  # what parts them; empty: nothing
+
+    def plain(self, texts: Sequence[str]) -> Sequence[str]:
+        """Numbers as Python writes them; what is none as this file writes them, is none afterwards."""
+        if self == PLAIN:
+            return texts
+        grouped = re.compile(GROUPED.format(sign=SIGNS.get(self.thousands, "(?!)"), point=re.escape(self.point)))
+        whole = re.compile(rf"[-+]?\d*{re.escape(self.point)}?\d*([eE][-+]?\d+)?")
+
+        def number(text: str) -> str:
+            bare = text.strip()
+            if grouped.fullmatch(bare):
+                return re.sub(SIGNS[self.thousands], "", bare).replace(self.point, ".")
+            return bare.replace(self.point, ".") if whole.fullmatch(bare) else NONE
+
+        return [number(text) if text else text for text in texts]
+
+
+PLAIN = Numerals()
 
 
 class Cells(NamedTuple):
@@ -47,13 +78,13 @@ class Cells(NamedTuple):
         return DataError(f"{self.path}, line {self.lines[at]}, column {self.name!r}: {shown} is {why}")
 
 
-def reader(kind: Kind, form: str = "", decimal: str = ".") -> Callable[[Cells], Array]:
+def reader(kind: Kind, form: str = "", numerals: Numerals = PLAIN) -> Callable[[Cells], Array]:
     """A function from cells to an array: float64 (missing: NaN), or objects of type str, bool or datetime (None).
 
-    form: of dates; decimal: the point of numbers. The function raises DataError.
+    form: of dates. The function raises DataError.
     """
     if kind == "number":
-        return partial(_numbers, decimal)
+        return partial(_numbers, numerals)
     if kind == "text":
         return partial(_texts, {})
     return partial(_objects, kind, values.boolean if kind == "boolean" else partial(values.date, form=form))
@@ -65,13 +96,12 @@ def _texts(known: dict[str, str], cells: Cells) -> Array:
     return objects([None if text in missing else once(text, text) for text in cells.texts])
 
 
-def _numbers(decimal: str, cells: Cells) -> Array:
-    texts = cells.texts if decimal == "." else [text.replace(decimal, ".") for text in cells.texts]
-    numbers = _parsed(texts, cells.missing)
+def _numbers(numerals: Numerals, cells: Cells) -> Array:
+    numbers = _parsed(numerals.plain(cells.texts), cells.missing)
     for at in np.flatnonzero(~(np.abs(numbers) <= LARGEST)).tolist():
         text = cells.texts[at].strip()
         if text not in cells.missing:
-            raise cells.wrong(at, f"not a finite number; {_advice(text, 'number')}")
+            raise cells.wrong(at, f"not a finite number; {_parted(text, numerals) or _advice(text, 'number')}")
         numbers[at] = np.nan
     for number in _among(frozenset(cells.missing)):
         numbers[numbers == number] = np.nan
@@ -121,6 +151,16 @@ def _objects(kind: Kind, read: Callable[[str], object], cells: Cells) -> Array:
         except ValueError as error:
             raise cells.wrong(at, f"no {kind}: {error}; {_advice(text.strip(), kind)}") from None
     return objects(parsed)
+
+
+def _parted(text: str, numerals: Numerals) -> str:
+    """What to do about a number with something between its thousands."""
+    for sign, pattern in SIGNS.items():
+        if sign not in (numerals.point, numerals.thousands):
+            point = re.escape(numerals.point)
+            if re.fullmatch(GROUPED.format(sign=pattern, point=point), text):
+                return f"if that is between thousands, say so under [data] in pipeline.toml: thousands = {sign!r}"
+    return ""
 
 
 def _advice(text: str, kind: Kind) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from pipeline.bundle import file_sha256
 from pipeline.schema import Data
 from training import cells, table
-from training.cells import Cells
+from training.cells import Cells, Numerals
 from training.table import DataError
 
 LINE = "line"  # the name of a frame's index: where each row stands in the file
@@ -56,8 +56,8 @@ def read(data: Data, holdout: float, say: Say = in_silence) -> Dataset:
     # Of many small arrays, once joined, the memory would not go back: these grow in one place.
     made = {name: array("d") if kind == "number" else list[Any]() for name, kind in data.columns.items()}
     lines, hashes = array("q"), array("Q")
-    forms, point = data.date_formats, data.decimal
-    readers = {name: cells.reader(kind, forms.get(name, ""), point) for name, kind in data.columns.items()}
+    forms, numerals = data.date_formats, Numerals(data.decimal, data.thousands)
+    readers = {name: cells.reader(kind, forms.get(name, ""), numerals) for name, kind in data.columns.items()}
     for part in table.parts(path, data.separator):
         for name, read_cells in readers.items():
             texts: Sequence[str] = part.cells[names.index(name)]

@@ -69,6 +69,13 @@ def header(path: Path, separator: str) -> list[str]:
         raise _unreadable(path, separator, error) from None
     if not names:
         raise DataError(f"{path}: the file is empty; its first line names the columns")
+    if names[0].lower().startswith("sep="):
+        raise DataError(f"{path}, line 1: {names[0]!r} is a note to Excel; take the line out")
+    if names.count("") > 1:
+        raise DataError(
+            f"{path}, line 1: {names.count('')} columns have no name; name them, or take them out: spreadsheets leave "
+            "empty ones at the end, and titles above the names"
+        )
     if twice := [name for name, following in pairwise(sorted(names)) if name == following]:
         raise DataError(f"{path}, line 1: two columns are called {twice[0]!r}")
     return names
@@ -87,8 +94,9 @@ def parts(path: Path, separator: str) -> Iterator[Part]:
                 lines = line + np.cumsum(np.broadcast_to(counts, len(rows)))
                 line = reader.line_num
                 whole = np.fromiter(map(len, rows), int) == width
-                if not whole.all():
-                    kept = [n for n, row in enumerate(rows) if row]
+                filled = np.fromiter(map(any, rows), bool)  # spreadsheets leave rows of empty cells
+                if not (whole.all() and filled.all()):
+                    kept = np.flatnonzero(filled).tolist()
                     if wrong := [n for n in kept if not whole[n]]:
                         count = f"{len(rows[wrong[0]])} cells, but the header has {width}"
                         raise DataError(f"{path}, line {lines[wrong[0]]}: {count}")
@@ -167,4 +175,7 @@ def _unreadable(path: Path, separator: str, error: csv.Error) -> DataError:
         for _ in reader:
             line = reader.line_num + 1
     what = "a quote that opens in this row is never closed" if "unexpected end" in str(error) else str(error)
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        if '\\"' in next(islice(file, line - 1, None), ""):
+            return DataError(f"{path}, line {line}: {what}. Its quotes stand behind backslashes; write them doubled")
     return DataError(f"{path}, line {line}: {what}. {separated(path, separator)}".rstrip(" ."))

@@ -74,6 +74,9 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
     ] = field(default_factory=list)
     separator: Annotated[str, Meta(min_length=1, max_length=1, description="What stands between two cells")] = ","
     decimal: Annotated[Literal[".", ","], Meta(description="The point of the file's numbers")] = "."
+    thousands: Annotated[
+        Literal["", ".", ",", "'", " "], Meta(description="What parts their thousands, as the comma in 1,234.50")
+    ] = ""
 
     @property
     def kinds(self) -> dict[str, Kind]:

@@ -9,6 +9,8 @@ Exit code 0: written, or left alone; 3: could not run, and the last line says wh
 
 import argparse
 import difflib
+import filecmp
+import os
 import re
 import shutil
 import tomllib
@@ -28,16 +30,17 @@ from training.new import files, trial
 from training.new.proposal import Proposal, propose, sentences
 from training.new.sample import examples
 from training.new.target import Wanted
+from training.new.trial import Trial
 from training.table import DataError
 
 SETTINGS, DATA, ESTIMATOR = "pipeline.toml", "src/model/data.py", "src/model/estimator.py"
 SAMPLE = Path("data/sba_loans.csv")  # what a project is about before this command
 SAMPLES = {  # sha256 of its files, where nobody has edited them
     DATA: "975dc5b3535720fcf2f0321ddeeb5b0ae5f4bfd0f34a821f5e2fa3aaed79b46c",
-    ESTIMATOR: "03d911c6bfdf53a213a48ea4c14c9f170acfb200a2a43649c8e6051a5dbb95c5",
+    ESTIMATOR: sha256(files.estimator_module([]).strip().encode()),
     "data/README.md": "b5a5262dcf5d66956f12036124916453864c8aeebe89ef7629322e03059348cd",
 }
-DESCRIPTION = re.compile(r'^description = "(Will|How much of) a small-business loan .*$', re.MULTILINE)
+DESCRIPTION = re.compile(r'^description = ("(Will|How much of) a small-business loan .*|SAMPLE)$', re.MULTILINE)
 PIECES = ("[data]", "[quality]", DATA, ESTIMATOR)
 SHOWN = 40  # lines of a difference
 LARGE = 100_000_000  # bytes of a file, more than which GitHub refuses
@@ -50,12 +53,13 @@ def new(root: Path, csv: Path, target: str, task: Wanted = "", force: bool = Fal
         proposal = propose(csv, target, task)
     for about, sentence in sentences(proposal):
         console.print(f"  [bold]{about:<9}[/bold] {escape(sentence)}")
-    inside = csv.absolute().is_relative_to(root.absolute())
-    data = csv.absolute().relative_to(root.absolute()) if inside else Path("data", csv.name)
+    data = _place(root, csv)
     with console.status("train a first model on it"):
-        texts = proposed(root, proposal, csv, data, force)
+        texts, reached_by = proposed(root, proposal, csv, data, force)
     about, reached = files.section_of(texts[SETTINGS], "quality").splitlines()[2].split(" # ")
     console.print(f"  [bold]{'quality':<9}[/bold] {files.METRIC[proposal.target.task]}, {about}: {reached}")
+    if reason := files.doubt(reached_by):
+        console.print(f"  [bold]{'look at':<9}[/bold] {reason}")
     if edited := [] if force else edits(root):
         show(root, texts)
         who = escape(" and ".join(edited))
@@ -65,10 +69,24 @@ def new(root: Path, csv: Path, target: str, task: Wanted = "", force: bool = Fal
     console.print(f"Wrote {', '.join(texts)}. Next: [bold]make pipeline[/bold]")
 
 
-def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool) -> dict[str, str]:
-    """The files as they would be, by path. data: where the CSV file will lie."""
+def _place(root: Path, csv: Path) -> Path:
+    """Where the CSV file lies in the project, or will. Raises DataError where another file is in its place."""
+    for file, folder in ((Path(os.path.normpath(csv.absolute())), root.absolute()), (csv.resolve(), root.resolve())):
+        if file.is_relative_to(folder):
+            return file.relative_to(folder)
+    data = Path("data", csv.name)
+    ours = (SAMPLE, load_settings(root, {}).data.path)
+    if data not in ours and (root / data).exists() and not filecmp.cmp(csv, root / data, shallow=False):
+        raise DataError(f"{data} is there, and is another file than {csv}: rename one of them")
+    return data
+
+
+def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool) -> tuple[dict[str, str], Trial]:
+    """The files as they would be, by path, and what a first model reaches. data: where the CSV file will lie."""
     settings = (root / SETTINGS).read_text(encoding="utf-8")
-    settings = DESCRIPTION.sub(lambda _: f'description = "Predicts {files.plain(proposal.target.name)}."', settings)
+    before = files.description(load_settings(root, {}).data.target)
+    settings = settings.replace(f"\n{before}\n", "\ndescription = SAMPLE\n", 1)
+    settings = DESCRIPTION.sub(lambda _: files.description(proposal.target.name), settings)
     section = files.data_section(data, proposal)
     task = proposal.target.task
 
@@ -77,12 +95,15 @@ def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool)
 
     found = msgspec.convert(tomllib.loads(section)["data"] | {"path": csv}, Data, dec_hook=lambda _, path: path)
     texts = {DATA: files.data_module(data, proposal.columns, examples(proposal.sample, found))}
-    estimator = files.estimator_module(proposal.columns)
-    if estimator and (force or not _edited(root, ESTIMATOR)):
+    estimator, usual = files.estimator_module(proposal.columns), files.estimator_module([])
+    # By force, too, a person's own is left alone, unless it would make nothing of sentences.
+    is_ours = not _edited(root, ESTIMATOR) or (force and estimator != usual)
+    if is_ours and (root / ESTIMATOR).read_text(encoding="utf-8") != estimator:
         texts[ESTIMATOR] = estimator
     texts[SETTINGS] = with_quality(files.quality_section(task, None))
-    texts[SETTINGS] = with_quality(files.quality_section(task, trial.beside(root, texts, csv, data)))
-    return texts
+    reached = trial.beside(root, texts, csv, data)
+    texts[SETTINGS] = with_quality(files.quality_section(task, reached))
+    return texts, reached
 
 
 def edits(root: Path) -> list[str]:
@@ -91,14 +112,16 @@ def edits(root: Path) -> list[str]:
 
 
 def _edited(root: Path, name: str) -> bool:
-    if not (root / New.path).is_file():
-        if name in SAMPLES:
-            return _piece(root, name) != SAMPLES[name]
-        return load_settings(root, {}).data.path != SAMPLE
+    if name in SAMPLES and _piece(root, name) == SAMPLES[name]:
+        return False
+    path = load_settings(root, {}).data.path
     try:
-        return notes.read(root, New).pieces.get(name) != _piece(root, name)
+        note = notes.read(root, New) if (root / New.path).is_file() else New({})
     except NoteError:
         return True
+    if path == SAMPLE and note.data != str(SAMPLE):  # as the project was made, or as Git has brought it back
+        return name in SAMPLES
+    return note.pieces.get(name) != _piece(root, name)
 
 
 def _piece(root: Path, name: str) -> str:
@@ -131,7 +154,7 @@ def write(root: Path, texts: Mapping[str, str], csv: Path, data: Path) -> None:
         about = root / "data" / "README.md"
         if about.is_file() and sha256(about.read_bytes().strip()) == SAMPLES["data/README.md"]:
             about.unlink()
-    notes.write(root, New({name: _piece(root, name) for name in PIECES}))
+    notes.write(root, New({name: _piece(root, name) for name in PIECES}, data.as_posix()))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import pandas as pd
 from pipeline import values
 from pipeline.bundle import LARGEST, WHOLE
 from pipeline.schema import Kind
-from training.cells import MISSING
+from training.cells import MISSING, PLAIN, Numerals
 
 DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%d/%m/%y")
 LONG_DATES = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y", "%a %b %d %Y", "%Y%m%d")
@@ -20,7 +20,9 @@ TIMES = ("", " %H:%M:%S", " %H:%M", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
 IDENTIFIER = re.compile(
     r"(?i:(^|[\W_])(id|uuid|guid|key|index|row|no|nr|number|unnamed: \d+)$|^id[\W_]|num$)|[a-z](Id|ID|Key)$|^$"
 )
-UNIT = re.compile(r"[-+]?[$€£¥]?\s?[-+]?(?!0\d)\d[\d.,']*\s?(%|[$€£¥]|[^\W\d]{1,4}[²³]?)?")  # or thousands, of a number
+BARE = r"(\d{1,3}([.,' \u00a0\u202f]\d{3})+|(?!0\d)\d+)([.,]\d+)?"  # a number without its sign
+UNIT = re.compile(rf"[-+]?[$€£¥]?\s?[-+]?{BARE}\s?(%|[$€£¥]|[^\W\d]{{1,4}}[²³]?)?|\([$€£¥]?{BARE}\)")
+MOST = 0.9  # of a column's texts, that make the rest of them look like a slip
 CODE = re.compile(r"(?i)zip|post(al)?.?code|phone|(^|[\W_])(code|zip|plz)$|[a-z]Code$")
 SENTINELS = (-9.0, -99.0, -999.0, -9999.0, -99999.0)  # numbers below zero that say "not known"
 FEW = 20  # rows, in which nothing can be said of how texts repeat
@@ -48,14 +50,15 @@ class Column(NamedTuple):
     clock: bool = False  # dates with a time of day
     start: int = 0  # which `derive` subtracts
     doubt: str = ""  # what a person should ask about it
+    odd: str = ""  # why it is a text, where it looks like something else
 
     @property
     def shown(self) -> str:
         return self.name if self.name.strip() and self.name.isprintable() else repr(self.name)
 
 
-def look(name: str, texts: Texts, decimal: str = ".") -> Column:
-    """What a column is. decimal: the point of its numbers."""
+def look(name: str, texts: Texts, numerals: Numerals = PLAIN) -> Column:
+    """What a column is. numerals: how its numbers are written."""
     present: Counter[str] = Counter()
     for text, count in texts.items():
         present[text.strip()] += count
@@ -68,9 +71,9 @@ def look(name: str, texts: Texts, decimal: str = ".") -> Column:
         return Column(name, None, f"every row says {next(iter(known))[:40]!r}")
     return (
         _boolean(name, known, words)
-        or _numbers(name, known, words, sum(texts.values()), decimal)
+        or _numbers(name, known, words, sum(texts.values()), numerals)
         or _dates(name, known, words)
-        or _texts(name, dict(present))
+        or _texts(name, dict(present), _odd(known, numerals))
     )
 
 
@@ -80,10 +83,9 @@ def _boolean(name: str, known: Texts, words: tuple[str, ...]) -> Column | None:
     return Column(name, "boolean", _why("", words), missing=words)
 
 
-def _numbers(name: str, known: Texts, words: tuple[str, ...], rows: int, decimal: str) -> Column | None:
+def _numbers(name: str, known: Texts, words: tuple[str, ...], rows: int, numerals: Numerals) -> Column | None:
     texts = list(known)
-    plain = [text.replace(decimal, ".") for text in texts] if decimal != "." else texts
-    numbers = np.asarray(pd.to_numeric(np.array(plain, object), errors="coerce"), float)
+    numbers = _parsed(texts, numerals)
     good = np.abs(numbers) <= LARGEST
     odd = [text for text, fine in zip(texts, good, strict=True) if not fine]
     if odd:  # a word or two that somebody wrote for a missing number
@@ -107,6 +109,11 @@ def _numbers(name: str, known: Texts, words: tuple[str, ...], rows: int, decimal
     start = _start(numbers) if whole else 0
     why = f"counted from {start:,}: the model tells no numbers apart that are as large" if start else ""
     return Column(name, "number", _why(why, words), missing=words, start=start)
+
+
+def _parsed(texts: Sequence[str], numerals: Numerals) -> np.ndarray:
+    """Numbers, NaN for what is none."""
+    return np.asarray(pd.to_numeric(np.array(numerals.plain(texts), object), errors="coerce"), float)
 
 
 def _start(whole: np.ndarray) -> int:
@@ -143,13 +150,33 @@ def _dates(name: str, known: Texts, words: tuple[str, ...]) -> Column | None:
 
 def _is_date(text: str, form: str) -> bool:
     try:
-        datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+        if form:
+            datetime.strptime(text, form)
+        else:
+            values.date(text)
     except ValueError:
         return False
     return True
 
 
-def _texts(name: str, present: dict[str, int]) -> Column:
+def _odd(known: Texts, numerals: Numerals) -> str:
+    """What is said of texts that look like numbers or dates: what they are written as, or which are none."""
+    texts = list(known)
+    good = np.abs(_parsed(texts, numerals)) <= LARGEST
+    written = [text for text, fine in zip(texts, good, strict=True) if not fine]
+    if written and all(UNIT.fullmatch(text) for text in texts):
+        return f"numbers that are written as {written[0]!r}: write them as 1234.5 in the file"
+    dates = [_is_date(text, "") for text in texts]
+    for fine, what in ((good.tolist(), "numbers"), (dates, "dates")):
+        wrong = [text for text, each in zip(texts, fine, strict=True) if not each]
+        if len(texts) > FEW and wrong and len(wrong) <= (1 - MOST) * len(texts):
+            others = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+            shown = ", ".join(repr(text[:40]) for text in wrong[:3]) + others
+            return f"{what}, but for {shown}: correct them in the file, or empty their cells"
+    return ""
+
+
+def _texts(name: str, present: dict[str, int], odd: str) -> Column:
     absent = tuple(sorted(text for text in present if text in ABSENT))
     known = {text: count for text, count in present.items() if text not in absent}
     if absent == ("NA",) and all(re.fullmatch("[A-Z]{2}", text) for text in known):
@@ -161,13 +188,10 @@ def _texts(name: str, present: dict[str, int]) -> Column:
         length = f"{spaced:.0f} words" if spaced > unspaced else f"{LETTERS * unspaced:.0f} letters"
         why = _why(f"free text, {length} on average", absent)
         return Column(name, "text", why, missing=absent, free=True, spaced=spaced > unspaced)
-    unit = ""
-    if all(UNIT.fullmatch(text) for text in known):
-        unit = f"numbers that are written as {next(iter(known))!r}: take out of the file what is no digit and no point"
     if rows > FEW and different > 0.5 * rows:
         names = f"{different:,} different texts in {rows:,} rows: it names rows, and groups none"
-        return Column(name, None, unit or names)
-    return Column(name, "text", _why("", absent), missing=absent, doubt=unit)
+        return Column(name, None, odd or names, odd=odd)
+    return Column(name, "text", _why("", absent), missing=absent, doubt=odd, odd=odd)
 
 
 def _why(what: str, words: tuple[str, ...]) -> str:

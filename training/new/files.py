@@ -17,9 +17,10 @@ LINE = 120  # letters of code, at most
 METRIC = {"classification": "roc_auc", "regression": "r2"}
 CONSTANT = {"roc_auc": 0.5, "r2": 0.0}  # what an answer reaches that is the same for all rows
 LEAST = 0.002  # of a standard error
+PERFECT = 0.9995  # of 1, from which a model knows more than it should, maybe
 OUT = 30  # columns that are left out with a reason beside
 SHOWN = 40  # letters of a text in an example
-LONG = 50  # letters of a name that fits on a line beside it
+LONG = 52  # letters of a name as code, that fits on a line beside it
 
 DATA = '''"""What the columns of {path} mean. Training and serving both call `derive`, so they cannot differ."""
 
@@ -60,10 +61,14 @@ BETWEEN = (" ", "_", ": ", " of date: ")  # a date's name and what it tells, the
 
 def data_section(path: Path, proposal: Proposal) -> str:
     """[data] of pipeline.toml."""
-    seen, decimal, target, columns = proposal
+    seen, numerals, target, columns = proposal
     kept = [each for each in columns if each.kind]
     lines = [f"path = {_toml(path.as_posix())}"]
-    marks = (("separator", seen.separator, ","), ("decimal", decimal, "."))
+    marks = (
+        ("separator", seen.separator, ","),
+        ("decimal", numerals.point, "."),
+        ("thousands", numerals.thousands, ""),
+    )
     lines += [f"{key} = {_toml(sign)}" for key, sign, usual in marks if sign != usual]
     lines += [f'task = "{target.task}"', f"target = {_toml(target.name)}"]
     if target.positive:
@@ -128,6 +133,18 @@ def _floor(trial: Trial) -> tuple[float, float]:
     return round(lowest, digits), round(ceil(spread / unit) * unit, digits)
 
 
+def doubt(trial: Trial) -> str:
+    """What a person should ask about it; empty: nothing."""
+    constant = CONSTANT[trial.metric]
+    if trial.value < constant + 2 * trial.spread:
+        what = "a first model is no better than a constant, or not surely so: the floor stops next to nothing"
+        tail = "; a few huge values may be why: look at them, or predict the logarithm" if trial.metric == "r2" else ""
+        return what + tail
+    if trial.value > PERFECT:
+        return f"a first model reaches {trial.value:.5g}: does a column, or some together, give the target away?"
+    return ""
+
+
 def with_sections(settings: str, **sections: str) -> str:
     """pipeline.toml with sections exchanged, comments and all."""
     for name, section in sections.items():
@@ -149,8 +166,8 @@ def data_module(path: Path, columns: Sequence[Column], records: Sequence[Mapping
     clock = any(each.clock for each in columns)
     between = _between(dates, [each.name for each in columns if each.kind])
     examples = "\n".join(_example(record, dates, starts, between) for record in records)
-    return DATA.format(
-        path=name if re.fullmatch(r"[\w./ -]{1,60}", name) and all(map(_is_plain, name)) else "the data file",
+    module = DATA.format(
+        path=name if re.fullmatch(r"[\w./ -]+", name) and _fits(name) else "the data file",
         imports="from datetime import datetime\n" if dates else "",
         constants="\nSTART = datetime(1970, 1, 1)\n" if dates else "",
         examples=examples,
@@ -163,6 +180,7 @@ def data_module(path: Path, columns: Sequence[Column], records: Sequence[Mapping
         if dates
         else "",
     )
+    return _excused(module)
 
 
 def _between(dates: Sequence[str], names: Sequence[str]) -> str:
@@ -171,20 +189,22 @@ def _between(dates: Sequence[str], names: Sequence[str]) -> str:
 
 
 def estimator_module(columns: Sequence[Column]) -> str:
-    """src/model/estimator.py for free texts; empty where there are none, and the usual one does."""
+    """src/model/estimator.py: words of free texts, trees where there are none."""
     free = [each for each in columns if each.free and each.kind]
-    source = Path(__file__).with_name("words.py").read_text(encoding="utf-8")
+    source = Path(__file__).with_name("words.py" if free else "trees.py").read_text(encoding="utf-8")
+    if not free:
+        return source
     if not all(each.spaced for each in free):  # letters and pairs of them, where no space says what a word is
         source = source.replace("TfidfVectorizer(", 'TfidfVectorizer(analyzer="char", ngram_range=(1, 2), ')
     names = _tuple("FREE = ", [each.name for each in free])
-    return re.sub(r"^FREE = \(.*?\)", lambda _: names, source, flags=re.MULTILINE) if free else ""
+    return re.sub(r"^FREE = \(.*?\)", lambda _: names, source, flags=re.MULTILINE)
 
 
 def _example(record: Mapping[str, object], dates: Sequence[str], starts: Mapping[str, int], between: str) -> str:
     """dates, starts: the columns that `derive` does not leave as they are."""
     others = {*dates, *starts}
-    record = {name: value[:SHOWN] if isinstance(value, str) else value for name, value in record.items()}
-    record = {name: value for name, value in record.items() if len(name) <= LONG or name in others}
+    record = {name: _cut(value) if isinstance(value, str) else value for name, value in record.items()}
+    record = {name: value for name, value in record.items() if len(_python(name)) <= LONG or name in others}
     items = [f"{_python(name)}: {_python(value)}," for name, value in record.items()]
     lines = ["    >>> record = {", *(f"    ...     {line}" for line in _filled(items)), "    ... }"]
     if others:
@@ -197,6 +217,11 @@ def _example(record: Mapping[str, object], dates: Sequence[str], starts: Mapping
     else:
         lines += ["    >>> derive(record) == record", "    True"]
     return "\n".join(lines).replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+
+
+def description(target: str) -> str:
+    """Of pipeline.toml."""
+    return f'description = "Predicts {plain(target)}."'
 
 
 def plain(text: str) -> str:
@@ -223,6 +248,26 @@ def _python(value: object) -> str:
 
 def _is_plain(letter: str) -> bool:
     return letter.isprintable() and (letter.isascii() or (letter.isalpha() and ord(letter) < 0x250))
+
+
+def _cut(text: str) -> str:
+    """The start of a text, which is short as code as well."""
+    while len(_python(text)) > SHOWN + 2:
+        text = text[: max(len(text) - 8, len(text) // 2)]
+    return text
+
+
+def _fits(path: str) -> bool:
+    return all(map(_is_plain, path)) and len(DATA.splitlines()[0].format(path=path)) <= LINE
+
+
+def _excused(module: str) -> str:
+    """With a word to the linter behind what is too long, as a name that `derive` has to have may be."""
+    lines, end = module.split("\n"), 0
+    begin = next(n for n, line in enumerate(lines) if line.startswith("def "))
+    end = next(n for n, line in enumerate(lines) if n > begin + 1 and line.strip() == '"""')
+    long = {n if n > end else end for n, line in enumerate(lines) if len(line) > LINE}
+    return "\n".join(f"{line}  # noqa: E501" if n in long else line for n, line in enumerate(lines))
 
 
 def _tuple(before: str, values: Sequence[object]) -> str:

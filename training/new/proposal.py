@@ -8,18 +8,21 @@ from unicodedata import normalize
 
 from pipeline.schema import Kind
 from training import table
+from training.cells import NONE, PLAIN, Numerals
 from training.new import columns, sample, target
 from training.new.columns import Column
 from training.new.sample import Sample
 from training.new.target import Target, Wanted
 from training.table import DataError
 
+NUMERALS = [Numerals(",", sign) for sign in ("", ".", "'", " ")] + [Numerals(".", sign) for sign in (",", "'", " ")]
+ENOUGH = 1_000  # cells of a column, to see how they are written
 KINDS: tuple[Kind, ...] = ("number", "text", "boolean", "date")
 
 
 class Proposal(NamedTuple):
     sample: Sample
-    decimal: str  # the point of the file's numbers
+    numerals: Numerals  # how the file writes numbers
     target: Target
     columns: list[Column]  # the others, in the file's order
 
@@ -27,28 +30,42 @@ class Proposal(NamedTuple):
 def propose(csv: Path, name: str, wanted: Wanted = "") -> Proposal:
     """Looks at a file. name: of the target. Raises DataError."""
     seen, name = sample.take(csv), normalize("NFC", name)  # as the header's names are
+    bare = [each for each in seen.texts if each.strip() == name.strip()]
+    if name not in seen.texts and len(bare) == 1:  # make takes blanks off
+        name = bare[0]
     if name not in seen.texts:
         near = difflib.get_close_matches(name, seen.texts, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"the file has {table.listed(seen.texts)}"
         hint += "" if near else f". {table.headless(seen.texts)}".rstrip(" .")
         raise DataError(f"{csv}, line 1: no column {name!r}; {hint}")
-    decimal, looks = _looks(seen)
+    numerals, looks = _looks(seen)
     goal = target.decide(looks.pop(name), seen.texts[name], wanted)
-    found = [_but_for_leaks(column, seen, goal, decimal) for column in looks.values()]
+    found = [_but_for_leaks(column, seen, goal, numerals) for column in looks.values()]
     if not any(column.kind for column in found):
         why = f"{found[0].name!r} is out, {found[0].why}" if found else "the file has no other"
         raise DataError(f"{csv}: no column is left to learn from: {why}")
-    return Proposal(seen, decimal, goal, found)
+    return Proposal(seen, numerals, goal, found)
 
 
-def _looks(seen: Sample) -> tuple[str, dict[str, Column]]:
-    """The point of numbers, a comma where more columns are numbers with it, and what each column is then."""
-    signs = "." if seen.separator == "," else ".,"
-    of = {sign: {name: columns.look(name, texts, sign) for name, texts in seen.texts.items()} for sign in signs}
+def _looks(seen: Sample) -> tuple[Numerals, dict[str, Column]]:
+    """How the file writes numbers, so that most columns are some, and what each column is then."""
+    of = {}
+    for numerals in (PLAIN, *(each for each in NUMERALS if _written(seen, each))):
+        of[numerals] = {name: columns.look(name, texts, numerals) for name, texts in seen.texts.items()}
     return max(of.items(), key=lambda each: sum(column.kind == "number" for column in each[1].values()))
 
 
-def _but_for_leaks(column: Column, seen: Sample, goal: Target, decimal: str) -> Column:
+def _written(seen: Sample, numerals: Numerals) -> bool:
+    """Whether all cells of a column that are not empty are numbers as these are, and some as no others are."""
+    for cells in seen.cells.values():
+        some = [text.strip() for text in cells[:ENOUGH] if any(map(str.isdigit, text))]
+        plain = numerals.plain(some)
+        if some and plain != some and sum(text == NONE for text in plain) <= 0.5 * len(some):
+            return True
+    return False
+
+
+def _but_for_leaks(column: Column, seen: Sample, goal: Target, numerals: Numerals) -> Column:
     """The column, left out where it is another one, or the target."""
     if column.kind is None:
         return column
@@ -60,8 +77,10 @@ def _but_for_leaks(column: Column, seen: Sample, goal: Target, decimal: str) -> 
     cells, truth = seen.cells[column.name], [text.strip() for text in seen.cells[goal.name]]
     if target.goes_with(column, cells, truth, goal.missing):
         column = column._replace(doubt=f"empty where {goal.name} is: {target.ASK}")
-    if decimal != ".":
-        cells, truth = ([text.replace(decimal, ".") for text in each] for each in (cells, truth))
+    if column.kind == "number":
+        cells = [*numerals.plain(cells)]
+    if goal.task == "regression":
+        truth = [*numerals.plain(truth)]
     rows = [n for n, text in enumerate(truth) if text and text not in goal.missing]
     return target.tells(column, [cells[n] for n in rows], [truth[n] for n in rows], goal.task)
 
@@ -74,14 +93,18 @@ def sentences(proposal: Proposal) -> Iterator[tuple[str, str]]:
         f"{seen.rows:,} rows, {len(seen.texts)} columns"
         + (f", separated by {seen.separator!r}" if seen.separator != "," else ""),
     )
-    if proposal.decimal != ".":
-        yield "file", f"numbers have a {proposal.decimal!r} as their point"
+    point, thousands = proposal.numerals
+    if point != ".":
+        yield "file", f"numbers have a {point!r} as their point"
+    if thousands:
+        yield "file", f"numbers have a {thousands!r} between their thousands"
     if seen.copies:
-        yield (
-            "file",
-            f"{seen.copies:,} rows are copies of others; a row and its copies are never on both sides of the split",
-        )
-    yield "target", f"{goal.name}: {goal.why}" + (f"; looked for: {goal.positive!r}" if goal.positive else "")
+        rows = "1 row is a copy of another" if seen.copies == 1 else f"{seen.copies:,} rows are copies of others"
+        yield "file", f"{rows}; a row and its copies are never on both sides of the split"
+    yield (
+        "target",
+        f"{Column(goal.name, None).shown}: {goal.why}" + (f"; looked for: {goal.positive!r}" if goal.positive else ""),
+    )
     for kind in (*KINDS, None):
         of_kind = [column for column in proposal.columns if column.kind == kind]
         for why, names in _alike((column.why, column.shown) for column in of_kind):

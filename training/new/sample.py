@@ -15,7 +15,7 @@ from pipeline.columns import Record
 from pipeline.schema import Data
 from pipeline.transformer import records
 from training import cells, table
-from training.cells import Cells
+from training.cells import Cells, Numerals
 from training.table import DataError
 
 ROWS = 1_000_000  # that are looked at, from the start of the file
@@ -69,9 +69,9 @@ def examples(seen: Sample, data: Data) -> list[Record]:
     rows = learned or range(len(targets))
     gaps = {n: sum(seen.cells[name][n].strip() in words[name] for name in data.kinds) for n in rows}
     two = min(rows, key=gaps.__getitem__), max(reversed(rows), key=gaps.__getitem__)
-    made = {}
+    made, numerals = {}, Numerals(data.decimal, data.thousands)
     for name, kind in data.kinds.items():
-        read = cells.reader(kind, data.date_formats.get(name, ""), data.decimal)
+        read = cells.reader(kind, data.date_formats.get(name, ""), numerals)
         made[name] = read(Cells(seen.path, name, [seen.cells[name][n] for n in two], np.array(two), words[name]))
     return records(pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in made.items()}))
 

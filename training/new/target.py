@@ -59,10 +59,13 @@ def decide(column: Column, texts: Texts, wanted: Wanted = "") -> Target:
     number = column.kind == "number" or (column.kind is None and bool(NUMBER.fullmatch(first)))
     if wanted == "regression" or (not wanted and number and many):
         if not number and not all(map(NUMBER.fullmatch, present)):
-            raise DataError(f"the target {name!r} holds texts, and a regression predicts numbers")
+            holds = column.odd or "texts, and a regression predicts numbers"
+            raise DataError(f"the target {name!r} holds {holds}")
         why = f"{len(present):,} different numbers: a regression{without}"
         return Target(name, "regression", why, missing=column.missing)
     usual = sorted(text for text, count in present.items() if count >= RARE)
+    if len(usual) < 2 and column.odd:
+        raise DataError(f"the target {name!r} holds {column.odd}")
     if len(usual) < 2:
         raise DataError(
             f"the target {name!r} has {len(present):,} different values in {rows:,} rows. A class needs "
@@ -80,8 +83,12 @@ def decide(column: Column, texts: Texts, wanted: Wanted = "") -> Target:
 
 def _shares(present: Texts, usual: Sequence[str], rows: int) -> str:
     shown = sorted(usual, key=lambda text: present[text], reverse=True)[:5]
-    text = ", ".join(f"{name!r} {present[name] / rows:.0%}" for name in shown)
+    text = ", ".join(f"{name[:40]!r} {_percent(present[name] / rows)}" for name in shown)
     return text + (", …" if len(usual) > len(shown) else "")
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if 0.01 <= share <= 0.99 or share == 1 else f"{share:.2%}"
 
 
 def _positive(present: Texts, usual: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from training.cells import PLAIN, Numerals
 from training.new import columns, target
 from training.new.columns import Column
 from training.table import DataError
@@ -14,8 +15,8 @@ DICE = random.Random(7)
 MANY = range(200)
 
 
-def look(cells: Sequence[str], name: str = "x", decimal: str = ".") -> Column:
-    return columns.look(name, Counter(cells), decimal)
+def look(cells: Sequence[str], name: str = "x", numerals: Numerals = PLAIN) -> Column:
+    return columns.look(name, Counter(cells), numerals)
 
 
 @pytest.mark.parametrize(
@@ -120,8 +121,28 @@ def test_sentences_are_free_text() -> None:
 
 def test_a_decimal_comma_is_asked_for() -> None:
     """ "1,5" is a number where the file writes so."""
-    assert look(["1,5", "2,25"], decimal=",").kind == "number"
+    assert look(["1,5", "2,25"], numerals=Numerals(",")).kind == "number"
     assert look(["1,5", "2,25"]).kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ([f"${n}.50" for n in MANY], "numbers that are written as '$0.50'"),
+        ([f"{n},{n % 90 + 10} %" for n in MANY], "numbers that are written as '0,10 %'"),
+        ([f"{n / 7:.3f}" for n in MANY] + ["1O5"], "numbers, but for '1O5'"),
+        ([f"2024-{n % 12 + 1:02}-{n % 28 + 1:02}" for n in range(300)] + ["2020-02-30"], "dates, but for '2020-02-30'"),
+        ([f"10.0.{n}.7" for n in MANY], "it names rows"),
+    ],
+)
+def test_what_hinders_a_column_is_named(cells: Sequence[str], said: str) -> None:
+    """A unit, or a slip in one cell: that it "names rows" would send its reader the wrong way."""
+    column = look(cells)
+    assert said in (column.why or column.doubt)
+    if column.odd:
+        for wanted in ("", "regression"):
+            with pytest.raises(DataError, match=said[:12]):
+                target.decide(column, Counter(cells), wanted)  # type: ignore[arg-type]
 
 
 def decide(cells: Sequence[str], wanted: target.Wanted = "") -> target.Target:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.engine.conftest import ROOT
 from training.new import files
 from training.new.columns import Column
 from training.new.trial import Trial
@@ -17,7 +18,8 @@ def test_words_are_counted_of_texts_that_are_kept() -> None:
     """A free text that is left out, such as a copy, is no column of the model's."""
     free = Column("text", "text", free=True)
     assert 'FREE = ("text",)' in files.estimator_module([free, free._replace(name="copy", kind=None)])
-    assert not files.estimator_module([free._replace(kind=None)])
+    trees = files.estimator_module([free._replace(kind=None)])
+    assert trees == files.estimator_module([]) == (ROOT / "src/model/estimator.py").read_text(encoding="utf-8")
 
 
 def test_letters_are_counted_where_no_space_parts_words() -> None:
