@@ -12,6 +12,7 @@ from pipeline import schema
 from pipeline.notes import Quality
 from pipeline.schema import METRICS, Task
 
+CURVES = 10  # in a picture
 Array = np.ndarray[Any, Any]
 
 
@@ -74,8 +75,9 @@ def rarest(truth: Array) -> str:
 def classification_curves(
     truth: Array, probabilities: Array, classes: Sequence[str], positive: str
 ) -> dict[str, Figure]:
-    """ROC, precision-recall and calibration curves, by file name."""
-    shown = [positive] if len(classes) == 2 else list(classes)
+    """ROC, precision-recall and calibration curves, by file name. Of many classes, those of the commonest."""
+    common = sorted(classes, key=lambda label: (truth == label).sum(), reverse=True)[:CURVES]
+    shown = [positive] if len(classes) == 2 else [label for label in classes if label in common]
     figures = {
         name: Figure(figsize=(6, 5), layout="constrained") for name in ("roc", "precision_recall", "calibration")
     }

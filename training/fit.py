@@ -17,10 +17,12 @@ from pipeline.columns import DeriveError, place
 from pipeline.labels import fit_classifier
 from pipeline.schema import Task
 from pipeline.transformer import Derive, round_target_encoders
+from training import archive
 from training.dataset import Half, Say, in_silence
 from training.onnx.comparison import predict
 from training.onnx.graph import last_step
 
+archive.install()
 # OpenMP's threads have to earn what waking them costs. On two CPUs, two took 3.6 s for 7,000 rows, and one 0.5 s; for
 # 300,000 one was still the faster, for a million no more.
 MANY_ROWS = 500_000

@@ -63,7 +63,11 @@ def new(root: Path, csv: Path, target: str, task: Wanted = "", force: bool = Fal
     if edited := [] if force else edits(root):
         show(root, texts)
         who = escape(" and ".join(edited))
-        console.print(f"[yellow]Nothing written:[/yellow] {who}: edited by hand. To write all the same: FORCE=1")
+        here = escape(str(load_settings(root, {}).data.path))
+        console.print(
+            f"[yellow]Nothing written:[/yellow] {who}: edited by hand. To write all the same: FORCE=1. To train on "
+            f"newer rows of the same columns, put the file in the place of {here}"
+        )
         return
     write(root, texts, csv, data)
     console.print(f"Wrote {', '.join(texts)}. Next: [bold]make pipeline[/bold]")
