@@ -21,7 +21,7 @@ if [ "$tool" = uv ]; then
 	[ -z "${PYTHONDONTWRITEBYTECODE:-}" ] || export UV_COMPILE_BYTECODE=1
 fi
 # A script names its Python by the folder that it was installed in, which may have moved.
-case $(head -c 2 "$bin/$tool") in
-"#!") exec "$bin/python" "$bin/$tool" "$@" ;;
+case $(head -c 200 "$bin/$tool" | tr -d '\000' | head -n 1) in
+"#!"*python*) exec "$bin/python" "$bin/$tool" "$@" ;;
 esac
 exec "$bin/$tool" "$@"

@@ -72,7 +72,7 @@ class Baseline(Note, frozen=True):
 class New(Note, frozen=True):
     """sha256 of what was written for the data file, by name: what is other today, a person has edited."""
 
-    path, command = Path(".mlops/new.json"), "make new"  # in Git, so that it is known in every clone
+    path, command = Path("data/new.json"), "make new"  # in Git, so that it is known in every clone
     pieces: dict[str, str]
     data: str = ""  # the data file
 
