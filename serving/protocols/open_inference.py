@@ -152,9 +152,12 @@ def _parsed(body: bytes, length: str) -> tuple[InferenceRequest, memoryview]:
     end = int(length) if length else len(body)
     document = parse(data[:end], EXPECTED)
     try:
-        request = msgspec.convert(_without_nulls(document), InferenceRequest)
-    except msgspec.ValidationError as error:
-        raise unprocessable(f"the body is no inference request: {error}") from None
+        request = msgspec.convert(document, InferenceRequest)
+    except msgspec.ValidationError:
+        try:
+            request = msgspec.convert(_without_nulls(document), InferenceRequest)
+        except msgspec.ValidationError as error:
+            raise unprocessable(f"the body is no inference request: {error}") from None
     if not request.inputs:
         raise unprocessable(f"inputs is an empty list; {EXPECTED}")
     return request, data[end:]
