@@ -40,7 +40,7 @@ SAMPLES = {  # sha256 of its files, where nobody has edited them
     ESTIMATOR: sha256(files.estimator_module([]).strip().encode()),
     "data/README.md": "b5a5262dcf5d66956f12036124916453864c8aeebe89ef7629322e03059348cd",
 }
-DESCRIPTION = re.compile(r'^description = ("(Will|How much of) a small-business loan .*|SAMPLE)$', re.MULTILINE)
+DESCRIPTION = 'description = "(Will|How much of) a small-business loan .*'  # the sample's
 PIECES = ("[data]", "[quality]", DATA, ESTIMATOR)
 SHOWN = 40  # lines of a difference
 LARGE = 100_000_000  # bytes of a file, more than which GitHub refuses
@@ -88,9 +88,8 @@ def _place(root: Path, csv: Path) -> Path:
 def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool) -> tuple[dict[str, str], Trial]:
     """The files as they would be, by path, and what a first model reaches. data: where the CSV file will lie."""
     settings = (root / SETTINGS).read_text(encoding="utf-8")
-    before = files.description(load_settings(root, {}).data.target)
-    settings = settings.replace(f"\n{before}\n", "\ndescription = SAMPLE\n", 1)
-    settings = DESCRIPTION.sub(lambda _: files.description(proposal.target.name), settings)
+    ours = f"^({DESCRIPTION}|{re.escape(files.description(load_settings(root, {}).data.target))})$"
+    settings = re.sub(ours, lambda _: files.description(proposal.target.name), settings, flags=re.MULTILINE)
     section = files.data_section(data, proposal)
     task = proposal.target.task
 

@@ -166,8 +166,11 @@ def _odd(known: Texts, numerals: Numerals) -> str:
     written = [text for text, fine in zip(texts, good, strict=True) if not fine]
     if written and all(UNIT.fullmatch(text) for text in texts):
         return f"numbers that are written as {written[0]!r}: write them as 1234.5 in the file"
-    dates = [_is_date(text, "") for text in texts]
+    few = texts[:FEW]
+    dates = [_is_date(text, "") for text in (texts if any(_is_date(text, "") for text in few) else few)]
     for fine, what in ((good.tolist(), "numbers"), (dates, "dates")):
+        if len(fine) < len(texts):  # none of a few is one
+            continue
         wrong = [text for text, each in zip(texts, fine, strict=True) if not each]
         if len(texts) > FEW and wrong and len(wrong) <= (1 - MOST) * len(texts):
             others = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
