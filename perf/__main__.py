@@ -32,7 +32,7 @@ from rich.console import Console
 from perf import accept
 from perf.arms.arm import ArmError, available_cpus, pinned, split_cpus
 from perf.arms.specs import Sides, arms, choose, refused
-from perf.conclude import clear, conclude, write
+from perf.conclude import clear, conclude, model_of, write
 from perf.findings import Findings, Setup
 from perf.interrupts import Interrupt, interruptible
 from perf.measure import measure
@@ -173,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         return refuse("; ".join(filter(None, [findings.failure, str(error)])))
     tell(console, report, setup.output)
-    command.summary(markdown(report))
+    command.summary(markdown(report, model_of(report)))
     return report.exit_code
 
 

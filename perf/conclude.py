@@ -15,6 +15,9 @@ from perf.report.markdown import markdown
 from perf.report.page import page
 from perf.rule.wording import disagreement
 from perf.verdict import EXIT_CODES, Outcome, Report, Runner
+from pipeline import notes as left
+from pipeline.notes import NoteError
+from training.quality.report import Model
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
 
@@ -29,8 +32,17 @@ def write(output: Path, report: Report, findings: Findings) -> None:
     """Writes report.html, report.md and, last, verdict.json: who finds that finds all. Raises OSError."""
     output.mkdir(parents=True, exist_ok=True)
     replace(output / "report.html", page(report, findings.samples).encode())
-    replace(output / "report.md", markdown(report).encode())
+    replace(output / "report.md", markdown(report, model_of(report)).encode())
     write_verdict(output / "verdict.json", report)
+
+
+def model_of(report: Report) -> Model | None:
+    """What training has decided about the candidate; None where that is not here."""
+    try:
+        model = left.read(Path(), Model)
+    except NoteError:
+        return None
+    return model if model.passed and model.version == report.candidate.version else None
 
 
 def conclude(setup: Setup, findings: Findings) -> Report:

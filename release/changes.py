@@ -26,11 +26,12 @@ from mlflow.exceptions import MlflowException
 from pipeline import bundle as bundles
 from pipeline import command, notes
 from pipeline.bundle import BundleError
-from pipeline.notes import Champion, Changes, NoteError, Quality
+from pipeline.notes import Champion, Changes, NoteError
 from pipeline.schema import Settings
 from pipeline.settings import SettingsError, load_settings
 from release.github import api as rest
 from training import registry
+from training.quality.report import Model
 
 WORKFLOW = "pipeline.yml"
 UNDER_WAY = ("queued", "in_progress", "requested", "waiting", "pending")
@@ -53,7 +54,7 @@ def changes(
 
     `reigns`: the champion's version in MLflow.
     """
-    card, kept = bundles.read(root / "bundle").card, notes.read(root, Quality).kept
+    card, kept = bundles.read(root / "bundle").card, notes.read(root, Model).kept
     service = bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
     # Where MLflow knows no champion, as a new server does not, what may be the same is promoted there.
     same = kept != "" and kept == reigns and champion.image != "" and champion.inputs == service
@@ -183,7 +184,7 @@ def say_changes(settings: Settings, champion: Champion, arguments: argparse.Name
     command.output(
         measure=str(found.measure).lower(),
         publish=str(publish).lower(),
-        store=str(not arguments.preview and (publish or notes.read(root, Quality).fitted)).lower(),
+        store=str(not arguments.preview and (publish or notes.read(root, Model).fitted)).lower(),
         promote=str(promote).lower(),
         champion=champion.image,
         note=" ".join(found.sentences),

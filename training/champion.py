@@ -1,73 +1,124 @@
-"""What a candidate is compared with: the champion's metrics, on the very rows on which the candidate is judged."""
+"""What a candidate is compared with: the champion's answers to rows that neither of the two has learned from."""
 
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline import bundle as bundles
-from pipeline.bundle import Bundle, BundleError
-from pipeline.schema import Task
+from pipeline.bundle import Bundle, BundleError, Contract
+from pipeline.schema import Data, Task
 from pipeline.transformer import records
-from training import registry
-from training.dataset import Dataset
+from training import learned, registry
+from training.dataset import Dataset, read
+from training.quality.metrics import Answers
+from training.table import DataError
 
-Metrics = Mapping[str, float]
-
-
-QUESTION = ("sha256", "target", "positive", "holdout")  # of card.data: metrics of equal ones can be compared
-
-
-class Scores(NamedTuple):
-    metrics: Metrics | None  # None: they would say nothing about the candidate
-    note: str  # why so, or why they are of other rows than the candidate's; empty where neither is the case
+ROWS = 100_000  # held-out rows, at most, on which two versions are compared: their answers, for two classes or fewer
+FEWEST = 20  # rows, without which there is nothing to compare on
+Array = np.ndarray[Any, Any]
 
 
-def champion_scores(
-    client: MlflowClient,
-    version: ModelVersion,
-    task: Task,
-    judged: Mapping[str, object],
-    dataset: Dataset,
-    evaluate: Callable[[np.ndarray, list[str]], Metrics],
-) -> Scores:
-    """The champion's metrics on the held-out rows of `dataset`.
+class Asked(NamedTuple):
+    answers: Answers | None = None  # the champion's; None: there is none that can be compared with the candidate
+    rows: Array = np.arange(0)  # int: of the held-out rows, those that it answered
+    notes: Sequence[str] = ()  # why it was not asked, or what a reader has to know besides
+    version: str = ""
 
-    Where it was judged on other rows, it is asked again: its own code in its own process, which the rows have to suit.
-    judged: what the card will say of the candidate's data. `evaluate` takes the answer (probabilities or values) and
-    the classes, in the order of the columns.
+
+def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset) -> Asked:
+    """The champion's answers to today's held-out rows, by its own code in its own process.
+
+    Left out are rows that it has learned from, unless the candidate has learned from the very same ones.
     """
-    logged = dict(client.get_run(version.run_id).data.metrics)
     with tempfile.TemporaryDirectory() as folder:
         try:
             home = Path(registry.download_snapshot(version, folder))
             bundle = bundles.read(home / "bundle")
         except (MlflowException, BundleError, OSError):
-            return Scores(logged, "the champion was not asked again on today's held-out rows: its files are gone")
-        data, contract = bundle.card.data, bundle.contract
-        if all(data.get(key) == judged[key] for key in QUESTION):
-            return Scores(logged, "")
-        if other := _other_question(bundle, task, str(judged["target"]), set(dataset.target)):
-            return Scores(None, f"{other}. So the two are not compared, and the floor alone decides")
-        lacking = {field.name for field in contract.fields} - set(dataset.frame)
-        if lacking:
-            why = f"it needs {', '.join(sorted(lacking))}, which is no feature any more"
-        else:
-            done = _ask(home, dataset.held_out.frame)
-            if done.returncode == 0:
-                return Scores(evaluate(_answer(done.stdout, bundle), contract.classes), "")
-            why = done.stderr.decode(errors="replace").strip().splitlines()[-1]
-    return Scores(logged, f"the champion was not asked again on today's held-out rows: {why}")
+            return _not_asked("its files are gone")
+        if other := _other_question(bundle, data.task, data.target, set(dataset.target)):
+            return _not_asked(other)
+        try:
+            frame = _frame(data, bundle.contract, dataset)
+        except DataError as error:
+            return _not_asked(f"today's data has not what it needs ({error})")
+        rows, notes = _unknown(version, frame, dataset)
+        if len(rows) < FEWEST:
+            return _not_asked(
+                f"it has learned from {int(dataset.is_held_out.sum()) - len(rows):,} of the held-out rows"
+            )
+        rows = some(rows, len(bundle.contract.classes))
+        done = _ask(home, frame[dataset.is_held_out].iloc[rows])
+        if done.returncode:
+            return _not_asked(done.stderr.decode(errors="replace").strip().splitlines()[-1])
+        given, truth = _answer(done.stdout, bundle), dataset.held_out.target.to_numpy()[rows]
+        return Asked(Answers(truth, given, bundle.contract.classes, positive), rows, notes, str(version.version))
+
+
+def _frame(data: Data, contract: Contract, dataset: Dataset) -> pd.DataFrame:
+    """The columns that the champion takes, as it takes them. Raises DataError where the file has them no more."""
+    theirs = {field.name: (field.type, field.format, frozenset(field.missing)) for field in contract.fields}
+    ours = {
+        name: (kind, data.date_formats.get(name, ""), frozenset(data.missing_words(name) - {""}))
+        for name, kind in data.kinds.items()
+    }
+    if all(ours.get(name) == how for name, how in theirs.items()):
+        return dataset.frame[list(theirs)]
+    of: dict[str, list[str]] = {"number": [], "text": [], "boolean": [], "date": []}
+    for field in contract.fields:
+        of[field.type].append(field.name)
+    as_they = msgspec.structs.replace(
+        data,
+        numeric=of["number"],
+        text=of["text"],
+        boolean=of["boolean"],
+        date=of["date"],
+        date_formats={field.name: field.format for field in contract.fields if field.format},
+        missing=[],
+        missing_in={field.name: field.missing for field in contract.fields if field.missing}
+        | {data.target: sorted(data.missing_words(data.target) - {""})},
+    )
+    return read(as_they, 0.5).frame
+
+
+def some(rows: Array, classes: int) -> Array:
+    """As many of the rows as are compared: all but of many."""
+    limit = ROWS * 2 // max(2, classes)
+    return rows if len(rows) <= limit else np.sort(np.random.default_rng(0).choice(rows, limit, replace=False))
+
+
+def _not_asked(why: str) -> Asked:
+    return Asked(notes=[f"not compared with the champion: {why}. The floor alone decides"])
+
+
+def _unknown(version: ModelVersion, frame: pd.DataFrame, dataset: Dataset) -> tuple[Array, list[str]]:
+    """The held-out rows that a fair comparison takes, and what to say of them. frame: as the champion takes it."""
+    theirs = learned.load(version.run_id)
+    everything = np.arange(int(dataset.is_held_out.sum()))
+    if theirs is None:
+        return everything, ["which rows the champion has learned from is not on record: it may know some of these"]
+    of_rows = learned.prints(frame, dataset.target)
+    ours, judged = of_rows[~dataset.is_held_out], of_rows[dataset.is_held_out]
+    unfair = np.isin(judged, theirs) & ~np.isin(judged, ours)
+    notes = []
+    if unfair.any():
+        notes.append(
+            f"{unfair.sum():,} held-out rows are left out of the comparison: the champion has learned from them"
+        )
+    still = np.isin(theirs, of_rows).mean() if len(theirs) else 1.0
+    if still < 0.5:
+        notes.append(f"{1 - still:.0%} of the rows that the champion has learned from are not in the data any more")
+    return everything[~unfair], notes
 
 
 def _other_question(bundle: Bundle, task: Task, target: str, classes: Collection[str]) -> str:
@@ -95,7 +146,7 @@ def _ask(home: Path, frame: pd.DataFrame) -> subprocess.CompletedProcess[bytes]:
     )
 
 
-def _answer(output: bytes, bundle: Bundle) -> np.ndarray[Any, Any]:
+def _answer(output: bytes, bundle: Bundle) -> Array:
     predictions: list[dict[str, Any]] = msgspec.json.Decoder().decode_lines(output)
     if bundle.contract.task == "regression":
         return np.array([prediction["value"] for prediction in predictions])

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.bundle import file_sha256
-from pipeline.schema import Data
-from training import cells, table
+from pipeline.schema import Data, Kind
+from training import cells, split, table
 from training.cells import Cells, Numerals
 from training.table import DataError
 
@@ -30,8 +30,16 @@ class Dataset(NamedTuple):
     target: pd.Series  # str labels, or float64
     unused: list[str]  # the file's other columns, target included
     is_held_out: Array  # bool, a row each
+    hashes: Array  # uint64, a row each: equal ones are of equal rows of the file, or of one group
+    others: pd.DataFrame  # texts of further columns that were asked for, None where there is none
     sha256: str  # of the file
     notes: Sequence[str] = ()  # sentences for the person who trains
+
+    def column(self, name: str) -> pd.Series:
+        """A column that was read. Raises KeyError."""
+        if name == self.target.name:
+            return self.target
+        return self.frame[name] if name in self.frame else self.others[name]
 
     @property
     def training(self) -> Half:
@@ -46,18 +54,23 @@ def in_silence(_: str) -> None:
     """Says nothing."""
 
 
-def read(data: Data, holdout: float, say: Say = in_silence) -> Dataset:
-    """Features and target of the file, and which rows are held out. `say` hears how far it is. Raises DataError."""
+def read(data: Data, holdout: float, say: Say = in_silence, also: Sequence[str] = ()) -> Dataset:
+    """Features and target of the file, and which rows are held out. `say` hears how far it is. Raises DataError.
+
+    also: further columns that are wanted, where the file has them.
+    """
     path = data.path
     if not path.is_file():
         raise DataError(f"{path}: no such file (pipeline.toml, data.path)")
     names = table.header(path, data.separator)
     _check_names(data, names)
+    more: dict[str, Kind] = {name: "text" for name in (data.group, data.time, *also) if name in names}
+    kinds = more | data.columns
     # Of many small arrays, once joined, the memory would not go back: these grow in one place.
-    made = {name: array("d") if kind == "number" else list[Any]() for name, kind in data.columns.items()}
+    made = {name: array("d") if kind == "number" else list[Any]() for name, kind in kinds.items()}
     lines, hashes = array("q"), array("Q")
     forms, numerals = data.date_formats, Numerals(data.decimal, data.thousands)
-    readers = {name: cells.reader(kind, forms.get(name, ""), numerals) for name, kind in data.columns.items()}
+    readers = {name: cells.reader(kind, forms.get(name, ""), numerals) for name, kind in kinds.items()}
     for part in table.parts(path, data.separator):
         for name, read_cells in readers.items():
             texts: Sequence[str] = part.cells[names.index(name)]
@@ -72,19 +85,25 @@ def read(data: Data, holdout: float, say: Say = in_silence) -> Dataset:
     index = pd.Index(np.frombuffer(lines, np.int64), name=LINE)
     columns = {name: _series(name, made.pop(name), index) for name in readers}
     target = columns.pop(data.target)
+    others = pd.DataFrame(
+        {name: columns.pop(name) for name in more if name in columns and name not in data.kinds}, index
+    )
     kept, notes = _kept(data, target)
     of_rows = np.frombuffer(hashes, np.uint64)[kept]
-    held_out = of_rows < np.uint64(holdout * 2**64)
     frame, target = pd.DataFrame(columns, index, copy=False), target[kept]
-    frame = frame if kept.all() else frame[kept]
+    frame, others = (frame, others) if kept.all() else (frame[kept], others[kept])
     for name in data.kinds:
         if frame[name].isna().all():
             raise DataError(f"{path}, column {name!r}: every cell is empty; take it out of [data] in pipeline.toml")
-    if data.task == "classification":
-        held_out = _with_each_class(target, held_out, of_rows)
+    if data.group:
+        of_rows = split.of_groups(frame[data.group] if data.group in frame else others[data.group], of_rows)
+    if data.time:
+        held_out = split.by_time(data, frame[data.time] if data.time in frame else others[data.time], holdout)
+    else:
+        held_out = split.by_hash(of_rows, holdout, target if data.task == "classification" else None)
     _check_target(data, target, held_out)
     unused = [name for name in names if name not in data.kinds]
-    return Dataset(frame, target, unused, held_out, file_sha256(path), notes)
+    return Dataset(frame, target, unused, held_out, of_rows, others, file_sha256(path), notes)
 
 
 def _series(name: str, made: "array[float] | list[Any]", index: pd.Index) -> pd.Series:
@@ -94,7 +113,9 @@ def _series(name: str, made: "array[float] | list[Any]", index: pd.Index) -> pd.
 
 def _check_names(data: Data, names: Sequence[str]) -> None:
     keys = {"numeric": data.numeric, "text": data.text, "boolean": data.boolean, "date": data.date}
-    for key, columns in (*keys.items(), ("target", [data.target])):
+    single = {"target": data.target, "group": data.group, "time": data.time}
+    keys |= {key: [name] for key, name in single.items() if name}
+    for key, columns in keys.items():
         for name in columns:
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1)
@@ -127,18 +148,6 @@ def _kept(data: Data, target: pd.Series) -> tuple[Array, list[str]]:
     return there & ~others, notes
 
 
-def _with_each_class(target: pd.Series, held_out: Array, hashes: Array) -> Array:
-    """Likewise, with a row of each class in both parts, where a class has two: the one that chance came nearest to."""
-    held_out = held_out.copy()
-    for name in target.unique():
-        rows = np.flatnonzero(target.to_numpy() == name)
-        if len(rows) > 1 and not held_out[rows].any():
-            held_out[rows[np.argmin(hashes[rows])]] = True
-        elif len(rows) > 1 and held_out[rows].all():
-            held_out[rows[np.argmax(hashes[rows])]] = False
-    return held_out
-
-
 def _no_row(data: Data, target: pd.Series, name: str, key: str) -> str:
     classes = ", ".join(repr(each) for each in sorted(set(target))[:10])
     where = f"{data.path}, column {data.target!r}"
@@ -157,6 +166,11 @@ def _check_target(data: Data, target: pd.Series, held_out: Array) -> None:
             raise DataError(
                 f"{where}: one row says {counts.idxmin()!r}; each class needs a row to learn from and one to be judged "
                 "on. Add rows, or name the classes to learn: classes = [...] under [data] in pipeline.toml"
+            )
+        if new := sorted(set(target) - set(target[~held_out])):
+            why = "of the newest (data.time)" if data.time else "one and the same, or of one group"
+            raise DataError(
+                f"{where}: every row that says {new[0]!r} is {why}, and held out: nothing teaches the class"
             )
     for part, rows in (("training", ~held_out), ("held-out", held_out)):
         if rows.sum() < 2:

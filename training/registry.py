@@ -13,6 +13,7 @@ from typing import Any
 import mlflow
 import mlflow.artifacts
 import mlflow.sklearn
+import msgspec
 import pandas as pd
 import skops.io
 from matplotlib.figure import Figure
@@ -28,6 +29,7 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.bundle import SERVED
 from training import store
+from training.quality.report import Model
 
 CANDIDATE, CHAMPION = "candidate", "champion"
 # Tags of a version that a rollback took out: why, and pipeline.bundle.service_inputs of what was taken out.
@@ -98,6 +100,17 @@ def download_snapshot(version: ModelVersion, folder: str) -> str:
     snapshot = snapshot_of(version)
     path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=snapshot, dst_path=folder)
     return str(path)
+
+
+def quality(version: ModelVersion) -> Model:
+    """What was decided about a version when it was trained; of an older release's, no more than its sentence."""
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            name = Model.path.name
+            path = mlflow.artifacts.download_artifacts(run_id=version.run_id, artifact_path=name, dst_path=folder)
+            return msgspec.json.decode(Path(path).read_bytes(), type=Model)
+    except (MlflowException, OSError, msgspec.DecodeError):
+        return Model(passed=True, sentence=version.tags.get("quality", "")[:500])
 
 
 def git_sha(root: Path) -> str:

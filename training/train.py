@@ -11,13 +11,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 import mlflow
+import msgspec
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
@@ -30,16 +29,20 @@ from pipeline import bundle as bundles
 from pipeline import command, notes
 from pipeline.bundle import BundleError, Contract
 from pipeline.columns import DeriveError
-from pipeline.notes import Quality
-from pipeline.schema import Data, Settings, Task, Training
+from pipeline.schema import Data, Settings, Training
 from pipeline.settings import SettingsError, load_settings
-from training import contents, evaluate, registry
-from training.champion import champion_scores
+from training import contents, learned, registry
+from training.champion import Asked, ask
 from training.dataset import Dataset, Say, read
 from training.fit import EstimatorError, answer, fit, rounded
 from training.gaps import answered
 from training.onnx.export import Exported, asker, export
+from training.quality.curves import curves
+from training.quality.markdown import markdown
+from training.quality.metrics import Answers, metrics, rarest
+from training.quality.report import Model
 from training.table import DataError
+from training.verdict import slice_columns, verdict
 from training.warned import noted
 
 INPUTS, BUNDLE = "inputs_sha256", "bundle_sha256"  # tags of a version: of what it was made, and what came out
@@ -71,7 +74,7 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
     `preview`: the name of one, such as of a pull request, which leaves the alias candidate alone; or empty.
     `force`: also where the champion is made of the very same.
     """
-    (root / Quality.path).unlink(missing_ok=True)
+    (root / Model.path).unlink(missing_ok=True)
     name = settings.project.name
     with under_way("connect to MLflow"):
         client = registry.connect(name)
@@ -114,28 +117,17 @@ def _train(
     """Likewise, without a look at what has changed. `made_of`: pipeline.bundle.model_inputs."""
     name, data, git = settings.project.name, settings.data, registry.git_sha(root)
     with under_way("read the data") as say:
-        dataset = read(data, settings.training.holdout, say)
-        held_out = dataset.held_out
+        dataset = read(data, settings.training.holdout, say, settings.quality.slices)
+        held_out, columns = dataset.held_out, slice_columns(dataset, settings.quality.slices)
     _note(dataset.notes)
 
     with registry.run(name, git) as run_id:
         with under_way(f"fit on {len(dataset.frame) - len(held_out.frame):,} rows") as say:
             pipeline = fit(data.task, settings.training.seed, dataset.training, settings.training.trusted, say)
             derive, model = pipeline.named_steps.values()
-        with under_way(f"evaluate on {len(held_out.frame):,} held-out rows") as say:
-            table, expected = answer(pipeline, held_out.frame, say)
-            classes = [] if data.task == "regression" else [str(label) for label in pipeline.classes_]
-            positive = data.positive or (evaluate.rarest(dataset.target.to_numpy()) if classes else "")
-            known = (held_out.target.to_numpy(), positive)
-            say("metrics and curves")
-            metrics = evaluate.metrics(*known, expected, classes)
-            _log(data, settings.training, dataset, model, metrics, evaluate.curves(*known, expected, classes))
-        _note(rounded(held_out.frame, table))
-        console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in metrics.items()))
-
-        judged = contents.judged_on(data, settings.training.holdout, dataset, positive)
-        against = _champion_metrics(client, champion, data.task, judged, dataset, partial(evaluate.metrics, *known))
-        quality = evaluate.judge(data.task, metrics, against, settings.quality)
+        table, answers = _answers(settings, dataset, pipeline)
+        expected, classes = answers.given, list(answers.classes)
+        quality, found = _judge(settings, dataset, answers, champion, columns)
         _report(quality, root)
         if not quality.passed:
             return False
@@ -172,9 +164,9 @@ def _train(
                 version=version,
                 run_id=run_id,
                 git_sha=git,
-                judged=judged,
+                judged=contents.judged_on(data, settings.training.holdout, dataset, answers.positive),
                 task=data.task,
-                metrics=metrics,
+                metrics={key: value for key, value in found.items() if np.isfinite(value)},
                 expected=expected,
                 exported=exported,
                 files=files,
@@ -185,6 +177,9 @@ def _train(
             for key, digest in (("bundle_sha256", card.bundle_sha256), ("service_sha256", service)):
                 client.set_model_version_tag(name, version, key, digest)
             registry.log_snapshot(client, run_id, root)
+            quality = msgspec.structs.replace(quality, version=version)
+            notes.write(root, quality)
+            mlflow.log_artifact(str(root / Model.path))
 
     # Last, so that a run that is killed on the way leaves the aliases as they were.
     if not preview:
@@ -194,6 +189,41 @@ def _train(
     console.print(f"Registered {name} version [bold]{version}[/bold], {named}.")
     console.print(f"Wrote bundle/ ({exported.runtime}; {agreement}sha256 {card.bundle_sha256[:12]}).")
     return True
+
+
+def _answers(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> tuple[pd.DataFrame, Answers]:
+    """The held-out rows as the model sees them, and its answers to them."""
+    data, held_out = settings.data, dataset.held_out
+    with under_way(f"evaluate on {len(held_out.frame):,} held-out rows") as say:
+        table, given = answer(pipeline, held_out.frame, say)
+        classes = [] if data.task == "regression" else [str(label) for label in pipeline.classes_]
+        positive = data.positive or (rarest(dataset.target.to_numpy()) if classes else "")
+        answers = Answers(held_out.target.to_numpy(), given, classes, positive)
+        say("draw the curves")
+        _log(data, settings.training, dataset, pipeline.named_steps["model"])
+        registry.log_figures(curves(answers))
+    _note(rounded(held_out.frame, table))
+    return table, answers
+
+
+def _judge(
+    settings: Settings,
+    dataset: Dataset,
+    answers: Answers,
+    champion: ModelVersion | None,
+    columns: Mapping[str, pd.Series],
+) -> tuple[Model, dict[str, float]]:
+    """The verdict, and the metrics on all held-out rows. columns: by which these are sliced."""
+    found = metrics(answers)
+    console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in found.items()))
+    mlflow.log_metrics({name: value for name, value in found.items() if np.isfinite(value)})
+    asked = Asked()
+    if champion is not None:
+        with under_way(f"ask the champion, version {champion.version}, for the same rows"):
+            asked = ask(champion, settings.data, answers.positive, dataset)
+    _note(asked.notes)
+    with under_way("compare with the champion" if asked.answers else "see how sure that is"):
+        return verdict(settings.quality, dataset, answers, found, asked, columns), found
 
 
 def _contract(
@@ -234,7 +264,7 @@ def _keep(
     if not preview:
         client.set_model_version_tag(version.name, number, INPUTS, made_of)
         client.set_registered_model_alias(version.name, registry.CANDIDATE, number)
-    notes.write(root, Quality(True, version.tags.get("quality", ""), kept=number, fitted=fitted))
+    notes.write(root, msgspec.structs.replace(registry.quality(version), version=number, kept=number, fitted=fitted))
     console.print(
         f"{why}: it stays version [bold]{number}[/bold], {whose}, with the bundle/ of that. To train all the "
         "same: make train FORCE=1"
@@ -242,49 +272,24 @@ def _keep(
     return True
 
 
-def _log(
-    data: Data,
-    training: Training,
-    dataset: Dataset,
-    model: BaseEstimator,
-    metrics: Mapping[str, float],
-    figures: Mapping[str, Figure],
-) -> None:
+def _log(data: Data, training: Training, dataset: Dataset, model: BaseEstimator) -> None:
     registry.log_parameters(model, seed=training.seed, holdout=training.holdout, features=len(data.kinds))
-    mlflow.log_metrics(metrics)
     registry.log_dataset(data.path, dataset.sha256, contents.schema(data))
-    registry.log_figures(figures)
+    learned.log(learned.prints(*dataset.training))
 
 
-def _champion_metrics(
-    client: MlflowClient,
-    version: ModelVersion | None,
-    task: Task,
-    judged: Mapping[str, object],
-    dataset: Dataset,
-    measure: Callable[[np.ndarray, list[str]], Mapping[str, float]],
-) -> Mapping[str, float] | None:
-    """What the candidate is judged against; None where nothing is in production that answers the same question."""
-    if version is None:
-        return None
-    with under_way(f"compare with the champion, version {version.version}"):
-        against = champion_scores(client, version, task, judged, dataset, measure)
-    if against.note:
-        console.print(f"[yellow]Note:[/yellow] {escape(against.note)}.")
-    return against.metrics
-
-
-def _report(quality: Quality, root: Path) -> None:
-    command.summary(f"{'✅' if quality.passed else '❌'} Quality gate: {quality.sentence}.")
-    mlflow.set_tag("quality", "pass" if quality.passed else "fail")
+def _report(quality: Model, root: Path) -> None:
+    command.summary(markdown(quality))
+    mlflow.set_tag("quality", quality.outcome)
     notes.write(root, quality)
-    if quality.passed:
-        console.print(f"[green]Quality gate: pass.[/green] {quality.sentence}.")
-    else:
-        console.print(
-            f"[red]Quality gate: fail.[/red] {quality.sentence}. Not registered; bundle/ is as it was. The limits "
-            "are in pipeline.toml under [quality]."
-        )
+    (root / Model.path).with_suffix(".md").write_text(markdown(quality), encoding="utf-8")
+    style, word = {"pass": ("green", "pass"), "fail": ("red", "fail"), "unsure": ("yellow", "cannot tell")}[
+        quality.outcome
+    ]
+    stopped = " Not registered; bundle/ is as it was. The limits are in pipeline.toml under [quality]."
+    console.print(
+        f"[{style}]Quality gate: {word}.[/{style}] {escape(quality.sentence)}.{'' if quality.passed else stopped}"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

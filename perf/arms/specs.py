@@ -9,7 +9,8 @@ from perf.arms.arm import Arm, ArmError, Cpus, Kind, Role, environment_of
 from perf.arms.containers import AttachedArm, ContainerArm, docker, missing
 from perf.arms.processes import ProcessArm
 from pipeline import notes
-from pipeline.notes import Baseline, Quality
+from pipeline.notes import Baseline
+from training.quality.report import Model
 
 LABEL = "mlops.bundle-sha256"  # that an image of ours has
 
@@ -113,7 +114,7 @@ def _bundle_in(root: Path) -> str:
 def refused(root: Path) -> str:
     """That bundle/ is not what was trained last, where the quality gate refused that; else empty."""
     try:
-        quality = notes.read(root, Quality)
+        quality = notes.read(root, Model)
     except notes.NoteError:
         return ""
     if quality.passed:

@@ -1,74 +1,56 @@
 """From a verdict to report.md: what broke and by how much, one table, what to do next, and the rest folded away.
 
-Much of what it prints comes from elsewhere (model cards, problem details, logs, and later a whole verdict.json out of a
-stranger's pull request), so all of that goes into code spans or code blocks, where Markdown, HTML and @mentions mean
-nothing.
+With the model's verdict it is the comment on a pull request: both verdicts first, then a part for each.
 """
-
-import re
-import unicodedata
-from collections.abc import Sequence
 
 from perf.accept import in_words
 from perf.rule.wording import NAMES, amount, bound, percent, span
 from perf.verdict import Arm, Criterion, Report, Round, Runner
+from pipeline.markup import fenced, folded, listed, quoted, sentence, table
+from training.quality import markdown as quality
+from training.quality.report import Model
 
 ICONS = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "⛔", "info": ""}
 ACCEPTED = "✍️"  # beside the tick: somebody has signed for it
 MARKER = "<!-- perf-gate:predict -->"  # by which a later run finds its comment
 MAX_BYTES = 60_000  # GitHub takes comments of 65,536 characters
 SHOWN_ROUNDS = 40
-ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&vert;", "$": "<span>$</span>"}  # $: of a formula
-LINKED = re.compile(r"[@#]|:(?=//)|www(?=\.)|gh(?=-)", re.IGNORECASE)  # what GitHub makes links of, escaped or not
 
 
-def quoted(text: str, limit: int = 200) -> str:
-    """Text from elsewhere as a code span that it cannot leave, on one line."""
-    line = " ".join(_visible(text).split())
-    line = line.replace("`", "'").replace("|", "\N{BROKEN BAR}")
-    return f"`{line[: limit - 1] + '…' if len(line) > limit else line}`" if line else "unknown"
-
-
-def fenced(text: str) -> str:
-    """Text from elsewhere as a code block that it cannot leave."""
-    return "```text\n" + _visible(text).replace("`", "'") + "\n```"
-
-
-def _visible(text: str) -> str:
-    """Without control characters and those that turn the reading direction, save for line ends."""
-    return "".join(c for c in text if c == "\n" or unicodedata.category(c)[0] != "C")
-
-
-def markdown(report: Report) -> str:
-    """report.md: the summary of a step and the comment on a pull request."""
-    icon = ICONS[report.outcome] + (ACCEPTED if report.accepted and report.outcome == "pass" else "")
-    first = f"### {icon} Performance gate: {sentence(report.headline)}"
+def markdown(report: Report, model: Model | None = None) -> str:
+    """report.md: the summary of a step and the comment on a pull request. model: what was decided about the model."""
     signed = [f"**Accepted:** {in_words(report.accepted, quoted)}"] if report.accepted else []
     next_step = f"**Next:** {sentence(report.next)}"
+    judged = ["#### Model", quality.part(model), "#### Latency"] if model else []
     shown = [
         *signed,
         *([_table(report)] if report.criteria else []),
         *([_measured(report)] if report.rounds else []),
-        *([_listed(report.reasons + report.notes)] if report.reasons or report.notes else []),
+        *([listed(report.reasons + report.notes)] if report.reasons or report.notes else []),
     ]
-    folded = [
-        *([_folded("Last lines of its log", fenced(report.log))] if report.log else []),
-        *([_folded("Rounds", _rounds(report))] if report.rounds else []),
-        _folded("Method and limits", _method(report)),
+    hidden = [
+        *([folded("Last lines of its log", fenced(report.log))] if report.log else []),
+        *([folded("Rounds", _rounds(report))] if report.rounds else []),
+        folded("Method and limits", _method(report)),
     ]
-    whole = [first, *shown, next_step, *folded, MARKER]
-    for parts in (whole, [first, *shown, next_step, MARKER], [first, *signed, next_step, MARKER]):
-        text = "\n\n".join(parts) + "\n"
+    first = heading(report, model)
+    whole = [first, *judged, *shown, next_step, *hidden, MARKER]
+    for parts in (whole, [first, *judged, *shown, next_step, MARKER], [first, *signed, next_step, MARKER]):
+        text = "\n\n".join(filter(None, parts)) + "\n"
         if len(text.encode()) < MAX_BYTES:
             break
     return text
 
 
-def sentence(text: str) -> str:
-    """Our own words, which may carry a few of somebody else's: nothing in them is markup, a link or a mention."""
-    line = " ".join(_visible(text).split())
-    safe = "".join(ENTITIES.get(c) or (f"\\{c}" if c in "\\`*_[]~!" else c) for c in line)
-    return LINKED.sub("\\g<0>\N{ZERO WIDTH SPACE}", safe)
+def heading(report: Report, model: Model | None) -> str:
+    """Both verdicts: what stops a version comes first, and the other has no more than its name then."""
+    icon = ICONS[report.outcome] + (ACCEPTED if report.accepted and report.outcome == "pass" else "")
+    verdicts = [(report.outcome == "pass", f"{icon} Latency", sentence(report.headline))]
+    if model:
+        verdicts.append((quality.icon(model) == "✅", f"{quality.icon(model)} Model", sentence(model.sentence)))
+    verdicts.sort(key=lambda each: each[0])
+    bad = not all(well for well, _, _ in verdicts)
+    return "### " + " · ".join(name if bad and well else f"{name}: {text}" for well, name, text in verdicts)
 
 
 def who(arm: Arm | None) -> str:
@@ -85,9 +67,8 @@ def _table(report: Report) -> str:
     arms = [f"baseline<br>{quoted(who(report.baseline))}"] if paired else []
     arms.append(f"candidate<br>{quoted(who(report.candidate))}")
     heads = ["", *arms, *(["change"] if paired else []), f"{report.confidence * 100:.0f} % interval", "limit", ""]
-    rows = [heads, [":-:" if head.startswith(("l", "9")) else "--:" if head else "---" for head in heads]]
-    rows += [_cells(row, paired) for row in report.criteria]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    aligned = "l" + "r" * (len(heads) - 4) + "ccl"
+    return table([heads, *(_cells(row, paired) for row in report.criteria)], aligned)
 
 
 def _cells(row: Criterion, paired: bool) -> list[str]:
@@ -114,26 +95,18 @@ def _measured(report: Report) -> str:
     return " ".join(sentences)
 
 
-def _listed(texts: Sequence[str]) -> str:
-    return "\n".join(f"- {sentence(text)}" for text in texts)
-
-
-def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>"
-
-
 def _rounds(report: Report) -> str:
-    lines = ["| round | baseline p95 | candidate p95 | change | |", "|--:|--:|--:|--:|---|"]
-    lines += [_round(r) for r in report.rounds[:SHOWN_ROUNDS]]
+    heads = ["round", "baseline p95", "candidate p95", "change", ""]
+    lines = table([heads, *(_round(r) for r in report.rounds[:SHOWN_ROUNDS])], "rrrrl")
     more = len(report.rounds) - SHOWN_ROUNDS
-    return "\n".join(lines) + (f"\n\nand {more} more in rounds.csv" if more > 0 else "")
+    return lines + (f"\n\nand {more} more in rounds.csv" if more > 0 else "")
 
 
-def _round(r: Round) -> str:
+def _round(r: Round) -> list[str]:
     base = r.baseline.p95 if r.baseline else None
     change = r.candidate.p95 / base - 1 if r.candidate.p95 and base else None
     cells = [str(r.number), amount(base, "ms"), amount(r.candidate.p95, "ms"), percent(change)]
-    return "| " + " | ".join([*cells, f"dropped: {sentence(r.dropped)}" if r.dropped else ""]) + " |"
+    return [*cells, f"dropped: {sentence(r.dropped)}" if r.dropped else ""]
 
 
 PAIRED = """The same code does not fail. A slow-down of the limit or more is caught. What is surely below the limit

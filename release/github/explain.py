@@ -13,10 +13,13 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from perf import verdict
-from perf.report.markdown import MARKER, MAX_BYTES, markdown, quoted, sentence
-from pipeline.notes import Changes, Quality
+from perf.report.markdown import MARKER, MAX_BYTES, markdown
+from pipeline.markup import quoted, sentence
+from pipeline.notes import Changes
 from release.github import api as rest
 from release.github.api import GitHub
+from training.quality import markdown as quality
+from training.quality.report import Model
 
 T = TypeVar("T")
 FAILED = ("failure", "timed_out", "startup_failure")
@@ -74,19 +77,19 @@ def _failed(job: Mapping[str, Any]) -> str:
 
 
 def _body(github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], failed: Sequence[str]) -> str:
-    trained, measured = (int(artifacts[name]["id"]) if name in artifacts else 0 for name in ("quality", "verdict"))
+    trained, measured = (int(artifacts[name]["id"]) if name in artifacts else 0 for name in ("model", "verdict"))
+    model = read(github, artifacts, "model", "model.json", msgspec.json.Decoder(Model).decode, optional=True)
     # A verdict from before the last training is of an earlier attempt: this one did not get as far.
     if measured > trained and (report := read(github, artifacts, "verdict", "verdict.json", verdict.decode)):
-        return markdown(report).replace(MARKER, "")
-    quality = read(github, artifacts, "quality", "quality.json", msgspec.json.Decoder(Quality).decode)
-    if quality is not None and not quality.passed:
+        return markdown(report, model).replace(MARKER, "")
+    if model is not None and not model.passed:
         return (
-            f"### ❌ Quality gate: {sentence(quality.sentence)}\n\nNothing was built or measured.\n\n**Next:** "
+            f"{quality.markdown(model)}\nNothing was built or measured.\n\n**Next:** "
             "`make train` reproduces it. The limits are in pipeline.toml under [quality]."
         )
     if failed:
         return f"### ❌ Failed: {', '.join(failed)}\n\n**Next:** the log of the job that failed says why."
-    changes = read(github, artifacts, "quality", "changes.json", msgspec.json.Decoder(Changes).decode, optional=True)
+    changes = read(github, artifacts, "model", "changes.json", msgspec.json.Decoder(Changes).decode, optional=True)
     if changes is not None and not changes.measure and changes.sentences:
         return f"### ✅ {sentence(changes.sentences[0])}"
     return "### ⚠️ This run has no verdict\n\n**Next:** look at its log."

@@ -21,16 +21,6 @@ class Note(msgspec.Struct, frozen=True):  # of a newer release it may say more
     command: ClassVar[str]  # that writes it
 
 
-class Quality(Note, frozen=True):
-    """What the quality gate decided about a model, and why, in a sentence without its full stop."""
-
-    path, command = Path("reports/quality.json"), "make train"
-    passed: bool
-    sentence: Annotated[str, msgspec.Meta(max_length=500)]
-    kept: Annotated[str, msgspec.Meta(max_length=20)] = ""  # a version that is made of the same, and so is taken
-    fitted: bool = True  # false: there was no need to train, to know that
-
-
 class Image(Note, frozen=True):
     """The image that serves bundle/."""
 

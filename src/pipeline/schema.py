@@ -72,6 +72,13 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
     classes: Annotated[
         list[str], Meta(description="The classes that are learned. Rows of others are left out. Default: all")
     ] = field(default_factory=list)
+    group: Annotated[
+        str,
+        Meta(description="A column, such as of customers: rows of one are held out together, or learned from together"),
+    ] = ""
+    time: Annotated[
+        str, Meta(description="A column of dates or numbers: the newest rows are held out. Default: a hash decides")
+    ] = ""
     separator: Annotated[str, Meta(min_length=1, max_length=1, description="What stands between two cells")] = ","
     decimal: Annotated[Literal[".", ","], Meta(description="The point of the file's numbers")] = "."
     thousands: Annotated[
@@ -96,7 +103,7 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         # The same letters may be one code point or two (NFC, NFD), which people cannot see.
-        for key in ("target", "numeric", "text", "boolean", "date", "date_formats", "missing_in"):
+        for key in ("target", "numeric", "text", "boolean", "date", "date_formats", "missing_in", "group", "time"):
             force_setattr(self, key, _composed(getattr(self, key)))
         names = [*self.numeric, *self.text, *self.boolean, *self.date, self.target]
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -104,10 +111,13 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{', '.join(twice)} is named more than once among the columns and target")
         if len(names) == 1:
             raise ValueError("numeric, text, boolean and date are all empty: the model needs at least one column")
-        for key, known in (("date_formats", self.date), ("missing_in", names)):
+        for key in ("group", "time"):
+            if getattr(self, key) == self.target:
+                raise ValueError(f"{key} is the target, which is not known of a new row")
+        for key, known in (("date_formats", [*self.date, self.time]), ("missing_in", names)):
             if other := [name for name in getattr(self, key) if name not in known]:
                 raise ValueError(
-                    f"{key}: {other[0]!r} is none of the columns{' of dates' if known is self.date else ''}"
+                    f"{key}: {other[0]!r} is none of the columns{' of dates' if key == 'date_formats' else ''}"
                 )
 
 
@@ -150,7 +160,24 @@ class Quality(Struct, frozen=True, forbid_unknown_fields=True):
     floor: Annotated[
         Number, Meta(description="The worst value that passes: a floor, or a ceiling where less is better")
     ]
-    tolerance: Annotated[NotNegative, Meta(description="How much worse than the champion still passes")] = 0.0
+    tolerance: Annotated[
+        NotNegative,
+        Meta(description="A loss against the champion that is caught. What is surely less passes. 0: any that is sure"),
+    ] = 0.0
+    slices: Annotated[
+        list[str],
+        Meta(
+            description="Columns by which the report parts the held-out rows, or functions of src/model/data.py that "
+            "make a text of a record"
+        ),
+    ] = field(default_factory=list)
+    slice_tolerance: Annotated[
+        NotNegative | None, Meta(description="A slice that has surely lost more fails the model. Default: none does")
+    ] = None
+    unsure: Annotated[
+        Literal["pass", "stop"],
+        Meta(description="What to do where the held-out rows are too few to tell: pass with a warning, or stop"),
+    ] = "pass"
 
 
 class Retraining(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,9 +11,10 @@ from typing import Annotated, Any, get_args, get_origin
 import msgspec
 from msgspec import Struct
 
-from pipeline.schema import Perf, Settings
+from pipeline.schema import Perf, Quality, Settings
 
 PREFIX = "MLOPS_"
+LIMITED: dict[str, type[Struct]] = {"perf": Perf, "quality": Quality}
 # What people call the types that msgspec names.
 WORDS = {
     "float | null": "a number or false",
@@ -60,9 +61,12 @@ def _with(values: dict[str, Any], keys: list[str], value: Any) -> dict[str, Any]
 
 
 def _without_limits(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with None for each limit of [perf] that false switches off."""
-    perf = values.get("perf")
-    return values | ({"perf": {k: _switched(k, v) for k, v in perf.items()}} if isinstance(perf, dict) else {})
+    """The values with None for each limit of [perf] and [quality] that false switches off."""
+    limited = {name: kind for name, kind in LIMITED.items() if isinstance(values.get(name), dict)}
+    return values | {
+        name: {key: _switched(kind, key, value) for key, value in values[name].items()}
+        for name, kind in limited.items()
+    }
 
 
 def _overlaid(typed: Any, written: Any, values: Any) -> Any:
@@ -80,14 +84,11 @@ def _parsed(name: str, text: str) -> Any:
         raise ValueError(f"{name} is {text!r}, which is no {'list' if text[0] == '[' else 'table'} in JSON") from None
 
 
-def _switched(key: str, value: Any) -> Any:
-    """None for a limit of [perf] that false switches off."""
+def _switched(section: type[Struct], key: str, value: Any) -> Any:
+    """None for a limit that false switches off."""
     off = value is False or value == "false"
-    return (
-        None
-        if off and any(each.name == key and _optional(each.type) for each in msgspec.structs.fields(Perf))
-        else value
-    )
+    known = any(each.name == key and _optional(each.type) for each in msgspec.structs.fields(section))
+    return None if off and known else value
 
 
 def _optional(kind: Any) -> bool:

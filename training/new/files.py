@@ -108,7 +108,7 @@ KEYS = {"numeric": "number", "text": "text", "boolean": "boolean", "date": "date
 
 def quality_section(task: Task, trial: Trial | None) -> str:
     """[quality] of pipeline.toml. trial: what a first model reaches; None: nothing is known yet."""
-    floor, step = _floor(trial) if trial else (-1e9, 0.0)
+    floor, step = floor_and_tolerance(trial) if trial else (-1e9, 0.0)
     reached = f"; a first model reaches {trial.value:.3g}, a constant {CONSTANT[METRIC[task]]:g}" if trial else ""
     others = ", ".join(name for name in METRICS[task] if name != METRIC[task])
     return (
@@ -119,7 +119,7 @@ def quality_section(task: Task, trial: Trial | None) -> str:
     )
 
 
-def _floor(trial: Trial) -> tuple[float, float]:
+def floor_and_tolerance(trial: Trial) -> tuple[float, float]:
     """A round number below what the trial reached by two standard errors, and one error, rounded up.
 
     Where the trial is better than a constant, the floor is no worse than that.

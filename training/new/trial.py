@@ -19,9 +19,10 @@ import numpy as np
 from pipeline import command
 from pipeline.columns import DeriveError
 from pipeline.settings import SettingsError, load_settings
-from training import evaluate
 from training.dataset import Half, read
 from training.fit import EstimatorError, answer, fit
+from training.quality.metrics import Answers, metrics, rarest
+from training.quality.resample import resampled
 from training.table import DataError
 
 ROWS = 50_000  # that are learned from: more make a model better, and a floor is below it
@@ -73,19 +74,10 @@ def run(root: Path) -> Trial:
     pipeline = fit(settings.data.task, settings.training.seed, part, settings.training.trusted)
     _, given = answer(pipeline, held_out.frame)
     classes = [] if settings.data.task == "regression" else [str(label) for label in pipeline.classes_]
-    truth, metric = held_out.target.to_numpy(), settings.quality.metric
-    positive = settings.data.positive or (evaluate.rarest(dataset.target.to_numpy()) if classes else "")
-
-    def measure(rows: np.ndarray) -> float:
-        return evaluate.metrics(truth[rows], positive, given[rows], classes)[metric]
-
-    dice, values = np.random.default_rng(0), list[float]()
-    for _ in range(RESAMPLES):
-        rows = dice.integers(0, len(truth), len(truth))
-        if not classes or len(set(truth[rows])) == len(classes):
-            values.append(measure(rows))
-    spread = float(np.std(values)) if len(values) > 1 else 0.0
-    return Trial(metric, measure(np.arange(len(truth))), spread, len(truth))
+    positive = settings.data.positive or (rarest(dataset.target.to_numpy()) if classes else "")
+    answers, metric = Answers(held_out.target.to_numpy(), given, classes, positive), settings.quality.metric
+    values = resampled([answers], np.arange(len(given)), 0, RESAMPLES)[0][metric]
+    return Trial(metric, metrics(answers)[metric], float(np.nan_to_num(np.nanstd(values))), len(given))
 
 
 def main() -> int:

@@ -261,7 +261,7 @@ def test_the_report_shows_who_when_and_why() -> None:
     report = accepted_report()
     text = markdown(report)
     first, signed = text.splitlines()[0], text.split("\n\n")[1]
-    assert first.startswith("### ✅✍️ Performance gate: accepted: p95 +13.3 % (at most +1")
+    assert first.startswith("### ✅✍️ Latency: accepted: p95 +13.3 % (at most +1")
     assert r'up to +20 % for "@' in first
     assert "@ada" not in text.replace("`@ada asked for the new features`", "")
     for part in (

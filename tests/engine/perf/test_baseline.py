@@ -8,7 +8,8 @@ import pytest
 from perf.arms.arm import ArmError, Cpus
 from perf.arms.specs import Sides, arms, choose, refused
 from pipeline import notes
-from pipeline.notes import Baseline, NoteError, Quality
+from pipeline.notes import Baseline, NoteError
+from training.quality.report import Model
 
 UNPINNED = Cpus(None, None, 1)
 
@@ -155,7 +156,7 @@ def test_an_image_as_base_wants_an_image(standin: Path, tmp_path: Path, engine_w
 def test_a_model_that_was_refused_is_not_what_is_measured(tmp_path: Path) -> None:
     """bundle/ holds the one before it then, which a reader of the verdict has to know."""
     assert refused(tmp_path) == ""
-    notes.write(tmp_path, Quality(True, "r2 is 0.5"))
+    notes.write(tmp_path, Model(passed=True, sentence="r2 is 0.5"))
     assert refused(tmp_path) == ""
-    notes.write(tmp_path, Quality(False, "r2 is 0.1, 0.2 below the floor of 0.3"))
+    notes.write(tmp_path, Model(passed=False, sentence="r2 is 0.1, 0.2 below the floor of 0.3"))
     assert "was refused: r2 is 0.1, 0.2 below the floor of 0.3. Measured is the one before" in refused(tmp_path)

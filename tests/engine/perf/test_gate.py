@@ -139,7 +139,7 @@ def test_equal_arms_pass(runs: dict[str, Run]) -> None:
     assert all(float(row["start_s"]) >= float(row["due_s"]) for row in samples)
     latencies = {row["latency_ms"] for row in samples}
     assert len(latencies) > len(samples) / 2  # Locust's rounded percentiles know a handful of values
-    assert (run.out / "report.md").read_text().startswith("### ✅ Performance gate: ")
+    assert (run.out / "report.md").read_text().startswith("### ✅ Latency: ")
     assert NOTE in report.notes
     assert (run.out.parent / "summary").read_text().strip() == (run.out / "report.md").read_text().strip()
     assert "</html>" in (run.out / "report.html").read_text()

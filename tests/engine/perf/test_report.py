@@ -20,14 +20,14 @@ from tests.engine.perf.pages import ALONE, ERROR, FAILED, PASSED, hostile
 @pytest.mark.parametrize(
     ("report", "first_line"),
     [
-        (PASSED, r"### ✅ Performance gate: p95 \S0\.\d % \(at most \+\d\.\d %\), surely below the limit of \+10 %"),
-        (FAILED, r"### ❌ Performance gate: p95 of POST /predict is 50 % slower \(99\.0 % sure it is at least 4\d %\)"),
+        (PASSED, r"### ✅ Latency: p95 \S0\.\d % \(at most \+\d\.\d %\), surely below the limit of \+10 %"),
+        (FAILED, r"### ❌ Latency: p95 of POST /predict is 50 % slower \(99\.0 % sure it is at least 4\d %\)"),
         (
             ALONE,
-            r"### ✅ Performance gate: p95 from the intended start 3\.30 ms \(at most 3\.\d\d ms\), "
+            r"### ✅ Latency: p95 from the intended start 3\.30 ms \(at most 3\.\d\d ms\), "
             "surely below the limit of 100 ms; no baseline to compare with",
         ),
-        (ERROR, r"### ⛔ Performance gate: could not run: The candidate died\."),
+        (ERROR, r"### ⛔ Latency: could not run: The candidate died\."),
     ],
 )
 def test_the_first_line_says_what_and_how_much(report: Report, first_line: str) -> None:

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.notes import Image, Note, NoteError, Quality, read, write
+from pipeline.notes import Image, Note, NoteError, read, write
 from tests.engine.conftest import run
+from training.quality.report import Model
 
-NOTES = [Quality(passed=False, sentence="roc_auc is 0.7"), Image("loans:1", "sha256:1", "")]
+NOTES = [Model(passed=False, sentence="roc_auc is 0.7"), Image("loans:1", "sha256:1", "")]
 
 
 @pytest.mark.parametrize("note", NOTES, ids=lambda note: type(note).__name__)

@@ -11,12 +11,13 @@ import pytest
 
 from pipeline import bundle as bundles
 from pipeline import notes
-from pipeline.notes import Champion, Changes, Quality
+from pipeline.notes import Champion, Changes
 from pipeline.settings import load_settings
 from release import changes, production
 from tests.engine.conftest import run
 from tests.engine.release.github_server import GitHub, serving
 from training import registry, store
+from training.quality.report import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
@@ -36,7 +37,7 @@ def _here(trained: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.chdir(project)
     registry.connect(name).set_registered_model_alias(name, registry.CHAMPION, "1")
     (project / "Dockerfile").write_text("FROM python\n")
-    notes.write(project, Quality(True, "roc_auc is 0.9", kept="1"))
+    notes.write(project, Model(passed=True, sentence="roc_auc is 0.9", kept="1"))
     monkeypatch.chdir(project)
     for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
         monkeypatch.setenv(name, str(project / name))
@@ -67,7 +68,7 @@ def outputs(project: Path) -> dict[str, str]:
 def test_the_first_push_is_measured_and_promoted(here: Path) -> None:
     """There is no champion, and nothing to say of it."""
     notes.write(here, Champion(""))
-    notes.write(here, Quality(True, "roc_auc is 0.9"))
+    notes.write(here, Model(passed=True, sentence="roc_auc is 0.9"))
     assert changes.main([]) == 0
     expected = {"measure": "true", "publish": "true", "store": "true", "promote": "true", "champion": "", "note": ""}
     assert outputs(here) == expected
@@ -92,7 +93,7 @@ def test_a_new_mlflow_server_gets_its_champion(here: Path) -> None:
     client, name = registry.connect(load_settings(here).project.name), load_settings(here).project.name
     client.delete_registered_model_alias(name, registry.CHAMPION)
     for kept, note in (("", ""), ("1", "The model is version 1.")):  # the second time, it is the candidate's
-        notes.write(here, Quality(True, "roc_auc is 0.9", kept=kept))
+        notes.write(here, Model(passed=True, sentence="roc_auc is 0.9", kept=kept))
         assert changes.main([]) == 0
         assert [outputs(here)[each] for each in ("measure", "promote", "note")] == ["true", "true", note]
 
@@ -129,7 +130,7 @@ def test_a_champion_that_cannot_be_seen_is_no_first_push(here: Path) -> None:
     After a push to main it is not said: so ghcr.io answers before the first one, and promotion looks once more.
     """
     notes.write(here, Champion("", "The champion cannot be seen from a fork (403\nForbidden)"))
-    notes.write(here, Quality(True, "roc_auc is 0.9"))
+    notes.write(here, Model(passed=True, sentence="roc_auc is 0.9"))
     assert changes.main([]) == 0
     assert (outputs(here)["promote"], outputs(here)["note"]) == ("true", "")
     assert changes.main(["--preview", "preview-7"]) == 0
@@ -219,7 +220,7 @@ def test_the_store_is_left_where_it_has_news(here: Path) -> None:
     """So what was trained in vain once, is not trained again each week."""
     notes.write(here, Champion(IMAGE, inputs=service(here)))
     for fitted, preview, left in ((False, [], "false"), (True, [], "true"), (True, ["--preview", "7"], "false")):
-        notes.write(here, Quality(True, "roc_auc is 0.9", kept="1", fitted=fitted))
+        notes.write(here, Model(passed=True, sentence="roc_auc is 0.9", kept="1", fitted=fitted))
         assert changes.main(preview) == 0
         assert outputs(here)["store"] == left
 

@@ -94,12 +94,12 @@ def test_there_is_one_comment_and_it_changes(github: GitHub, tell: Any) -> None:
     assert tell() == (0, "Commented on #7.\n")
     (first,) = github.comments
     assert first["issue"] == 7
-    assert first["body"].startswith("### ❌ Performance gate: p95 of POST /predict is 50 % slower")
+    assert first["body"].startswith("### ❌ Latency: p95 of POST /predict is 50 % slower")
     assert "[run 900](https://github.example/acme/loans/actions/runs/900)" in first["body"]
     github.artifact("verdict", zipped(verdict_json=msgspec.json.encode(PASSED)))  # of a second attempt
     assert tell(run_attempt=2) == (0, "Changed the comment on #7.\n")
     (second,) = github.comments
-    assert second["body"].startswith("### ✅ Performance gate: p95")
+    assert second["body"].startswith("### ✅ Latency: p95")
     assert [method for method, _, _ in github.written] == ["POST", "PATCH"]
 
 
@@ -190,8 +190,8 @@ def test_hostile_texts_are_no_more_than_text(github: GitHub, tell: Any) -> None:
     github.jobs = [{"id": n, "name": f"`@x{n} {ATTACK}", "conclusion": "failure"} for n in range(40)]
     refused = json.dumps({"passed": False, "sentence": ATTACK}).encode()
     for start, left in (
-        ("### ✅✍️ Performance gate: ", {"quality": zipped(quality_json=refused)}),
-        ("### ❌ Quality gate: ", {}),
+        ("### ✅✍️ Latency: ", {"model": zipped(model_json=refused)}),
+        ("### ❌ Model: ", {}),
         ("### ❌ Failed: `'@x0 ", {}),
     ):
         assert tell()[0] == 0
@@ -211,7 +211,7 @@ def test_the_longest_of_all_fits(github: GitHub, tell: Any, letter: str, notes: 
     github.artifact("verdict", zipped(verdict_json=msgspec.json.encode(long)))
     github.jobs = [{"id": n, "name": letter * 1000, "conclusion": "failure"} for n in range(40)]
     assert tell() == (0, "Commented on #7.\n")
-    assert github.comments[0]["body"].startswith("### ❌ Performance gate: ")
+    assert github.comments[0]["body"].startswith("### ❌ Latency: ")
     assert f"[run 900]({RUNS}/900)" in github.comments[0]["body"]
     harmless(github.comments[0]["body"])
 
@@ -294,23 +294,23 @@ def test_a_model_that_was_refused_is_explained(github: GitHub, tell: Any) -> Non
     """Nothing was measured then, so the comment says what training said."""
     github.artifacts.clear()
     sentence = "roc_auc is 0.91, 0.04 beyond the floor of 0.95"
-    github.artifact("quality", zipped(quality_json=json.dumps({"passed": False, "sentence": sentence}).encode()))
+    github.artifact("model", zipped(model_json=json.dumps({"passed": False, "sentence": sentence}).encode()))
     github.jobs = [{"id": 12, "name": "Train and register", "conclusion": "failure"}]
     tell()
     body = github.comments[0]["body"].replace("\\", "")
-    assert body.startswith(f"### ❌ Quality gate: {sentence}\n")
+    assert body.startswith(f"### ❌ Model: {sentence}\n")
     assert "`Train and register` ([log](https://github.example/acme/loans/actions/runs/900/job/12))" in body
 
 
 def test_an_attempt_is_not_explained_by_the_one_before(github: GitHub, tell: Any) -> None:
     """GitHub keeps the artifacts of each: a verdict from before the last training is none of this attempt."""
-    github.artifact("quality", zipped(quality_json=b'{"passed": true, "sentence": "fine"}'))
+    github.artifact("model", zipped(model_json=b'{"passed": true, "sentence": "fine"}'))
     github.jobs.append({"id": 12, "name": "Build the image", "conclusion": "failure"})
     tell(run_attempt=2)
     assert github.comments[0]["body"].startswith("### ❌ Failed: `Build the image`\n")
     github.artifact("verdict", zipped(verdict_json=VERDICT))
     tell(run_attempt=3)
-    assert github.comments[0]["body"].startswith("### ❌ Performance gate: ")
+    assert github.comments[0]["body"].startswith("### ❌ Latency: ")
 
 
 def test_a_run_without_a_verdict_names_the_jobs_that_failed(github: GitHub, tell: Any) -> None:
@@ -337,7 +337,7 @@ def test_nothing_to_measure_is_said(github: GitHub, tell: Any, failed: bool) -> 
     github.artifacts.clear()
     found = {"measure": False, "sentences": ["Nothing to measure: the service is the champion's, version *7*."]}
     quality = json.dumps({"passed": True, "sentence": "fine", "kept": "7"}).encode()
-    github.artifact("quality", zipped(quality_json=quality, changes_json=json.dumps(found).encode()))
+    github.artifact("model", zipped(model_json=quality, changes_json=json.dumps(found).encode()))
     if failed:
         github.jobs.append({"id": 12, "name": "Train and test", "conclusion": "failure"})
     tell(conclusion="failure" if failed else "success")

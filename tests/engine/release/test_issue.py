@@ -44,7 +44,7 @@ def test_a_failure_has_one_issue_until_it_passes(github: GitHub, keep: Any) -> N
     assert keep("success") == (0, "Nothing to do: it passed, and no issue is open.\n")
     assert keep("failure") == (0, "Opened #50.\n")
     assert github.issues[0]["title"] == "Retraining failed"
-    assert github.issues[0]["body"].startswith("### ❌ Performance gate: p95 of POST /predict is 50 % slower")
+    assert github.issues[0]["body"].startswith("### ❌ Latency: p95 of POST /predict is 50 % slower")
     assert f"Commit `d4e5f6a`, [run 900]({RUNS}/900)" in github.issues[0]["body"]
     assert keep("failure", GITHUB_RUN_ID="901") == (0, "Brought #50 up to date.\n")
     assert f"[run 901]({RUNS}/901)" in github.issues[0]["body"]

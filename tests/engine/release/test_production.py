@@ -22,7 +22,7 @@ from perf.arms.processes import code_digest
 from perf.verdict import Report
 from pipeline import bundle as bundles
 from pipeline import notes
-from pipeline.notes import Champion, Quality
+from pipeline.notes import Champion
 from pipeline.schema import METRICS
 from pipeline.settings import load_settings
 from release import production, promote, restore, rollback
@@ -32,6 +32,7 @@ from tests.engine.conftest import PROJECT, copy_project, run
 from tests.engine.perf.examples import report_of, rounds_of
 from tests.engine.release.github_server import serving
 from training import registry
+from training.quality.report import Model
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # MLflow runs in this process, with warnings of its own
 
@@ -550,7 +551,7 @@ def test_what_is_made_of_the_same_is_not_trained_again(here: Path) -> None:
     assert str(client.get_model_version_by_alias(NAME, registry.CANDIDATE).version) == "2"
     assert versions(client) == [1, 2]
     assert bundles.read(here / "bundle").card.version == "2"
-    assert notes.read(here, Quality).kept == "2"
+    assert notes.read(here, Model).kept == "2"
 
 
 def test_what_was_not_promoted_yet_is_not_trained_again_either(here: Path) -> None:

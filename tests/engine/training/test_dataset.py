@@ -257,3 +257,58 @@ def test_a_text_may_be_long(tmp_path: Path) -> None:
     """Longer than the 131,072 characters that Python's reader takes by default."""
     found = load(tmp_path, text(line_7=f"5,7.5,{'A' * 200_000},yes\n"))
     assert found.frame["city"].str.len().max() == 200_000
+
+
+GROUPED = "customer,day,amount,label\n" + "".join(
+    f"c{n % 30},2024-{1 + n // 25:02}-01,{n},{'yes' if n % 4 else 'no'}\n" for n in range(200)
+)
+
+
+def grouped(folder: Path, **changes: object) -> Dataset:
+    return load(folder, GROUPED, **{"text": [], **changes})
+
+
+def test_rows_of_one_group_stay_together(tmp_path: Path) -> None:
+    """A customer whose rows are learned from is none to be judged by; and his rows are one unit of a resample."""
+    data = grouped(tmp_path, group="customer")
+    customers = data.others["customer"]
+    assert not set(customers[data.is_held_out]) & set(customers[~data.is_held_out])
+    assert 0.1 < data.is_held_out.mean() < 0.5
+    assert len(np.unique(data.hashes)) == 30
+
+
+def test_a_row_without_a_group_is_one_by_itself(tmp_path: Path) -> None:
+    """An empty cell is no customer of many rows."""
+    data = load(tmp_path, GROUPED.replace("\nc1,", "\n,"), text=[], group="customer")
+    assert len(np.unique(data.hashes)) == 29 + GROUPED.count("\nc1,")
+
+
+def test_the_newest_are_held_out(tmp_path: Path) -> None:
+    """By date, and all of one day together."""
+    data = grouped(tmp_path, time="day")
+    days = data.others["day"]
+    assert max(days[~data.is_held_out]) < min(days[data.is_held_out])
+    assert data.is_held_out.mean() == 0.25  # of eight days two, which is nearer to 0.3 than three
+    ordered = grouped(tmp_path, time="amount")
+    assert ordered.frame["amount"][~ordered.is_held_out].max() < ordered.frame["amount"][ordered.is_held_out].min()
+    assert ordered.is_held_out.mean() == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "message"),
+    [
+        (GROUPED, {"group": "client"}, r"no column 'client' \(pipeline.toml, data.group\)"),
+        (GROUPED, {"time": "dya"}, r"no column 'dya' \(pipeline.toml, data.time\). Did you mean 'day'\?"),
+        (
+            GROUPED.replace("2024-03-01", "in March", 1),
+            {"time": "day"},
+            r"line 52, column 'day': 'in March' is no time",
+        ),
+        (GROUPED, {"time": "label"}, "time is the target"),
+        (GROUPED.replace(",yes\n", ",no\n", 113), {"time": "day"}, "every row that says 'yes' is of the newest"),
+    ],
+)
+def test_a_split_that_cannot_be(tmp_path: Path, content: str, changes: dict[str, str], message: str) -> None:
+    """The key, the column, and the cell where there is one."""
+    with pytest.raises((DataError, ValueError), match=message):
+        load(tmp_path, content, **{"text": [], **changes})

@@ -24,11 +24,12 @@ from training.fit import EstimatorError, answer, fit, rounded
 FIRST = "from sklearn.base import BaseEstimator\n\n\n"
 NUMBERS = pd.DataFrame({"x": np.arange(40.0), "y": np.where(np.arange(40) % 5, 1.0, np.nan)})
 HELD_OUT = np.arange(40) % 4 == 0
+REST = (np.arange(40, dtype=np.uint64), pd.DataFrame(), "sha")
 DATASETS: dict[Task, Dataset] = {
     "classification": Dataset(
-        NUMBERS, pd.Series(np.where(np.arange(40) > 19, "b", "a"), dtype=object), [], HELD_OUT, "sha"
+        NUMBERS, pd.Series(np.where(np.arange(40) > 19, "b", "a"), dtype=object), [], HELD_OUT, *REST
     ),
-    "regression": Dataset(NUMBERS, NUMBERS["x"] * 2, [], HELD_OUT, "sha"),
+    "regression": Dataset(NUMBERS, NUMBERS["x"] * 2, [], HELD_OUT, *REST),
 }
 
 

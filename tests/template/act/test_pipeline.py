@@ -102,7 +102,7 @@ def test_what_slows_prediction_is_red(second: tuple[Ended, str], baked: Place) -
     assert ended.jobs["Load-test and scan"] == "failure"
     assert "Promote" not in ended.jobs
     report = (baked.artifact("reports") / "report.md").read_text().splitlines()
-    assert report[0].startswith("### ❌ Performance gate: p95 of POST /predict is ")
+    assert report[0].startswith("### ❌ Latency: p95 of POST /predict is ")
     assert "% slower" in report[0]
     assert report[0] in ended.printed  # the step's summary
     assert baked.champion() == second[1]
@@ -121,10 +121,10 @@ def test_a_model_below_the_floor_is_red_before_any_image(second: tuple[Ended, st
         ended = baked.run("merge_group", payload=payload, password=READER)
     assert ended.status == 1, ended.printed
     assert ended.jobs == {"Train and test": "failure", "All checks": "failure"}
-    quality = json.loads((baked.artifact("quality") / "quality.json").read_text())
+    quality = json.loads((baked.artifact("model") / "model.json").read_text())
     assert quality["passed"] is False
     assert "below the floor of 0.99" in quality["sentence"]
-    assert f"❌ Quality gate: {quality['sentence']}." in ended.printed  # the step's summary
+    assert "❌ Model: " in ended.printed  # the step's summary
     assert " passed in " in ended.said("Train and test")
     assert baked.champion() == second[1]
 
@@ -142,7 +142,7 @@ def test_a_service_that_never_gets_ready_is_red_with_its_log(second: tuple[Ended
     assert ended.status == 1, ended.printed
     assert ended.jobs == {"Train and test": "success", "Load-test and scan": "failure", "All checks": "failure"}
     report = (baked.artifact("reports") / "report.md").read_text()
-    assert report.startswith("### ⛔ Performance gate: could not run: The candidate (sha256:")
+    assert report.startswith("### ⛔ Latency: could not run: The candidate (sha256:")
     assert "was not ready after 30 s" in report
     assert "no database" in report
     assert report.splitlines()[0] in ended.printed  # the step's summary
@@ -208,7 +208,7 @@ def test_the_pull_request_gets_one_comment(fork: tuple[Ended, Path], baked: Plac
     assert first.status == 0, first.printed
     assert "Commented on #7." in first.said("Comment on the pull request")
     (comment,) = github.comments
-    assert comment["body"].startswith("### ✅ Performance gate: ")
+    assert comment["body"].startswith("### ✅ Latency: ")
     assert "measured by its own code" in comment["body"]
     github.artifact("verdict", zipped(verdict_json=b'{"number": 66, "headline": "@everyone"}' + b" " * 10_000_000))
     second = baked.run("workflow_run", "comment.yml", payload=completed(sha, "mallory", 11))

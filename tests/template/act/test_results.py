@@ -26,7 +26,7 @@ def _client(results: Results, clients: Path, tmp_path: Path) -> Client:
     workspace = tmp_path / "workspace"
     (workspace / "reports" / ".hidden").mkdir(parents=True)
     (workspace / "reports" / ".hidden" / "secret").write_text("x")
-    (workspace / "reports" / "quality.json").write_text("{}")
+    (workspace / "reports" / "model.json").write_text("{}")
     (workspace / "mlflow.db").write_text("one")
 
     def call(script: str, verb: str, branch: str = MAIN, run: int = 1, **given: str) -> str:
@@ -41,33 +41,33 @@ def _client(results: Results, clients: Path, tmp_path: Path) -> Client:
     return call
 
 
-REPORTS = {"NAME": "quality", "PATHS": "reports/quality.json\nreports/changes.json", "MISSING": "error", "DAYS": "14"}
+REPORTS = {"NAME": "model", "PATHS": "reports/model.json\nreports/changes.json", "MISSING": "error", "DAYS": "14"}
 
 
 def test_an_artifact_holds_what_lies_below_the_paths_of_a_step(client: Client, results: Results) -> None:
     """Names begin at the folder that all paths share, though a file is missing; hidden files stay out."""
     client("artifacts", "upload", **REPORTS)
     client("artifacts", "upload", **REPORTS | {"NAME": "reports", "PATHS": "reports/"})
-    for name in ("quality", "reports"):
+    for name in ("model", "reports"):
         unpacked = results.unpacked(1, name)
-        assert [path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*")] == ["quality.json"]
+        assert [path.relative_to(unpacked).as_posix() for path in unpacked.rglob("*")] == ["model.json"]
 
 
 def test_an_artifact_is_replaced_only_where_the_step_says_so(client: Client, results: Results, tmp_path: Path) -> None:
     """GitHub refuses a second one of the same name."""
     client("artifacts", "upload", **REPORTS)
-    (tmp_path / "workspace" / "reports" / "quality.json").write_text("[1]")
+    (tmp_path / "workspace" / "reports" / "model.json").write_text("[1]")
     assert "an artifact with this name already exists" in client("artifacts", "upload", **REPORTS)
-    assert (results.unpacked(1, "quality") / "quality.json").read_text() == "{}"
+    assert (results.unpacked(1, "model") / "model.json").read_text() == "{}"
     client("artifacts", "upload", **REPORTS, OVERWRITE="true")
-    client("artifacts", "download", NAME="quality", TO="back")
-    assert (tmp_path / "workspace" / "back" / "quality.json").read_text() == "[1]"
+    client("artifacts", "download", NAME="model", TO="back")
+    assert (tmp_path / "workspace" / "back" / "model.json").read_text() == "[1]"
 
 
 def test_an_artifact_belongs_to_its_run(client: Client, tmp_path: Path) -> None:
     """Another run finds none, and says so."""
     client("artifacts", "upload", **REPORTS)
-    assert "::error::" in client("artifacts", "download", run=2, NAME="quality", TO="back")
+    assert "::error::" in client("artifacts", "download", run=2, NAME="model", TO="back")
     assert not (tmp_path / "workspace" / "back").exists()
 
 

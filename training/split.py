@@ -1,0 +1,71 @@
+"""Which rows are held out: by a hash of the row, of its group, or by time."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import values
+from pipeline.schema import Data
+from training.table import DataError
+
+Array = np.ndarray[Any, Any]
+
+
+def of_groups(cells: pd.Series, of_rows: Array) -> Array:
+    """uint64, a row each: one number for the rows of one group; a row without a group is a group by itself."""
+    hashes = pd.util.hash_pandas_object(cells.astype(str).str.strip(), index=False).to_numpy(np.uint64)
+    return np.where(cells.notna().to_numpy(), hashes, of_rows)
+
+
+def by_hash(hashes: Array, holdout: float, target: pd.Series | None) -> Array:
+    """bool, a row each. target: of a classification, of whose classes each part gets one, where there are two."""
+    held_out = hashes < np.uint64(holdout * 2**64)
+    labels = np.empty(0, object) if target is None else target.to_numpy()
+    for name in pd.unique(labels):
+        rows = np.flatnonzero(labels == name)
+        if np.unique(hashes[rows]).size < 2:
+            continue
+        if not held_out[rows].any():
+            held_out[hashes == hashes[rows].min()] = True
+        elif held_out[rows].all():
+            held_out[hashes == hashes[rows].max()] = False
+    return held_out
+
+
+def by_time(data: Data, cells: pd.Series, holdout: float) -> Array:
+    """bool, a row each: the newest, all of one moment together; rows without a time are learned from.
+
+    Raises DataError.
+    """
+    when = _moments(data, cells)
+    known = np.sort(when[np.isfinite(when)])
+    starts = np.unique(known)[1:]  # where the newest part may begin: not at the very first
+    if not len(starts):
+        raise DataError(f"{data.path}, column {data.time!r}: one moment in all rows, so none is newer (data.time)")
+    shares = 1 - np.searchsorted(known, starts) / len(when)
+    begins = float(starts[np.argmin(np.abs(shares - holdout))])
+    return np.asarray(when >= begins)  # NaN is no later
+
+
+def _moments(data: Data, cells: pd.Series) -> Array:
+    """float64: numbers as they are, dates as seconds; NaN where there is none."""
+    if cells.dtype == float:
+        return cells.to_numpy()
+    numbers = pd.to_numeric(cells, errors="coerce")
+    if numbers.notna().sum() == cells.notna().sum():
+        return numbers.to_numpy(float)
+    form, found = data.date_formats.get(data.time, ""), np.full(len(cells), np.nan)
+    for place, (line, cell) in enumerate(cells.items()):
+        if cell is None:
+            continue
+        try:
+            when = values.date(cell, form) if isinstance(cell, str) else cell
+        except ValueError as error:
+            where = f"{data.path}, line {line}, column {data.time!r}"
+            raise DataError(f"{where}: {cell[:50]!r} is no time; {error} (data.time)") from None
+        found[place] = (when - EPOCH).total_seconds()
+    return found
+
+
+EPOCH = values.date("1970-01-01")

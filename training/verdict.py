@@ -1,0 +1,80 @@
+"""The verdict on a candidate: beside the champion on rows that neither has learned from, or by the floor alone."""
+
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from pipeline.schema import Quality
+from pipeline.transformer import records
+from training.champion import Asked, some
+from training.dataset import Dataset
+from training.quality import slices
+from training.quality.judge import judge, more_is_better
+from training.quality.metrics import Answers
+from training.quality.report import Model, Slice
+from training.table import DataError
+
+Array = np.ndarray[Any, Any]
+
+
+def verdict(
+    quality: Quality,
+    dataset: Dataset,
+    answers: Answers,
+    found: Mapping[str, float],
+    asked: Asked,
+    columns: Mapping[str, pd.Series],
+) -> Model:
+    """What reports/model.json says.
+
+    answers: the candidate's to all held-out rows; found: its metrics on them; columns: by which these are sliced.
+    """
+    rows = asked.rows if asked.answers else some(np.arange(len(answers.truth)), len(answers.classes))
+    units = np.unique(dataset.hashes[dataset.is_held_out][rows], return_inverse=True)[1]
+    ours = answers.of(rows)
+    model = judge(quality, found, ours, asked.answers, units)
+    parts = [part for name, values in columns.items() for part in slices.parts(name, values.iloc[rows])]
+    sign = 1 if more_is_better(quality.metric) else -1
+    table, few = slices.compare(quality.metric, sign, ours, asked.answers, units, parts, quality.slice_tolerance)
+    notes = [*dataset.notes, *asked.notes]
+    notes += [f"{few} of {len(parts)} slices have too few rows to be judged"] if few else []
+    if model.passed and (failed := [each for each in table if each.outcome == "fail"]):
+        model = msgspec.structs.replace(model, passed=False, outcome="fail", sentence=_worst(failed[0], len(failed)))
+    return msgspec.structs.replace(
+        model, champion=asked.version, rows=len(answers.truth), slices=table, notes=[each[:500] for each in notes]
+    )
+
+
+def slice_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, pd.Series]:
+    """What [quality] slices names, of the held-out rows. Raises DataError where there is no such thing."""
+    return {name: _column(dataset, name) for name in names}
+
+
+def _column(dataset: Dataset, name: str) -> pd.Series:
+    try:
+        return dataset.column(name)[dataset.is_held_out]
+    except KeyError:
+        function = getattr(import_module("model.data"), name, None)
+    if not callable(function):
+        raise DataError(
+            f"{name!r} is neither a column of the data file nor a function of src/model/data.py (pipeline.toml, "
+            "quality.slices)"
+        )
+    frame = dataset.held_out.frame
+    try:
+        return pd.Series([function(record) for record in records(frame)], frame.index, object)
+    except Exception as error:  # the user's code: whatever it raises
+        raise DataError(f"{name}() of src/model/data.py: {type(error).__name__}: {error} (quality.slices)") from error
+
+
+def _worst(worst: Slice, count: int) -> str:
+    others = f", and {count - 1} more slices" if count > 1 else ""
+    where = f"{worst.by} is {worst.value}"
+    return (
+        f"where {where[:150]}, the metric is {worst.candidate:.4g}, {abs(worst.change or 0):.2g} worse than the "
+        f"champion's {worst.champion:.4g} on {worst.rows:,} rows, surely more than slice_tolerance{others}"
+    )
