@@ -31,8 +31,9 @@ def clear(output: Path) -> None:
 def write(output: Path, report: Report, findings: Findings) -> None:
     """Writes report.html, report.md and, last, verdict.json: who finds that finds all. Raises OSError."""
     output.mkdir(parents=True, exist_ok=True)
-    replace(output / "report.html", page(report, findings.samples).encode())
-    replace(output / "report.md", markdown(report, model_of(report)).encode())
+    model = model_of(report)
+    replace(output / "report.html", page(report, findings.samples, model).encode())
+    replace(output / "report.md", markdown(report, model).encode())
     write_verdict(output / "verdict.json", report)
 
 

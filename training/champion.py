@@ -15,13 +15,13 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from pipeline import bundle as bundles
-from pipeline.bundle import Bundle, BundleError, Contract
+from pipeline.bundle import Bundle, BundleError, Card, Contract
 from pipeline.schema import Data, Task
 from pipeline.transformer import records
-from training import learned, registry
+from training import contents, learned, registry
 from training.dataset import Dataset, read
 from training.quality.metrics import Answers
-from training.table import DataError
+from training.table import DataError, listed
 
 ROWS = 100_000  # held-out rows, at most, on which two versions are compared: their answers, for two classes or fewer
 FEWEST = 20  # rows, without which there is nothing to compare on
@@ -33,6 +33,7 @@ class Asked(NamedTuple):
     rows: Array = np.arange(0)  # int: of the held-out rows, those that it answered
     notes: Sequence[str] = ()  # why it was not asked, or what a reader has to know besides
     version: str = ""
+    changed: Sequence[str] = ()  # what differs in what the two were made of
 
 
 def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset) -> Asked:
@@ -52,7 +53,7 @@ def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset) -> A
             frame = _frame(data, bundle.contract, dataset)
         except DataError as error:
             return _not_asked(f"today's data has not what it needs ({error})")
-        rows, notes = _unknown(version, frame, dataset)
+        rows, notes, news = _unknown(version, frame, dataset)
         if len(rows) < FEWEST:
             return _not_asked(
                 f"it has learned from {int(dataset.is_held_out.sum()) - len(rows):,} of the held-out rows"
@@ -62,7 +63,22 @@ def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset) -> A
         if done.returncode:
             return _not_asked(done.stderr.decode(errors="replace").strip().splitlines()[-1])
         given, truth = _answer(done.stdout, bundle), dataset.held_out.target.to_numpy()[rows]
-        return Asked(Answers(truth, given, bundle.contract.classes, positive), rows, notes, str(version.version))
+        changed = [*_features(bundle.contract, data), *registry.changed_parameters(version.run_id)]
+        changed += [*news, *_libraries(bundle.card)]
+        answers = Answers(truth, given, bundle.contract.classes, positive)
+        return Asked(answers, rows, notes, str(version.version), changed)
+
+
+def _features(contract: Contract, data: Data) -> list[str]:
+    theirs, ours = {field.name for field in contract.fields}, set(data.kinds)
+    both = (("new features", ours - theirs), ("features that are gone", theirs - ours))
+    return [f"{what}: {listed(sorted(names))}" for what, names in both if names]
+
+
+def _libraries(card: Card) -> list[str]:
+    now = contents.libraries()
+    changed = [f"{name} {old} to {now[name]}" for name, old in card.libraries.items() if now.get(name, old) != old]
+    return [f"libraries: {', '.join(changed)}"] if changed else []
 
 
 def _frame(data: Data, contract: Contract, dataset: Dataset) -> pd.DataFrame:
@@ -101,12 +117,15 @@ def _not_asked(why: str) -> Asked:
     return Asked(notes=[f"not compared with the champion: {why}. The floor alone decides"])
 
 
-def _unknown(version: ModelVersion, frame: pd.DataFrame, dataset: Dataset) -> tuple[Array, list[str]]:
-    """The held-out rows that a fair comparison takes, and what to say of them. frame: as the champion takes it."""
+def _unknown(version: ModelVersion, frame: pd.DataFrame, dataset: Dataset) -> tuple[Array, list[str], list[str]]:
+    """The held-out rows that a fair comparison takes, what to say of them, and which rows are new or gone.
+
+    frame: as the champion takes it.
+    """
     theirs = learned.load(version.run_id)
     everything = np.arange(int(dataset.is_held_out.sum()))
     if theirs is None:
-        return everything, ["which rows the champion has learned from is not on record: it may know some of these"]
+        return everything, ["which rows the champion has learned from is not on record: it may know some of these"], []
     of_rows = learned.prints(frame, dataset.target)
     ours, judged = of_rows[~dataset.is_held_out], of_rows[dataset.is_held_out]
     unfair = np.isin(judged, theirs) & ~np.isin(judged, ours)
@@ -116,9 +135,11 @@ def _unknown(version: ModelVersion, frame: pd.DataFrame, dataset: Dataset) -> tu
             f"{unfair.sum():,} held-out rows are left out of the comparison: the champion has learned from them"
         )
     still = np.isin(theirs, of_rows).mean() if len(theirs) else 1.0
+    gone, more = int((~np.isin(theirs, ours)).sum()), int((~np.isin(ours, theirs)).sum())
+    news = [f"it has learned from {more:,} rows that the champion had not, and not from {gone:,} that it had"]
     if still < 0.5:
         notes.append(f"{1 - still:.0%} of the rows that the champion has learned from are not in the data any more")
-    return everything[~unfair], notes
+    return everything[~unfair], notes, news if gone or more else []
 
 
 def _other_question(bundle: Bundle, task: Task, target: str, classes: Collection[str]) -> str:

@@ -86,6 +86,13 @@ def hashes(files: Mapping[str, bytes]) -> dict[str, str]:
     return {file: bundles.sha256(content) for file, content in files.items()}
 
 
+def libraries() -> dict[str, str]:
+    """Of what every model is made with, by version."""
+    of = {"scikit-learn": "scikit-learn", "onnxruntime": "onnxruntime", "numpy": "numpy", "mlflow": "mlflow-skinny"}
+    versions = {name: importlib.metadata.version(package) for name, package in of.items()}
+    return {"python": platform.python_version(), **versions}
+
+
 def card(
     *,
     name: str,
@@ -108,10 +115,7 @@ def card(
     parity = {"rows": len(expected), "tolerance": tolerance(expected)}
     if np.isfinite(exported.difference):  # JSON has no infinity; the reason says it
         parity["largest_difference"] = exported.difference
-    libraries = {"python": platform.python_version()}
-    libraries |= {library: importlib.metadata.version(library) for library in ("scikit-learn", "onnxruntime", "numpy")}
-    libraries |= {name: sys.modules[name].__version__ for name, title in OTHERS.items() if title == exported.library}
-    libraries["mlflow"] = importlib.metadata.version("mlflow-skinny")
+    boosters = {name: sys.modules[name].__version__ for name, title in OTHERS.items() if title == exported.library}
     return Card(
         name=name,
         version=version,
@@ -124,7 +128,7 @@ def card(
         metrics=metrics,
         data=dict(judged),
         parity=parity,
-        libraries=libraries,
+        libraries=libraries() | boosters,
         files=known,
         bundle_sha256=bundles.digest(known),
         code_sha256=bundles.code_digest(Path(model.__path__[0])),

@@ -64,8 +64,8 @@ def read(data: Data, holdout: float, say: Say = in_silence, also: Sequence[str] 
         raise DataError(f"{path}: no such file (pipeline.toml, data.path)")
     names = table.header(path, data.separator)
     _check_names(data, names)
-    more: dict[str, Kind] = {name: "text" for name in (data.group, data.time, *also) if name in names}
-    kinds = more | data.columns
+    besides = [name for name in (data.group, data.time, *also) if name in names and name not in data.columns]
+    kinds: dict[str, Kind] = data.columns | dict.fromkeys(besides, "text")
     # Of many small arrays, once joined, the memory would not go back: these grow in one place.
     made = {name: array("d") if kind == "number" else list[Any]() for name, kind in kinds.items()}
     lines, hashes = array("q"), array("Q")
@@ -85,9 +85,7 @@ def read(data: Data, holdout: float, say: Say = in_silence, also: Sequence[str] 
     index = pd.Index(np.frombuffer(lines, np.int64), name=LINE)
     columns = {name: _series(name, made.pop(name), index) for name in readers}
     target = columns.pop(data.target)
-    others = pd.DataFrame(
-        {name: columns.pop(name) for name in more if name in columns and name not in data.kinds}, index
-    )
+    others = pd.DataFrame({name: columns.pop(name) for name in dict.fromkeys(besides)}, index)
     kept, notes = _kept(data, target)
     of_rows = np.frombuffer(hashes, np.uint64)[kept]
     frame, target = pd.DataFrame(columns, index, copy=False), target[kept]

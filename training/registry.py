@@ -140,6 +140,23 @@ def log_parameters(estimator: BaseEstimator, **more: object) -> None:
     mlflow.log_params({**more, **{re.sub(r"[^\w.\-: /]", "_", key)[:250]: value for key, value in plain.items()}})
 
 
+def changed_parameters(run_id: str) -> list[str]:
+    """What differs between the parameters of the active run and those of another, a sentence each."""
+    active = mlflow.active_run()
+    if active is None or not (theirs := _parameters(run_id)):
+        return []
+    ours = _parameters(active.info.run_id)
+    names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    return [f"{name}: {theirs.get(name, 'not set')} to {ours.get(name, 'not set')}"[:500] for name in names[:20]]
+
+
+def _parameters(run_id: str) -> dict[str, str]:
+    try:
+        return dict(mlflow.get_run(run_id).data.params)
+    except MlflowException:  # somebody has deleted the run
+        return {}
+
+
 def log_dataset(path: Path, digest: str, schema: Schema) -> None:
     """Logs where the data came from, what it was, and its columns, as the input of the run."""
     with warnings.catch_warnings():

@@ -199,9 +199,7 @@ def _answers(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> tuple[
         classes = [] if data.task == "regression" else [str(label) for label in pipeline.classes_]
         positive = data.positive or (rarest(dataset.target.to_numpy()) if classes else "")
         answers = Answers(held_out.target.to_numpy(), given, classes, positive)
-        say("draw the curves")
         _log(data, settings.training, dataset, pipeline.named_steps["model"])
-        registry.log_figures(curves(answers))
     _note(rounded(held_out.frame, table))
     return table, answers
 
@@ -223,6 +221,7 @@ def _judge(
             asked = ask(champion, settings.data, answers.positive, dataset)
     _note(asked.notes)
     with under_way("compare with the champion" if asked.answers else "see how sure that is"):
+        registry.log_figures(curves(answers.of(asked.rows) if asked.answers else answers, asked.answers))
         return verdict(settings.quality, dataset, answers, found, asked, columns), found
 
 

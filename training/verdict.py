@@ -15,9 +15,10 @@ from training.dataset import Dataset
 from training.quality import slices
 from training.quality.judge import judge, more_is_better
 from training.quality.metrics import Answers
-from training.quality.report import Model, Slice
+from training.quality.report import Model, Moved, Slice
 from training.table import DataError
 
+MOVED = 10  # rows that are shown
 Array = np.ndarray[Any, Any]
 
 
@@ -44,9 +45,35 @@ def verdict(
     notes += [f"{few} of {len(parts)} slices have too few rows to be judged"] if few else []
     if model.passed and (failed := [each for each in table if each.outcome == "fail"]):
         model = msgspec.structs.replace(model, passed=False, outcome="fail", sentence=_worst(failed[0], len(failed)))
+    lines = dataset.held_out.frame.index.to_numpy()[rows]
     return msgspec.structs.replace(
-        model, champion=asked.version, rows=len(answers.truth), slices=table, notes=[each[:500] for each in notes]
+        model,
+        champion=asked.version,
+        rows=len(answers.truth),
+        slices=table,
+        moved=_moved(ours, asked.answers, lines) if asked.answers else [],
+        changed=[each[:500] for each in asked.changed],
+        notes=[each[:500] for each in notes],
     )
+
+
+def _moved(ours: Answers, theirs: Answers, lines: Array) -> list[Moved]:
+    """The rows whose answers differ most: probabilities of what is true, or values."""
+    new, old = _told(ours), _told(theirs)
+    apart = np.abs(new - old)
+    most = [n for n in np.argsort(-apart, kind="stable")[:MOVED] if apart[n] > 0]
+    return [
+        Moved(line=int(lines[n]), truth=str(ours.truth[n])[:200], champion=float(old[n]), candidate=float(new[n]))
+        for n in most
+    ]
+
+
+def _told(answers: Answers) -> Array:
+    if not len(answers.classes):
+        return np.asarray(answers.given)
+    place = {label: n for n, label in enumerate(answers.classes)}
+    columns = np.array([place.get(label, 0) for label in answers.truth])
+    return np.asarray(answers.given[np.arange(len(columns)), columns])
 
 
 def slice_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, pd.Series]:

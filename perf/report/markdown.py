@@ -21,7 +21,8 @@ def markdown(report: Report, model: Model | None = None) -> str:
     """report.md: the summary of a step and the comment on a pull request. model: what was decided about the model."""
     signed = [f"**Accepted:** {in_words(report.accepted, quoted)}"] if report.accepted else []
     next_step = f"**Next:** {sentence(report.next)}"
-    judged = ["#### Model", quality.part(model), "#### Latency"] if model else []
+    judged = ["#### Model", *quality.shown(model)] if model else []
+    more, title = (quality.hidden(model), ["#### Latency"]) if model else ([], [])
     shown = [
         *signed,
         *([_table(report)] if report.criteria else []),
@@ -34,8 +35,9 @@ def markdown(report: Report, model: Model | None = None) -> str:
         folded("Method and limits", _method(report)),
     ]
     first = heading(report, model)
-    whole = [first, *judged, *shown, next_step, *hidden, MARKER]
-    for parts in (whole, [first, *judged, *shown, next_step, MARKER], [first, *signed, next_step, MARKER]):
+    whole = [first, *judged, *more, *title, *shown, next_step, *hidden, MARKER]
+    shorter = [first, *judged, *title, *shown, next_step, MARKER]
+    for parts in (whole, shorter, [first, *signed, next_step, MARKER]):
         text = "\n\n".join(filter(None, parts)) + "\n"
         if len(text.encode()) < MAX_BYTES:
             break

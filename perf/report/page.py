@@ -11,6 +11,9 @@ from perf.report.pictures import figure_of, pictures
 from perf.rule.rounds import Samples
 from perf.rule.wording import NAMES, amount, bound, percent, rounded, span
 from perf.verdict import Report
+from training.quality.markdown import NAMES as METRICS
+from training.quality.markdown import number, signed
+from training.quality.report import Model
 
 ICONS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "info": ""}
 
@@ -24,15 +27,17 @@ TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
 )
 TEMPLATES.filters["joined"] = joined
-for each in (amount, bound, figure_of, method, percent, placement, span, who):
+for each in (amount, bound, figure_of, method, number, percent, placement, signed, span, who):
     TEMPLATES.globals[each.__name__] = each
+TEMPLATES.globals["METRICS"] = METRICS
 
 
-def page(report: Report, samples: Sequence[Mapping[str, Samples]]) -> str:
-    """The whole of report.html. `samples`: of each round, by arm."""
+def page(report: Report, samples: Sequence[Mapping[str, Samples]], model: Model | None = None) -> str:
+    """The whole of report.html. `samples`: of each round, by arm; `model`: what was decided about the model."""
     return (
         TEMPLATES.get_template("page.html").render(
             report=report,
+            model=model,
             ICONS=ICONS,
             NAMES=NAMES,
             pictures=pictures(report, samples),

@@ -125,7 +125,7 @@ def test_agents_are_told_what_is_so(default: Path, run: Run, make: list[str]) ->
     for command in re.findall(r"^make [a-z]+", text, re.MULTILINE):
         run(*make, "--dry-run", *command.split()[1:], cwd=default)
     fields = {each.name for kind in (Report, Criterion) for each in msgspec.structs.fields(kind)}
-    table = section(text, "Reading a verdict").partition("`reports/quality.json`")[0]
+    table = section(text, "Reading a verdict").partition("`reports/model.json`")[0]
     assert set(re.findall(r"`([a-z_]+)`", table)) <= {*fields}
     named = re.findall(r"`([a-z/.-]+(?:/|\.toml|\.py))`", text)
     made = {"bundle/", "reports/", ".mlops/", "mlartifacts/"}

@@ -17,7 +17,7 @@ NAMES = {
     "rmse": "RMSE",
     "coverage_90": "coverage of 90 % residuals",
 }
-WORST = 5  # slices that are not folded away
+WORST, SHOWN = 5, 40  # slices that are not folded away, and that are
 FIRST = 4  # metrics that are not folded away
 MINUS = "\N{MINUS SIGN}"
 
@@ -29,24 +29,37 @@ def icon(model: Model) -> str:
 
 def markdown(model: Model) -> str:
     """reports/model.md."""
-    return f"### {icon(model)} Model: {sentence(model.sentence)}\n\n{part(model)}\n"
+    return "\n\n".join([f"### {icon(model)} Model: {sentence(model.sentence)}", *shown(model), *hidden(model)]) + "\n"
 
 
-def part(model: Model) -> str:
-    """All but the first line."""
-    shown = [each for each in model.metrics if each.name == model.judged]
-    others = [each for each in model.metrics if each.name != model.judged]
-    rest = others[FIRST - 1 :]
-    parts = [_table(model, [*shown, *others[: FIRST - 1]])] if model.metrics else []
+def shown(model: Model) -> list[str]:
+    """What a reader sees below the first line."""
+    first, _ = _parted(model)
+    worst = [each for each in model.slices if each.outcome][:WORST]
+    parts = [_table(model, first)] if first else []
     parts += [_judged_on(model)] if model.rows else []
     parts += [listed(model.notes)] if model.notes else []
-    worst = [each for each in model.slices if each.outcome]
-    parts += [_slices(model, worst[:WORST])] if worst else []
-    parts += (
-        [folded(f"{len(model.slices)} slices, the worst first", _slices(model, model.slices))] if model.slices else []
-    )
-    parts += [folded("More metrics", _table(model, rest))] if rest else []
-    return "\n\n".join(parts)
+    return parts + ([_slices(model, worst)] if worst else [])
+
+
+def hidden(model: Model) -> list[str]:
+    """What is folded away."""
+    _, rest = _parted(model)
+    parts = []
+    if model.slices:
+        parts.append(folded(f"{len(model.slices)} slices, the worst first", _slices(model, model.slices)))
+    if model.changed:
+        parts.append(folded("What changed since the champion", listed(model.changed)))
+    if model.moved:
+        parts.append(folded("The rows whose answers moved most", _moved(model)))
+    return parts + ([folded("More metrics", _table(model, rest))] if rest else [])
+
+
+def _parted(model: Model) -> tuple[list[Metric], list[Metric]]:
+    """The metrics that are shown, the judged one first, and the others."""
+    judged = [each for each in model.metrics if each.name == model.judged]
+    ordered = judged + [each for each in model.metrics if each.name != model.judged]
+    return ordered[:FIRST], ordered[FIRST:]
 
 
 def _judged_on(model: Model) -> str:
@@ -54,6 +67,14 @@ def _judged_on(model: Model) -> str:
         rows = f"{model.compared:,} of {model.rows:,}" if model.compared < model.rows else f"{model.rows:,}"
         return f"Both versions answered the same {rows} held-out rows. Intervals: paired bootstrap."
     return f"On {model.rows:,} held-out rows. Intervals: bootstrap."
+
+
+def _moved(model: Model) -> str:
+    rows = [["line of the data file", "truth", "champion", "candidate"]]
+    for each in model.moved:
+        rows.append([str(each.line), quoted(each.truth, 60), number(each.champion), number(each.candidate)])
+    value = "values" if model.judged in ("r2", "mae", "rmse") else "the probability that each gave to what is true"
+    return f"Of each version {value}.\n\n{table(rows, 'rlrr')}"
 
 
 def _table(model: Model, metrics: list[Metric]) -> str:
@@ -64,8 +85,8 @@ def _table(model: Model, metrics: list[Metric]) -> str:
         name = NAMES.get(each.name) or quoted(each.name)
         both = [number(each.champion), number(each.candidate), signed(each.change)]
         low, high = each.interval or (None, None)
-        shown = signed if paired else number
-        span = f"{shown(low)} … {shown(high)}" if each.interval else ""
+        as_text = signed if paired else number
+        span = f"{as_text(low)} … {as_text(high)}" if each.interval else ""
         cells = [f"**{name}**" if each.name == model.judged else name, *(both if paired else both[1:2]), span]
         rows.append(cells)
     return table(rows, "l" + "r" * len(arms) + "c")
@@ -86,14 +107,14 @@ def _slices(model: Model, slices: list[Slice]) -> str:
     paired = bool(model.champion)
     arms = ["champion", "candidate", "change"] if paired else ["candidate"]
     rows = [["slice", "rows", *arms, "interval", ""]]
-    for each in slices:
+    for each in slices[:SHOWN]:
         low, high = each.interval or (None, None)
-        shown = signed if paired else number
+        as_text = signed if paired else number
         both = [number(each.champion), number(each.candidate), signed(each.change)]
         marks = {"": "", "worse": "⚠️ surely worse", "fail": "❌"}
         cells = [f"{quoted(each.by, 40)} {quoted(each.value, 60)}", f"{each.rows:,}", *(both if paired else both[1:2])]
-        rows.append([*cells, f"{shown(low)} … {shown(high)}" if each.interval else "", marks[each.outcome]])
-    name = NAMES.get(model.judged, model.judged)
-    return f"{name} by slice; all intervals hold at once, in 95 % of the cases.\n\n" + table(
-        rows, "lr" + "r" * len(arms) + "cl"
-    )
+        rows.append([*cells, f"{as_text(low)} … {as_text(high)}" if each.interval else "", marks[each.outcome]])
+    name = NAMES.get(model.judged) or quoted(model.judged)
+    more = f"\n\nand {len(slices) - SHOWN} more in model.json" if len(slices) > SHOWN else ""
+    about = f"{name} by slice; all intervals hold at once, in 95 % of the cases."
+    return f"{about}\n\n{table(rows, 'lr' + 'r' * len(arms) + 'cl')}{more}"

@@ -36,6 +36,15 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Literal["", "worse", "fail"] = ""  # surely worse than nothing; than the tolerance of slices
 
 
+class Moved(msgspec.Struct, frozen=True, kw_only=True):
+    """A held-out row whose answer moved."""
+
+    line: Count  # of the data file
+    truth: Name
+    champion: float  # probability of the true class, or the value
+    candidate: float
+
+
 class Model(Note, frozen=True, kw_only=True):
     """What was decided about a model, and why, in a sentence without its full stop. Readers ignore further fields."""
 
@@ -52,4 +61,6 @@ class Model(Note, frozen=True, kw_only=True):
     judged: Name = ""  # the metric of [quality]
     metrics: Annotated[list[Metric], Meta(max_length=50)] = msgspec.field(default_factory=list)
     slices: Annotated[list[Slice], Meta(max_length=400)] = msgspec.field(default_factory=list)  # the worst first
+    moved: Annotated[list[Moved], Meta(max_length=50)] = msgspec.field(default_factory=list)  # the most first
+    changed: Annotated[list[Line], Meta(max_length=50)] = msgspec.field(default_factory=list)  # since the champion
     notes: Annotated[list[Line], Meta(max_length=50)] = msgspec.field(default_factory=list)

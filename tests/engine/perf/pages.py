@@ -10,6 +10,7 @@ from perf.rule.judge import judge
 from perf.rule.rounds import Samples
 from perf.verdict import Accepted, Figures, Measured, Report, Round
 from tests.engine.perf.examples import LIMITS, arm_figures, one_round, report_of, rounds_of
+from training.quality.report import Metric, Model, Moved, Slice
 
 PASSED = report_of(rounds_of([3.0, 3.05, 2.95, 3.0, 3.0], [3.0] * 5))
 FAILED = report_of(rounds_of([4.5, 4.6, 4.4, 4.5, 4.5], [3.0] * 5))
@@ -49,6 +50,29 @@ def hostile() -> Report:
         notes=[HOSTILE],
         runner=runner,
         **texts,
+    )
+
+
+def hostile_model() -> Model:
+    """Likewise, of what was decided about the model."""
+    few, short = HOSTILE[:200], HOSTILE[:20]
+    row = Metric(name=few, candidate=0.5, champion=0.4, change=0.1, interval=(0.0, 0.2))
+    part = Slice(
+        by=few, value=few, rows=9, candidate=0.5, champion=0.4, change=0.1, interval=(0.0, 0.2), outcome="worse"
+    )
+    return Model(
+        passed=True,
+        sentence=HOSTILE,
+        version=short,
+        champion=short,
+        judged=few,
+        rows=100,
+        compared=90,
+        metrics=[row],
+        slices=[part],
+        moved=[Moved(line=7, truth=few, champion=0.1, candidate=0.9)],
+        changed=[HOSTILE],
+        notes=[HOSTILE],
     )
 
 

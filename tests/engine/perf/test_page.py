@@ -13,7 +13,17 @@ from perf.rule.rounds import Samples
 from perf.verdict import row_of
 from tests.engine.perf.conftest import ROOT
 from tests.engine.perf.examples import report_of, rounds_of
-from tests.engine.perf.pages import ALONE, ERROR, FAILED, PASSED, Page, degenerate, ordinary, samples_of
+from tests.engine.perf.pages import (
+    ALONE,
+    ERROR,
+    FAILED,
+    PASSED,
+    Page,
+    degenerate,
+    hostile_model,
+    ordinary,
+    samples_of,
+)
 
 ORDINARY, DEGENERATE = ordinary(), degenerate()
 
@@ -39,6 +49,16 @@ def test_every_verdict_has_a_page(case: Page) -> None:
     html = page(*case)
     assert html.endswith("</html>\n")
     assert re.findall(r"\b(nan|inf|None)\b", html) == []
+
+
+def test_the_model_has_its_part() -> None:
+    """Metrics and slices beside the champion's; every text in it may be somebody else's."""
+    html = page(PASSED, [], hostile_model())
+    assert "<h2>The model: @everyone #1 &lt;script&gt;" in html
+    assert re.findall(r"<(script|img)\b", html) == []
+    assert "+0.1" in shown(html)
+    assert "1 slices, the worst first" in shown(html)
+    assert "The model" not in page(PASSED, [])
 
 
 def test_titles_say_what_to_see() -> None:

@@ -20,7 +20,7 @@ from perf.report.markdown import MARKER, MAX_BYTES, markdown
 from release.github import api as rest
 from release.github import explain
 from tests.engine.conftest import ROOT, run
-from tests.engine.perf.pages import FAILED, HOSTILE, PASSED, hostile
+from tests.engine.perf.pages import FAILED, HOSTILE, PASSED, hostile, hostile_model
 from tests.engine.release.github_server import BOT, TOKEN, GitHub, serving, zipped
 
 SHA = "d4e5f6a7" * 5
@@ -66,7 +66,7 @@ def harmless(text: str) -> None:
     page = MarkdownIt("gfm-like", {"linkify": False}).render(text)
     formula = "<span>$</span>"  # no formula, as GitHub's manual has it
     ours = rf'</?(details|summary|sub)>|<br ?/?>|<!-- [\w:. -]+ -->|<a href="{RUNS}/[\w/]+">|{re.escape(formula)}'
-    tags = "h3|p|strong|em|code|pre|table|thead|tbody|tr|th|td|ul|li|a"
+    tags = "h3|h4|p|strong|em|code|pre|table|thead|tbody|tr|th|td|ul|li|a"
     standard = rf"</?({tags})( style=\"text-align:\w+\")?( class=\"[\w-]+\")?>"
     assert re.sub(f"{ours}|{standard}", "", page).count("<") == 0, page
     plain = re.sub(r"<code.*?</code>", "", page, flags=re.DOTALL)
@@ -186,6 +186,7 @@ def test_hostile_texts_are_no_more_than_text(github: GitHub, tell: Any) -> None:
     poisoned(report, report)
     assert report["candidate"]["name"].startswith("$x$ ")
     assert (report["candidate"]["kind"], report["criteria"][0]["key"]) == ("process", "p95")  # of a few words only
+    github.artifact("model", zipped(model_json=msgspec.json.encode(hostile_model())))
     github.artifact("verdict", zipped(verdict_json=msgspec.json.encode(report)))
     github.jobs = [{"id": n, "name": f"`@x{n} {ATTACK}", "conclusion": "failure"} for n in range(40)]
     refused = json.dumps({"passed": False, "sentence": ATTACK}).encode()
@@ -197,6 +198,7 @@ def test_hostile_texts_are_no_more_than_text(github: GitHub, tell: Any) -> None:
         assert tell()[0] == 0
         assert github.comments[0]["body"].startswith(start)
         harmless(github.comments[0]["body"])
+        assert ("#### Model" in github.comments[0]["body"]) == ("Latency" in start)
         github.artifacts.clear()
         for name, content in left.items():
             github.artifact(name, content)

@@ -312,3 +312,15 @@ def test_a_split_that_cannot_be(tmp_path: Path, content: str, changes: dict[str,
     """The key, the column, and the cell where there is one."""
     with pytest.raises((DataError, ValueError), match=message):
         load(tmp_path, content, **{"text": [], **changes})
+
+
+def test_what_is_read_besides_changes_no_feature(tmp_path: Path) -> None:
+    """The columns of a model stay as [data] orders them, whatever a report is sliced by."""
+    path = tmp_path / "some.csv"
+    path.write_text(HEADER + "".join(ROWS))
+    data = Data(path=path, task="classification", target="label", numeric=["amount"], text=["city"])
+    found = read(data, 0.3, also=["city", "id", "label", "nowhere"])
+    assert [*found.frame] == ["amount", "city"]
+    assert [*found.others] == ["id"]
+    assert found.column("label").equals(found.target)
+    assert found.column("id").iloc[0] == "0"

@@ -191,6 +191,7 @@ def test_a_champion_is_asked_though_a_feature_is_gone(
     code, output = train(**free, **without_last(monkeypatch))
     assert code == 0, output
     assert "Note: not compared" not in output
+    assert any("features that are gone" in each for each in notes.read(project, Model).changed)
     assert re.search(r"; champion \S+\)", output)
 
 
