@@ -10,10 +10,11 @@ from pipeline.schema import METRICS
 from training.quality import rule
 from training.quality.metrics import Answers, Values, metrics
 from training.quality.report import Metric, Model
-from training.quality.resample import resampled
+from training.quality.resample import RESAMPLES, resampled
 from training.quality.rule import Loss
 
 INTERVAL = (0.025, 0.975)
+ALONE = 300  # resamples where nothing is compared: for an interval that is read, and decides nothing
 SEED = 0  # of the resamples: the same rows and answers have the same verdict
 Array = np.ndarray[Any, Any]
 
@@ -27,7 +28,7 @@ def judge(
     there is one to compare it with; units: of these rows, as `resampled` takes them.
     """
     both = [answers] if champion is None else [answers, champion]
-    values = resampled(both, units, SEED)
+    values = resampled(both, units, SEED, RESAMPLES if champion else ALONE)
     rows = [metrics(each) for each in both]
     table = [_row(name, found[name], rows, values) for name in found]
     it = None
