@@ -42,7 +42,7 @@ from training.quality.markdown import markdown
 from training.quality.metrics import Answers, metrics, rarest
 from training.quality.report import Model
 from training.table import DataError
-from training.verdict import slice_columns, verdict
+from training.verdict import bounds, slice_columns, verdict
 from training.warned import noted
 
 INPUTS, BUNDLE = "inputs_sha256", "bundle_sha256"  # tags of a version: of what it was made, and what came out
@@ -222,7 +222,9 @@ def _judge(
     _note(asked.notes)
     with under_way("compare with the champion" if asked.answers else "see how sure that is"):
         registry.log_figures(curves(answers.of(asked.rows) if asked.answers else answers, asked.answers))
-        return verdict(settings.quality, dataset, answers, found, asked, columns), found
+        model = verdict(settings.quality, dataset, answers, found, asked, columns)
+    mlflow.log_metrics(bounds(model))
+    return model, found
 
 
 def _contract(

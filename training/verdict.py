@@ -76,6 +76,16 @@ def _told(answers: Answers) -> Array:
     return np.asarray(answers.given[np.arange(len(columns)), columns])
 
 
+def bounds(model: Model) -> dict[str, float]:
+    """What MLflow is told besides the metrics: their 95 % intervals, or that of the change against the champion."""
+    found: dict[str, float] = {}
+    for each in model.metrics:
+        name = f"{each.name}_change" if each.change is not None else each.name
+        found |= {name: each.change} if each.change is not None else {}
+        found |= dict(zip((f"{name}_low", f"{name}_high"), each.interval or (), strict=False))
+    return found
+
+
 def slice_columns(dataset: Dataset, names: Sequence[str]) -> dict[str, pd.Series]:
     """What [quality] slices names, of the held-out rows. Raises DataError where there is no such thing."""
     return {name: _column(dataset, name) for name in names}

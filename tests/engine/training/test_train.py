@@ -87,7 +87,10 @@ def test_the_candidate_is_registered_with_everything(trained: Path) -> None:
     assert info.saved_input_example_info is not None
     card = bundles.read(trained / "bundle").card
     assert (card.version, card.run_id) == (str(version.version), version.run_id)
-    assert card.metrics == logged.data.metrics
+    logged_metrics = logged.data.metrics
+    assert card.metrics == {name: logged_metrics[name] for name in card.metrics}
+    low, high = (logged_metrics[f"{SETTINGS.quality.metric}_{bound}"] for bound in ("low", "high"))
+    assert low < logged_metrics[SETTINGS.quality.metric] < high
 
 
 def test_the_registered_pipeline_takes_rows_of_the_file(trained: Path) -> None:
