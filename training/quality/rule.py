@@ -13,10 +13,7 @@ Array = np.ndarray[Any, Any]
 Outcome = Literal["pass", "fail", "unsure"]
 
 FAILING, PASSING = 0.01, 0.05  # how often the rule may be wrong: to fail the same model, to pass one that lost too much
-LEAST, HALF = (
-    0.1,
-    0.5,
-)  # shares of the tolerance: a loss that fails is surely above the one, and as found above the other
+LEAST = 0.1  # share of the tolerance: a loss that fails is surely above it
 
 
 class Loss(NamedTuple):
@@ -46,7 +43,7 @@ def decide(it: Loss, tolerance: float, rows: int) -> Decision:
     """Three outcomes. rows: that were held out."""
     if it.at_most < tolerance or it.at_most == it.surely == 0:  # the very same answers
         return Decision("pass", 0)
-    if it.surely > LEAST * tolerance and it.found >= HALF * tolerance:
+    if it.surely > LEAST * tolerance and it.found >= tolerance:
         return Decision("fail", 0)
     if not tolerance:  # then nothing is surely less: what is not surely worse passes
         return Decision("pass", 0)
@@ -55,9 +52,9 @@ def decide(it: Loss, tolerance: float, rows: int) -> Decision:
 
 def _rows(it: Loss, tolerance: float, rows: int) -> int:
     """How many it would take, if the loss is as found: errors shrink as the square root of the rows grows."""
-    needed = []
     if it.found < tolerance:
-        needed.append(norm.isf(PASSING) * it.error / (tolerance - it.found))
-    if it.found >= HALF * tolerance and it.found > LEAST * tolerance:
-        needed.append(norm.isf(FAILING) * it.error / (it.found - LEAST * tolerance))
-    return int(np.ceil(rows * min(needed) ** 2)) if needed and np.isfinite(min(needed)) else 0
+        room, level = tolerance - it.found, PASSING
+    else:
+        room, level = it.found - LEAST * tolerance, FAILING
+    needed = rows * (norm.isf(level) * it.error / room) ** 2
+    return int(np.ceil(needed)) if np.isfinite(needed) else 0
