@@ -1,6 +1,7 @@
 """What is to be predicted, and which columns give it away."""
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -16,6 +17,7 @@ from training.new.columns import Column, Texts
 from training.table import DataError
 
 RARE = 8  # rows of a class with fewer teach nothing, and judge nothing
+CLASSES = 200  # in a first model that somebody waits for: boosted trees grow a tree for each, 200 times over
 NUMBER = re.compile(r"[-+]?\d+")
 FRACTION = re.compile(r"\d[.,]\d*[1-9]")
 NUMBERS = 20  # different numbers that are no classes any more
@@ -70,6 +72,11 @@ def decide(column: Column, texts: Texts, wanted: Wanted = "") -> Target:
         raise DataError(
             f"the target {name!r} has {len(present):,} different values in {rows:,} rows. A class needs "
             f"{RARE} rows, and {len(usual) or 'none'} of them has so many: there is no class to learn"
+        )
+    if len(usual) > CLASSES:
+        raise DataError(
+            f"the target {name!r} has {len(usual):,} classes with {RARE} rows or more, and a model of more than "
+            f"{CLASSES} takes hours: group them in the file, or leave rows of the rarer ones out"
         )
     left = len(present) - len(usual)
     why = f"{len(usual)} classes: {_shares(present, usual, rows)}"
@@ -135,7 +142,10 @@ def _hits(column: Column, cells: Sequence[str], target: Sequence[str]) -> tuple[
         return 0.0, 0.0
     half, feature = np.arange(len(truth)) % 2 == 0, _feature(column, cells)
     leaves = 2 * truth.nunique() + 2 if column.kind in ("number", "date") else None
-    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, random_state=0).fit(feature[half, None], truth[half])
+    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, random_state=0)
+    with warnings.catch_warnings():  # of many classes, that they could be a regression's
+        warnings.filterwarnings("ignore", message="The number of unique classes is greater")
+        tree.fit(feature[half, None], truth[half])
     usual = (truth[~half] == truth[half].mode()[0]).mean()
     return float(tree.score(feature[~half, None], truth[~half])), float(usual)
 

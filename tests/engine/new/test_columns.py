@@ -181,6 +181,13 @@ def test_rare_classes_are_left_out() -> None:
     assert "1 others with fewer than 8 rows are left out" in found.why
 
 
+def test_a_target_of_too_many_classes_is_refused_at_once() -> None:
+    """And not fitted for hours without a word."""
+    assert len(decide([f"gene {n % 200}" for n in range(1600)]).why) < 300
+    with pytest.raises(DataError, match=r"'y' has 201 classes with 8 rows or more.*takes hours: group them"):
+        decide([f"gene {n % 201}" for n in range(1608)])
+
+
 def test_spaces_make_no_class() -> None:
     """As in files with a space after each comma."""
     assert decide(["a", " a", "b", "b ", " "] * 8).why == "2 classes: 'a' 50%, 'b' 50%; 8 rows without one are left out"
