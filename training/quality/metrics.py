@@ -1,7 +1,8 @@
 """Metrics of held-out rows, and of many resamples of them at once.
 
-A resample is how often each row is in it. All functions here take such counts, shape (resamples, rows), and give a
-value for each resample; counts of one give the metric itself, as scikit-learn defines it with sample weights.
+A resample is how often each row is in it. All functions here take such counts, whole numbers of shape (resamples,
+rows), and give a value for each resample. Counts of one give the metric itself, as scikit-learn defines it with
+sample weights.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ class Answers(NamedTuple):
 
 def metrics(answers: Answers) -> dict[str, float]:
     """The metrics of an answer."""
-    values = measure(answers)(np.ones((1, len(answers.truth))))
+    values = measure(answers)(np.ones((1, len(answers.truth)), np.int64))
     return {name: float(value[0]) for name, value in values.items()}
 
 
@@ -68,16 +69,16 @@ def _classification(answers: Answers) -> Measure:
         losses += [((given - hits) ** 2).sum(axis=1)]
         best = given.argmax(axis=1)
         bins = _bins(given.max(axis=1), hits[np.arange(len(best)), best])
-    sums = np.column_stack([*losses, bins])
+    sums = np.column_stack(losses)
 
     def values(counts: Array) -> Values:
         both = np.array([each(counts) for each in ranks])  # (classes, 2, resamples)
         known = np.isfinite(both)
         with np.errstate(invalid="ignore"):
             auc, precision = np.where(known, both, 0).sum(axis=0) / known.sum(axis=0)
-        total = counts.sum(axis=1)
-        log_loss, brier, *rest = (counts @ sums / total[:, None]).T
-        calibration = zip(CALIBRATION, _calibration(np.array(rest).reshape(3, -1, len(total))), strict=True)
+        total = counts.sum(axis=1, dtype=float)
+        log_loss, brier = (counts @ sums / total[:, None]).T
+        calibration = zip(CALIBRATION, _calibration(bins(counts) / total), strict=True)
         return {
             "roc_auc": auc,
             "average_precision": precision,
@@ -92,31 +93,42 @@ def _classification(answers: Answers) -> Measure:
 def _ranks(hit: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]:
     """ROC AUC and average precision; rows of one score are one step of the curves."""
     order = np.argsort(-score, kind="stable")
-    sorted_hit = hit[order].astype(float)
+    sorted_hit = hit[order]
     steps = np.flatnonzero(np.diff(score[order], prepend=np.inf))
+    alone = len(steps) == len(order)
 
     def values(counts: Array) -> tuple[Array, Array]:
-        there = counts[:, order].astype(float)
-        of_hits = np.add.reduceat(there * sorted_hit, steps, axis=1)
-        of_others = np.add.reduceat(there, steps, axis=1) - of_hits
-        found, wrong = np.cumsum(of_hits, axis=1), np.cumsum(of_others, axis=1)
-        hits, others = found[:, -1], wrong[:, -1]
-        above = found - of_hits / 2  # hits with a higher score, and half of those with the same
+        there, kind = np.take(counts, order, axis=1), counts.dtype
+        of_hits = there * sorted_hit
+        if not alone:
+            there, of_hits = (np.add.reduceat(each, steps, axis=1, dtype=kind) for each in (there, of_hits))
+        found, taken = (np.cumsum(each, axis=1, dtype=kind) for each in (of_hits, there))
+        hits = found[:, -1].astype(float)
+        others = taken[:, -1] - hits
+        above = (2 * found - of_hits) * (there - of_hits)  # hits with a higher score twice, and once with the same
+        np.maximum(taken, 1, out=taken)  # where there is none yet, no hit is found
         with np.errstate(invalid="ignore", divide="ignore"):
-            auc = (of_others * above).sum(axis=1) / (hits * others)
-            taken = found + wrong
-            precision = np.divide(found, taken, out=np.zeros_like(found), where=taken > 0)
-            average = (of_hits * precision).sum(axis=1) / hits
+            auc = above.sum(axis=1) / (2 * hits * others)
+            average = (found * of_hits / taken).sum(axis=1) / hits
         return auc, average
 
     return values
 
 
-def _bins(p: Array, hit: Array) -> Array:
-    """Each row's share in the sums of its bin, (rows, 3 x bins): rows, probabilities, hits. Bins of as many rows."""
+def _bins(p: Array, hit: Array) -> Callable[[Array], Array]:
+    """Sums of each bin, (3, bins, resamples): rows, their probabilities, their hits. Bins of as many rows."""
     edges = np.unique(np.quantile(p, np.linspace(0, 1, BINS + 1)[1:-1]))
-    inside = np.searchsorted(edges, p, side="right")[:, None] == np.arange(len(edges) + 1)[None, :]
-    return np.column_stack([inside, inside * p[:, None], inside * hit[:, None]]).astype(float)
+    place = np.searchsorted(edges, p, side="right")
+    order = np.argsort(place, kind="stable")
+    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    sorted_p, sorted_hit = p[order], hit[order]
+
+    def values(counts: Array) -> Array:
+        there = np.take(counts, order, axis=1)
+        each = (there, there * sorted_p, there * sorted_hit)
+        return np.array([np.add.reduceat(one, starts, axis=1, dtype=float).T for one in each])
+
+    return values
 
 
 def _calibration(shares: Array) -> tuple[Array, Array, Array]:
@@ -145,7 +157,8 @@ def _regression(answers: Answers) -> Measure:
     sums = np.column_stack([residual**2, np.abs(residual), away, away**2, tried, inside]).astype(float)
 
     def values(counts: Array) -> Values:
-        squared, absolute, first, second, tries, covered = (counts @ sums / counts.sum(axis=1, keepdims=True)).T
+        total = counts.sum(axis=1, dtype=float)
+        squared, absolute, first, second, tries, covered = (counts @ sums).T / total
         with np.errstate(invalid="ignore", divide="ignore"):
             r2 = 1 - squared / (second - first**2)
             return {"r2": r2, "mae": absolute, "rmse": np.sqrt(squared), "coverage_90": covered / tries}

@@ -20,7 +20,7 @@ def resampled(answers: Sequence[Answers], units: Array, seed: int, resamples: in
     of one customer, go into a resample together.
     """
     measures = [measure(each) for each in answers]
-    names = [list(each(np.ones((1, len(units))))) for each in measures]
+    names = [list(each(np.ones((1, len(units)), int))) for each in measures]
     count = int(units.max()) + 1
     in_order = np.array_equal(units, np.arange(count))
 
@@ -28,7 +28,8 @@ def resampled(answers: Sequence[Answers], units: Array, seed: int, resamples: in
         assert axis == -1  # noqa: S101  scipy's promise to a statistic
         several = np.atleast_2d(picked) + np.arange(picked.size // count)[:, None] * count
         counts = np.bincount(several.ravel(), minlength=several.size).reshape(-1, count)
-        counts = counts if in_order else counts[:, units]
+        counts = counts.astype(np.int32)  # whose sums take an eighth of the time that floats' do
+        counts = counts if in_order else np.take(counts, units, axis=1)
         found = [each(counts) for each in measures]
         rows = np.array([each[name] for each, known in zip(found, names, strict=True) for name in known])
         return rows if picked.ndim > 1 else rows[:, 0]
