@@ -11,7 +11,7 @@ chosen = @$(run) pytest $1 $(timed) && $(run) pytest $1 --numprocesses 2 --dist 
 template_tests = $(if $(timed),$(call chosen,$(if $(ALL),,-m "not slow")))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-tables bench-sizes bench-workflow test-all buildkitd act-runner test-act trivy test-scan
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-model bench-tables bench-sizes bench-workflow test-all buildkitd act-runner test-act trivy test-scan
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -50,6 +50,9 @@ bench-serving: bundle/card.json $(VENV)/.train ## the service beside its peers, 
 
 bench-gate: bundle/card.json $(VENV)/.train $(VENV)/.perf ## how often the gate is wrong, and what it catches (MINUTES=240: record anew)
 	@$(run) benchmarks.gate.run $(if $(MINUTES),--minutes $(MINUTES))
+
+bench-model: $(VENV)/.train $(VENV)/.perf ## how often the model's gate is wrong, and what it catches (SPLITS=50)
+	@$(run) benchmarks.model.run --write $(call option,SPLITS,splits)
 
 bench-boosters: $(VENV)/.train $(VENV)/.perf $(template_environment) ## LightGBM, XGBoost and CatBoost beside their peers (needs wrk)
 	@$(run) benchmarks.boosters.run --write
