@@ -146,7 +146,7 @@ def changed_parameters(run_id: str) -> list[str]:
     if active is None or not (theirs := _parameters(run_id)):
         return []
     ours = _parameters(active.info.run_id)
-    names = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+    names = sorted(name for name in {*ours, *theirs} - {"features"} if ours.get(name) != theirs.get(name))
     return [f"{name}: {theirs.get(name, 'not set')} to {ours.get(name, 'not set')}"[:500] for name in names[:20]]
 
 

@@ -287,7 +287,7 @@ def _report(quality: Model, root: Path) -> None:
     style, word = {"pass": ("green", "pass"), "fail": ("red", "fail"), "unsure": ("yellow", "cannot tell")}[
         quality.outcome
     ]
-    stopped = " Not registered; bundle/ is as it was. The limits are in pipeline.toml under [quality]."
+    stopped = " Not registered; bundle/ is as it was. The limits are in pipeline.toml under \\[quality]."
     console.print(
         f"[{style}]Quality gate: {word}.[/{style}] {escape(quality.sentence)}.{'' if quality.passed else stopped}"
     )

@@ -49,7 +49,7 @@ def heading(report: Report, model: Model | None) -> str:
     icon = ICONS[report.outcome] + (ACCEPTED if report.accepted and report.outcome == "pass" else "")
     verdicts = [(report.outcome == "pass", f"{icon} Latency", sentence(report.headline))]
     if model:
-        verdicts.append((quality.icon(model) == "✅", f"{quality.icon(model)} Model", sentence(model.sentence)))
+        verdicts.insert(0, (quality.icon(model) == "✅", f"{quality.icon(model)} Model", sentence(model.sentence)))
     verdicts.sort(key=lambda each: each[0])
     bad = not all(well for well, _, _ in verdicts)
     return "### " + " · ".join(name if bad and well else f"{name}: {text}" for well, name, text in verdicts)

@@ -30,6 +30,9 @@ class Part(NamedTuple):
 
 def parts(by: str, values: pd.Series) -> list[Part]:
     """The rows by value of a column: numbers of many values by quartile, dates by year."""
+    numbers = pd.to_numeric(values, errors="coerce") if values.dtype == object else values
+    if numbers.notna().equals(values.notna()) and numbers.nunique() > VALUES and not _dates(values):
+        values = numbers  # of a column that is no feature, as the file has it
     known = values.dropna()
     labels: pd.Series
     if pd.api.types.is_numeric_dtype(known) and known.dtype != bool and known.nunique() > VALUES:
@@ -41,6 +44,10 @@ def parts(by: str, values: pd.Series) -> list[Part]:
     of_rows = labels.where(values.notna(), "(none)").to_numpy()
     found = [Part(by, str(label), np.flatnonzero(of_rows == label)) for label in pd.unique(of_rows)]
     return sorted(found, key=lambda part: -len(part.rows))[:MOST]
+
+
+def _dates(values: pd.Series) -> bool:
+    return any(hasattr(value, "year") for value in values.dropna().head(1))
 
 
 def _word(value: object) -> str:

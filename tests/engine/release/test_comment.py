@@ -191,14 +191,14 @@ def test_hostile_texts_are_no_more_than_text(github: GitHub, tell: Any) -> None:
     github.jobs = [{"id": n, "name": f"`@x{n} {ATTACK}", "conclusion": "failure"} for n in range(40)]
     refused = json.dumps({"passed": False, "sentence": ATTACK}).encode()
     for start, left in (
-        ("### ✅✍️ Latency: ", {"model": zipped(model_json=refused)}),
+        ("### ✅ Model: ", {"model": zipped(model_json=refused)}),
         ("### ❌ Model: ", {}),
         ("### ❌ Failed: `'@x0 ", {}),
     ):
         assert tell()[0] == 0
         assert github.comments[0]["body"].startswith(start)
         harmless(github.comments[0]["body"])
-        assert ("#### Model" in github.comments[0]["body"]) == ("Latency" in start)
+        assert ("#### Model" in github.comments[0]["body"]) == (start == "### ✅ Model: ")
         github.artifacts.clear()
         for name, content in left.items():
             github.artifact(name, content)

@@ -143,6 +143,7 @@ def test_a_model_below_the_floor_goes_no_further(project: Path, train: Train) ->
     """Exit code 1, one line that says by how much; no version, no bundle."""
     code, output = train(MLOPS_QUALITY__FLOOR=FLOOR)
     assert code == 1
+    assert "in pipeline.toml under [quality]." in output  # which looks like markup
     assert re.search(
         rf"Quality gate: fail\. {SETTINGS.quality.metric} is \S+, \S+ (below|above) the \w+ of {FLOOR}", output
     )
