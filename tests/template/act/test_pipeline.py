@@ -72,7 +72,7 @@ def test_a_push_that_changes_nothing_costs_one_job(first: tuple[Ended, str], bak
     said = "Nothing to measure: the service is the champion's, version 1."
     assert ended.printed.count(said) > 1  # in the log and in the summary
     assert baked.champion() == first[1]
-    assert baked.results.names(baked.runs) == ["quality"]
+    assert baked.results.names(baked.runs) == ["model"]
 
 
 def test_the_baseline_boots_beside_the_second_push(
