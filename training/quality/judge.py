@@ -56,6 +56,7 @@ def _row(name: str, found: float, rows: list[dict[str, float]], values: list[Val
     low, high = np.quantile(known, INTERVAL) if len(known) else (np.nan, np.nan)
     interval = (float(low), float(high)) if np.isfinite(low + high) else None
     champion = rows[1][name] if paired else None
+    found = rows[0][name] if paired else found  # of the rows that both answered
     return Metric(
         name=name, candidate=_finite(found), champion=_finite(champion), change=_finite(change), interval=interval
     )
@@ -83,6 +84,7 @@ def decide(
     kept = f"{bound} {settings.floor:g}"
     if it is None or champion is None:
         return "pass", f"{is_so} ({kept}; compared with no champion)"
+    is_so = f"{name} is {champion[name] - sign * it.found:.4g}"  # on the rows that both answered
     decision = rule.decide(it, settings.tolerance, rows)
     theirs, limit = f"champion {champion[name]:.4g}", f"{settings.tolerance:g}"
     if decision.outcome == "pass":

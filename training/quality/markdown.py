@@ -83,13 +83,15 @@ def _table(model: Model, metrics: list[Metric]) -> str:
     rows = [["", *arms, "95 % interval"]]
     for each in metrics:
         name = NAMES.get(each.name) or quoted(each.name)
-        both = [number(each.champion), number(each.candidate), signed(each.change)]
-        low, high = each.interval or (None, None)
-        as_text = signed if paired else number
-        span = f"{as_text(low)} … {as_text(high)}" if each.interval else ""
-        cells = [f"**{name}**" if each.name == model.judged else name, *(both if paired else both[1:2]), span]
-        rows.append(cells)
+        rows.append([f"**{name}**" if each.name == model.judged else name, *_figures(each, paired)])
     return table(rows, "l" + "r" * len(arms) + "c")
+
+
+def _figures(each: Metric | Slice, paired: bool) -> list[str]:
+    """Both versions, the change and its interval; without a champion, the candidate and the interval of that."""
+    both = [number(each.champion), number(each.candidate), signed(each.change)] if paired else [number(each.candidate)]
+    as_text = signed if paired else number
+    return [*both, " … ".join(map(as_text, each.interval)) if each.interval else ""]
 
 
 def number(value: float | None) -> str:
@@ -108,12 +110,9 @@ def _slices(model: Model, slices: list[Slice]) -> str:
     arms = ["champion", "candidate", "change"] if paired else ["candidate"]
     rows = [["slice", "rows", *arms, "interval", ""]]
     for each in slices[:SHOWN]:
-        low, high = each.interval or (None, None)
-        as_text = signed if paired else number
-        both = [number(each.champion), number(each.candidate), signed(each.change)]
         marks = {"": "", "worse": "⚠️ surely worse", "fail": "❌"}
-        cells = [f"{quoted(each.by, 40)} {quoted(each.value, 60)}", f"{each.rows:,}", *(both if paired else both[1:2])]
-        rows.append([*cells, f"{as_text(low)} … {as_text(high)}" if each.interval else "", marks[each.outcome]])
+        what = f"{quoted(each.by, 40)} {quoted(each.value, 60)}"
+        rows.append([what, f"{each.rows:,}", *_figures(each, paired), marks[each.outcome]])
     name = NAMES.get(model.judged) or quoted(model.judged)
     more = f"\n\nand {len(slices) - SHOWN} more in model.json" if len(slices) > SHOWN else ""
     about = f"{name} by slice; all intervals hold at once, in 95 % of the cases."

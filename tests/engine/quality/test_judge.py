@@ -102,6 +102,18 @@ def test_two_versions_on_the_same_rows(rows: int, noise: float, unsure: str, out
     assert row.interval[0] <= row.change <= row.interval[1]
 
 
+def test_both_figures_of_a_row_are_of_the_same_rows() -> None:
+    """Where some are left out of the comparison, what the reader subtracts is the change."""
+    candidate, champion = pair(500, 0.1)
+    some = np.arange(300)
+    found = judge(quality("roc_auc", 0.5), metrics(candidate), candidate.of(some), champion.of(some), some)
+    for each in found.metrics:
+        assert each.candidate is not None
+        assert each.champion is not None
+        assert each.candidate - each.champion == pytest.approx(each.change)
+    assert f"roc_auc is {metrics(candidate.of(some))['roc_auc']:.4g}" in found.sentence
+
+
 def test_the_very_same_answers_pass_on_few_rows() -> None:
     """Two versions that say the same cannot differ, however few rows there are."""
     candidate, _ = pair(30, 0.0)
