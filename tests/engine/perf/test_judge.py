@@ -178,8 +178,27 @@ def test_a_busy_machine_breaks_no_limit_of_time(figures: Figures, broken_row: st
     assert judged.outcome == "inconclusive"
     assert judged.headline == "cannot tell: the machine was busy: others used 50% of its CPUs, after 12 rounds"
     assert [row.key for row in judged.criteria if row.outcome == "inconclusive"] == [broken_row]
-    quiet = [replace(r, steal=0.05, others=0.1) for r in rounds]
+    quiet = [replace(r, steal=0.03, others=0.05) for r in rounds]
     assert judge(quiet, limits, DECIDE_AFTER).outcome == ("inconclusive" if figures.longest == 60.0 else "fail")
+
+
+@pytest.mark.parametrize(
+    ("baseline", "others", "outcome"),
+    [
+        (None, 0.15, "inconclusive"),
+        (arm_figures(900.0), 0.15, "inconclusive"),  # the champion, which kept the limit when it was promoted
+        (arm_figures(3.0), 0.15, "fail"),  # who is busy keeps both from their work
+        (arm_figures(900.0), 0.05, "fail"),
+        (arm_figures(3.0), 0.5, "inconclusive"),
+    ],
+)
+def test_a_tenth_of_the_cpus_is_enough_for_the_slowest_of_twenty_requests(
+    baseline: Figures | None, others: float, outcome: str
+) -> None:
+    """Of recorded rounds, those whose others used 10 to 25 % of the CPUs had twice the p95 of quiet ones."""
+    rounds = [replace(one_round(arm_figures(900.0), baseline, n), others=others) for n in range(1, 13)]
+    judged = judge(rounds, replace(LIMITS, max_regression=None), DECIDE_AFTER)
+    assert judged.outcome == outcome
 
 
 @pytest.mark.parametrize(
