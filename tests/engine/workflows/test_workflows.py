@@ -20,12 +20,16 @@ GRANT = re.compile(r"^ +([a-z-]+: (?:read|write))\b(?! # \w)", re.MULTILINE)
 SECRET = re.compile(r"secrets\.(\w+)")
 # In the small hours or at any other, but not on the full hour, when everybody's start and some are dropped.
 AT_MOST_NIGHTLY = re.compile(r"[1-9]\d? \d\d? (\* \* [*0-6]|1 \* \*)")
-LONGEST = 270  # lines
+LONGEST = 290  # lines
 LONGEST_SCRIPT = 8  # lines; what decides more is Python
 # An environment decides who may read a secret. These are for jobs that run on every pull request of the repository.
 OUTSIDE_AN_ENVIRONMENT = {
     "REGISTRY_PASSWORD": "each job that pushes or pulls an image",
     "MLFLOW_TRACKING_PASSWORD": "training, which registers every candidate",
+    "DATABASE_URL": "training, which reads the data",
+    "AWS_ACCESS_KEY_ID": "likewise",
+    "AWS_SECRET_ACCESS_KEY": "likewise",
+    "AZURE_STORAGE_KEY": "likewise",
     "GITHUB_TOKEN": "every job has one, as far as its permissions go",
 }
 
