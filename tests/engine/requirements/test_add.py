@@ -21,9 +21,9 @@ def _files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def add(files: Path, library: str) -> subprocess.CompletedProcess[str]:
+def add(files: Path, library: str, group: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["sh", "requirements/add.sh", library],
+        ["sh", "requirements/add.sh", library, group],
         cwd=files,
         env=os.environ | {"VENV": sys.prefix},
         capture_output=True,
@@ -52,6 +52,15 @@ def test_what_cannot_be_added_changes_nothing(files: Path, library: str, message
     assert done.returncode
     assert message in done.stderr
     assert contents(files) == before
+
+
+@pytest.mark.slow  # likewise
+def test_what_reaches_the_data_is_in_no_image(files: Path) -> None:
+    """A database's driver trains, and serves nothing."""
+    done = add(files, "psycopg[binary]", "data")
+    assert done.returncode == 0, done.stderr
+    pinned = [path.stem for path in (files / "requirements").glob("*.txt") if "\npsycopg==" in path.read_text()]
+    assert sorted(pinned) == ["dev", "train"]
 
 
 @pytest.mark.slow  # asks the package index
