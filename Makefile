@@ -10,7 +10,7 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup new train serve perf accept promote pipeline demo rollback history image up down locust test lint format add lock \
+.PHONY: help setup new data train serve perf accept promote pipeline demo rollback history image up down locust test lint format add lock \
   restore changes retraining comment issue updates
 
 help:
@@ -44,6 +44,9 @@ new: export TYPED_CSV := $(value CSV)
 new: export TYPED_TARGET := $(value TARGET)
 new: $(VENV)/.train ## begin with your own data (CSV=path TARGET=column)
 	@$(run) training.new --csv="$$TYPED_CSV" --target="$$TYPED_TARGET" $(call option,TASK,task) $(call flag,FORCE,force)
+
+data: $(VENV)/.train ## show what training reads, and what has changed since the champion
+	@$(run) training.show
 
 train: $(VENV)/.train ## train, register the candidate, write bundle/ (FORCE=1: though nothing has changed)
 	@$(run) training.train $(call option,PREVIEW,preview) $(call flag,FORCE,force)
@@ -128,8 +131,8 @@ lint: $(VENV)/.dev ## run every linter, as the commit hook does
 format: $(VENV)/.dev
 	@$(run) ruff check --fix-only --quiet . && $(run) ruff format .
 
-add: $(bin)/uv ## add a library that your model needs, pinned and installed (LIBRARY=lightgbm)
-	@VENV=$(abspath $(VENV)) sh requirements/add.sh "$$LIBRARY"
+add: $(bin)/uv ## add a library that your model needs, pinned and installed (LIBRARY=lightgbm; GROUP=data: for the data)
+	@VENV=$(abspath $(VENV)) sh requirements/add.sh "$$LIBRARY" "$$GROUP"
 	@$(MAKE) $(VENV)/.dev
 
 lock: $(bin)/uv ## pin the groups of pyproject.toml (UPGRADE=1: the newest that fit)

@@ -26,7 +26,7 @@ In `[perf]`, `false` switches off a limit.
 
 # The least that a file has to say; what the other keys are then is their default.
 LEAST = Settings(
-    Project("name"), Data(Path("data.csv"), "classification", "target", ["column"]), Quality("roc_auc", 0.5)
+    Project("name"), Data("classification", "target", path="data.csv", numeric=["column"]), Quality("roc_auc", 0.5)
 )
 
 
@@ -42,7 +42,7 @@ def _section(section: msgspec.Struct, path: tuple[str, ...]) -> Iterator[str]:
         yield from (f"## `[{'.'.join(path)}]`", "", "| key | default | values | |", "|---|---|---|---|")
         for key in keys:
             factory = key.default_factory
-            value = getattr(section, key.name) if factory is msgspec.NODEFAULT else factory()
+            value = key.default if factory is msgspec.NODEFAULT else factory()
             default = "none: the file has to say it" if key.required else _toml(value)
             yield f"| `{key.name}` | {default} | {_values(key.type)} | {_description(key.type)} |"
         yield ""
@@ -76,7 +76,7 @@ def _values(kind: Any) -> str:
         )
     if get_origin(kind) is list:
         return re.sub(r"^a (whole number|text)", r"a list of \1s", _values(get_args(kind)[0]))
-    return {float: "a number", int: "a whole number", str: "a text", bool: "`true`, `false`", Path: "a path"}[kind]
+    return {float: "a number", int: "a whole number", str: "a text", bool: "`true`, `false`"}[kind]
 
 
 def _bounds(meta: msgspec.Meta) -> str:

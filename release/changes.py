@@ -31,7 +31,9 @@ from pipeline.schema import Settings
 from pipeline.settings import SettingsError, load_settings
 from release.github import api as rest
 from training import registry
+from training.dataset import content
 from training.quality.report import Model
+from training.source.rows import DataError
 
 WORKFLOW = "pipeline.yml"
 UNDER_WAY = ("queued", "in_progress", "requested", "waiting", "pending")
@@ -117,13 +119,13 @@ class Due(NamedTuple):
 
 
 def difference(root: Path, settings: Settings, champion: Champion) -> Due:
-    """Whether retraining is due. Raises MlflowException or OSError."""
+    """Whether retraining is due. Raises MlflowException, DataError or OSError."""
     name = settings.project.name
     client = registry.connect(name)
     version = registry.find(client, name, registry.CHAMPION)
     if version is None:
         return Due(True, "There is no champion yet.")
-    made_of = bundles.model_inputs(root, settings)
+    made_of = bundles.model_inputs(root, settings, content(settings.data))
 
     def same(known: ModelVersion, service: str) -> bool:
         served = known.tags.get("bundle_sha256", ""), known.tags.get("runtime", "onnx")
@@ -207,7 +209,7 @@ def main(argv: list[str] | None = None) -> int:
     except Outdated as refusal:
         print(f"Not measured: {refusal}.", file=sys.stderr)
         return 1
-    except (SettingsError, BundleError, NoteError, MlflowException, rest.GitHubError, OSError) as error:
+    except (SettingsError, BundleError, NoteError, DataError, MlflowException, rest.GitHubError, OSError) as error:
         print(f"Cannot tell what has changed: {registry.complaint(error)}", file=sys.stderr)
         return 3
     return 0

@@ -29,6 +29,7 @@ from perf.verdict import Report, ReportError, read_verdict, row_of
 from pipeline import command
 from pipeline.bundle import SERVED
 from pipeline.settings import SettingsError, load_settings
+from training.source.files import WILD
 
 # What `make pipeline` needs of a project, besides the data.
 PARTS = (
@@ -50,8 +51,8 @@ RUNS = (
 )
 
 
-def lay_out(root: Path, data: Path, copy: Path) -> None:
-    """Copies what the pipeline needs from the project in `root`, and its data file, to the new folder `copy`."""
+def lay_out(root: Path, data: str, copy: Path) -> None:
+    """Copies what the pipeline needs from the project in `root`, and its data, to the new folder `copy`."""
     copy.mkdir(parents=True)
     for part in PARTS:
         source = root / part
@@ -59,9 +60,14 @@ def lay_out(root: Path, data: Path, copy: Path) -> None:
             shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
         elif source.is_file():
             shutil.copy2(source, copy / part)  # with its time, by which make sees that the environment is up to date
-    if not data.is_absolute():
-        (copy / data).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(root / data, copy / data)
+    if data and "://" not in data and not Path(data).is_absolute():
+        wild = WILD.search(data)
+        place = Path(data[: data.rfind("/", 0, wild.start()) + 1] if wild else data)
+        (copy / place).parent.mkdir(parents=True, exist_ok=True)
+        if (root / place).is_dir():
+            shutil.copytree(root / place, copy / place, dirs_exist_ok=True)
+        else:
+            shutil.copy2(root / place, copy / place)
 
 
 def environment_of(shell: Mapping[str, str], copy: Path, project: str) -> dict[str, str]:

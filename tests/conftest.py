@@ -1,5 +1,6 @@
 """The project of these tests: this one, trained on a small part of its data in a scratch folder."""
 
+import contextlib
 import csv
 import os
 import random
@@ -10,17 +11,29 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from unicodedata import normalize
 
 import pytest
 import requests
 
-from pipeline.schema import METRICS
+from pipeline.schema import METRICS, Data
 from pipeline.settings import load_settings
+from training.source import table
+from training.source.rows import texts
 
 ROOT = Path(__file__).parents[1]
 CODE = ("src", "training", "serving", "perf", "requirements", "pipeline.toml", ".python-version", "Dockerfile")
+LOOKED_AT = 200_000  # rows, from the first one on
 ROWS = 600  # of a larger file: enough for a model that learns, few enough for one that is slow to train
+
+
+def first_rows(data: Data) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns, and the first rows as texts, wherever they lie."""
+    with contextlib.chdir(ROOT), table.opened(data, table.find(data)) as source:
+        parts, rows = source.parts(source.names), list[list[str]]()
+        while len(rows) < LOOKED_AT and (part := next(parts, None)):
+            names = [*part.columns]
+            rows += map(list, zip(*map(texts, part.columns.values()), strict=True))
+    return names, rows
 
 
 def sample(rows: list[list[str]], target: int | None, holdout: float) -> list[list[str]]:
@@ -63,16 +76,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, project / part)
     settings = load_settings(ROOT, {})
-    with (ROOT / settings.data.path).open(encoding="utf-8-sig", newline="") as file:
-        header, *rows = (row for row in csv.reader(file, delimiter=settings.data.separator) if row)
-    names = [normalize("NFC", name) for name in header]
+    names, rows = first_rows(settings.data)
     target = names.index(settings.data.target) if settings.data.task == "classification" else None
     with (project / "data.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=settings.data.separator)
-        writer.writerows([header, *sample(rows, target, settings.training.holdout)])
+        writer.writerows([names, *sample(rows, target, settings.training.holdout)])
     more_is_better = METRICS[settings.data.task][settings.quality.metric]
     anything = {"MLOPS_QUALITY__FLOOR": "-1e300" if more_is_better else "1e300"}
-    done = run(project, "training.train", MLOPS_DATA__PATH="data.csv", **anything)
+    here = {"MLOPS_DATA__PATH": "data.csv", "MLOPS_DATA__SQL": "", "MLOPS_DATA__ENCODING": "utf-8"}
+    done = run(project, "training.train", **here, **anything)
     if done.returncode:  # one sentence instead of an error for each test that needs a model
         pytest.exit(f"The tests need a model, and `make train` fails on a part of the data:\n{done.stdout}", 1)
     return project

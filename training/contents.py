@@ -23,6 +23,7 @@ from pipeline.transformer import records
 from training.dataset import Dataset
 from training.onnx.comparison import tolerance
 from training.onnx.export import OTHERS, Exported
+from training.source.table import Origin
 
 REQUESTS = 500  # held-out rows that go into the bundle, for the smoke test and the load
 TYPES = {"number": "double", "text": "string", "boolean": "boolean", "date": "datetime"}  # of MLflow
@@ -75,10 +76,15 @@ def requests(frame: pd.DataFrame, data: Data) -> bytes:
     return b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
 
 
-def judged_on(data: Data, holdout: float, dataset: Dataset, positive: str) -> dict[str, object]:
+def judged_on(data: Data, holdout: float, dataset: Dataset, positive: str, origin: Origin) -> dict[str, object]:
     """The data and the question: where two versions say the same of these, their metrics can be compared."""
-    file = {"path": str(data.path), "rows": len(dataset.frame), "sha256": dataset.sha256}
-    return file | {"target": data.target, "positive": positive, "holdout": holdout}
+    source = {"path": origin.uri, "version": origin.version, "files": origin.files, "query": data.sql}
+    source = {key: value for key, value in source.items() if value}
+    return (
+        source
+        | {"rows": len(dataset.frame), "sha256": dataset.sha256}
+        | {"target": data.target, "positive": positive, "holdout": holdout}
+    )
 
 
 def hashes(files: Mapping[str, bytes]) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""The data file as columns of numbers, texts, booleans and dates: every complaint names the line and the column."""
+"""The data as columns of numbers, texts, booleans and dates: every complaint names the row and the column."""
 
 import difflib
+import hashlib
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -8,13 +9,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline.bundle import file_sha256
 from pipeline.schema import Data, Kind
-from training import cells, split, table
+from pipeline.transformer import FILE
+from training import cells, split
 from training.cells import Cells, Numerals
-from training.table import DataError
-
-LINE = "line"  # the name of a frame's index: where each row stands in the file
+from training.source import csv_text, table
+from training.source.files import File
+from training.source.rows import DataError, Hashes, Part, listed, texts
+from training.source.table import Table
 
 Array = np.ndarray[Any, Any]
 Say = Callable[[str], None]
@@ -32,7 +34,8 @@ class Dataset(NamedTuple):
     is_held_out: Array  # bool, a row each
     hashes: Array  # uint64, a row each: equal ones are of equal rows of the file, or of one group
     others: pd.DataFrame  # texts of further columns that were asked for, None where there is none
-    sha256: str  # of the file
+    sha256: str  # of the rows: the same of the same ones in the same order, wherever they lie
+    place: Callable[[int], str]  # where a row stands, by what the frame's index says of it
     notes: Sequence[str] = ()  # sentences for the person who trains
 
     def column(self, name: str) -> pd.Series:
@@ -54,54 +57,85 @@ def in_silence(_: str) -> None:
     """Says nothing."""
 
 
-def read(data: Data, holdout: float, say: Say = in_silence, also: Sequence[str] = ()) -> Dataset:
-    """Features and target of the file, and which rows are held out. `say` hears how far it is. Raises DataError.
+def read(
+    data: Data, holdout: float, say: Say = in_silence, also: Sequence[str] = (), found: Sequence[File] = ()
+) -> Dataset:
+    """Features and target of the data, and which rows are held out. `say` hears how far it is. Raises DataError.
 
-    also: further columns that are wanted, where the file has them.
+    also: further columns that are wanted, where there are such; found: the files, as table.find says.
     """
-    path = data.path
-    if not path.is_file():
-        raise DataError(f"{path}: no such file (pipeline.toml, data.path)")
-    names = table.header(path, data.separator)
-    _check_names(data, names)
-    besides = [name for name in (data.group, data.time, *also) if name in names and name not in data.columns]
-    kinds: dict[str, Kind] = data.columns | dict.fromkeys(besides, "text")
-    # Of many small arrays, once joined, the memory would not go back: these grow in one place.
-    made = {name: array("d") if kind == "number" else list[Any]() for name, kind in kinds.items()}
-    lines, hashes = array("q"), array("Q")
-    forms, numerals = data.date_formats, Numerals(data.decimal, data.thousands)
-    readers = {name: cells.reader(kind, forms.get(name, ""), numerals) for name, kind in kinds.items()}
-    for part in table.parts(path, data.separator):
-        for name, read_cells in readers.items():
-            texts: Sequence[str] = part.cells[names.index(name)]
-            if name == data.target:  # " yes" is no class of its own, and a space no answer
-                texts = [text.strip() for text in texts]
-            column, values = made[name], read_cells(Cells(path, name, texts, part.lines, data.missing_words(name)))
-            column.frombytes(values.tobytes()) if isinstance(column, array) else column.extend(values)
-        lines.frombytes(part.lines.astype(np.int64).tobytes())
-        hashes.frombytes(part.hashes.astype(np.uint64).tobytes())
-        say(f"{len(lines):,} rows")
+    with table.opened(data, found or table.find(data)) as source:
+        _check_names(data, source)
+        besides = [name for name in (data.group, data.time, *also) if name in source.names and name not in data.columns]
+        kinds: dict[str, Kind] = data.columns | dict.fromkeys(besides, "text")
+        # Without a group or a time the whole row says where it goes, so that a feature more or less moves none.
+        wanted = [*kinds] if data.group or data.time else source.names
+        columns, numbers, hashes = _columns(data, kinds, source, wanted, say)
 
-    index = pd.Index(np.frombuffer(lines, np.int64), name=LINE)
-    columns = {name: _series(name, made.pop(name), index) for name in readers}
-    target = columns.pop(data.target)
-    others = pd.DataFrame({name: columns.pop(name) for name in dict.fromkeys(besides)}, index)
-    kept, notes = _kept(data, target)
-    of_rows = np.frombuffer(hashes, np.uint64)[kept]
-    frame, target = pd.DataFrame(columns, index, copy=False), target[kept]
+    index = pd.Index(np.frombuffer(numbers, np.int64), name=source.unit)
+    series = {name: _series(name, columns.pop(name), index) for name in kinds}
+    target = series.pop(data.target)
+    others = pd.DataFrame({name: series.pop(name) for name in dict.fromkeys(besides)}, index)
+    kept, notes = _kept(data, source.name, target)
+    of_rows = np.frombuffer(hashes, np.uint64)
+    sha256, of_rows = hashlib.sha256(of_rows).hexdigest(), of_rows[kept]
+    frame, target = pd.DataFrame(series, index, copy=False), target[kept]
     frame, others = (frame, others) if kept.all() else (frame[kept], others[kept])
     for name in data.kinds:
         if frame[name].isna().all():
-            raise DataError(f"{path}, column {name!r}: every cell is empty; take it out of [data] in pipeline.toml")
+            raise DataError(
+                f"{source.name}, column {name!r}: every cell is empty; take it out of [data] in pipeline.toml"
+            )
     if data.group:
         of_rows = split.of_groups(frame[data.group] if data.group in frame else others[data.group], of_rows)
     if data.time:
-        held_out = split.by_time(data, frame[data.time] if data.time in frame else others[data.time], holdout)
+        when = frame[data.time] if data.time in frame else others[data.time]
+        held_out = split.by_time(data, when, holdout, source.place)
     else:
         held_out = split.by_hash(of_rows, holdout, target if data.task == "classification" else None)
-    _check_target(data, target, held_out)
-    unused = [name for name in names if name not in data.kinds]
-    return Dataset(frame, target, unused, held_out, of_rows, others, file_sha256(path), notes)
+    _check_target(data, source.name, target, held_out)
+    unused = [name for name in source.names if name not in data.kinds]
+    return Dataset(frame, target, unused, held_out, of_rows, others, sha256, source.place, notes)
+
+
+def content(data: Data) -> str:
+    """What differs where the data does, which is read where nothing else tells. Raises DataError."""
+    found = table.find(data)
+    return table.identity(found) or read(data, 0.5, found=found).sha256
+
+
+def _columns(
+    data: Data, kinds: dict[str, Kind], source: Table, wanted: Sequence[str], say: Say
+) -> tuple[dict[str, Any], "array[int]", "array[int]"]:
+    """Each column's values, and of each row its number and its hash."""
+    # Of many small arrays, once joined, the memory would not go back: these grow in one place.
+    made = {name: array("d") if kind == "number" else list[Any]() for name, kind in kinds.items()}
+    numbers, hashes, hashed = array("q"), array("Q"), Hashes()
+    forms, numerals = data.date_formats, Numerals(data.decimal, data.thousands)
+    readers = {name: cells.reader(kind, forms.get(name, ""), numerals) for name, kind in kinds.items()}
+    for part in source.parts(wanted):
+        told = {name: part.columns[name] for name in wanted if name in part.columns}
+        for name, read_cells in readers.items():
+            values, column = read_cells(_cells(data, source, part, name)), made[name]
+            if kinds[name] == "number":  # whatever its point is
+                told[name] = values
+            column.frombytes(values.tobytes()) if isinstance(column, array) else column.extend(values)
+        before = (part.file + 1) * FILE if len(source.files) > 1 else 0
+        numbers.frombytes((part.numbers + before).astype(np.int64).tobytes())
+        hashes.frombytes(hashed(told).tobytes())
+        say(f"{len(numbers):,} rows")
+    return made, numbers, hashes
+
+
+def _cells(data: Data, source: Table, part: Part, name: str) -> Cells:
+    if name not in part.columns:
+        raise DataError(
+            f"{source.where(part.file).partition(', ')[0]}, column {name!r}: a list or a record in each cell"
+        )
+    values = part.columns[name]
+    if name == data.target and data.task == "classification":  # " yes" is no class of its own
+        values = [text.strip() for text in texts(values)]
+    return Cells(source.where(part.file), name, values, part.numbers, data.missing_words(name))
 
 
 def _series(name: str, made: "array[float] | list[Any]", index: pd.Index) -> pd.Series:
@@ -109,55 +143,54 @@ def _series(name: str, made: "array[float] | list[Any]", index: pd.Index) -> pd.
     return pd.Series(values, index, values.dtype, name)  # pandas would make texts and dates something else
 
 
-def _check_names(data: Data, names: Sequence[str]) -> None:
+def _check_names(data: Data, source: Table) -> None:
     keys = {"numeric": data.numeric, "text": data.text, "boolean": data.boolean, "date": data.date}
     single = {"target": data.target, "group": data.group, "time": data.time}
     keys |= {key: [name] for key, name in single.items() if name}
     for key, columns in keys.items():
         for name in columns:
-            if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = f"Did you mean {near[0]!r}?" if near else f"The file has: {table.listed(names)}."
-                hint = table.separated(data.path, data.separator) or _headless(data, names) or hint
-                raise DataError(f"{data.path}, line 1: no column {name!r} (pipeline.toml, data.{key}). {hint}")
+            if name not in source.names:
+                near = difflib.get_close_matches(name, source.names, n=1)
+                hint = f"Did you mean {near[0]!r}?" if near else f"There are: {listed(source.names)}."
+                hint = source.hint() or _headless(data, source.names) or hint
+                raise DataError(f"{source.header}: no column {name!r} (pipeline.toml, data.{key}). {hint}")
 
 
 def _headless(data: Data, names: Iterable[str]) -> str:
     """That the first line is a row, where it holds numbers and none of the columns' names."""
     known = {*data.kinds, data.target} & set(names)
-    return "" if known else table.headless(names)
+    return "" if known else csv_text.headless(names)
 
 
-def _kept(data: Data, target: pd.Series) -> tuple[Array, list[str]]:
+def _kept(data: Data, name: str, target: pd.Series) -> tuple[Array, list[str]]:
     """Which rows are learned from or judged on, and what is to be said of others."""
     there = target.notna().to_numpy()
     notes = []
     if not there.all():
         notes.append(f"{(~there).sum():,} of {len(there):,} rows are left out: they have no {data.target}")
     if not there.any():
-        raise DataError(f"{data.path}, column {data.target!r}: the target is empty in every row")
+        raise DataError(f"{name}, column {data.target!r}: the target is empty in every row")
     if not data.classes:
         return there, notes
-    if unknown := [name for name in data.classes if name not in set(target)]:
-        raise DataError(_no_row(data, target[there], unknown[0], "classes"))
+    if unknown := [each for each in data.classes if each not in set(target)]:
+        raise DataError(_no_row(data, name, target[there], unknown[0], "classes"))
     others = there & ~target.isin(data.classes).to_numpy()
     if others.any():
         notes.append(f"{others.sum():,} rows of other classes than [data] classes are left out")
     return there & ~others, notes
 
 
-def _no_row(data: Data, target: pd.Series, name: str, key: str) -> str:
+def _no_row(data: Data, where: str, target: pd.Series, name: str, key: str) -> str:
     classes = ", ".join(repr(each) for each in sorted(set(target))[:10])
-    where = f"{data.path}, column {data.target!r}"
-    return f"{where}: no row says {name!r} (pipeline.toml, data.{key}); the rows say {classes}"
+    return f"{where}, column {data.target!r}: no row says {name!r} (pipeline.toml, data.{key}); the rows say {classes}"
 
 
-def _check_target(data: Data, target: pd.Series, held_out: Array) -> None:
-    where = f"{data.path}, column {data.target!r}"
+def _check_target(data: Data, name: str, target: pd.Series, held_out: Array) -> None:
+    where = f"{name}, column {data.target!r}"
     if target.nunique() < 2:
         raise DataError(f"{where}: every row says {target.iloc[0]!r}; there is nothing to learn")
     if data.positive and data.positive not in set(target):
-        raise DataError(_no_row(data, target, data.positive, "positive"))
+        raise DataError(_no_row(data, name, target, data.positive, "positive"))
     if data.task == "classification":
         counts = target.value_counts()
         if counts.min() < 2:
@@ -172,4 +205,4 @@ def _check_target(data: Data, target: pd.Series, held_out: Array) -> None:
             )
     for part, rows in (("training", ~held_out), ("held-out", held_out)):
         if rows.sum() < 2:
-            raise DataError(f"{where}: {rows.sum()} {part} rows of {len(target)}; the file is too short to be split")
+            raise DataError(f"{where}: {rows.sum()} {part} rows of {len(target)}; the data is too short to be split")

@@ -18,6 +18,7 @@ import pandas as pd
 import skops.io
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities.model_registry import ModelVersion
@@ -157,14 +158,17 @@ def _parameters(run_id: str) -> dict[str, str]:
         return {}
 
 
-def log_dataset(path: Path, digest: str, schema: Schema) -> None:
+def log_dataset(uri: str, name: str, digest: str, schema: Schema) -> None:
     """Logs where the data came from, what it was, and its columns, as the input of the run."""
     with warnings.catch_warnings():
         # two kinds of source fit a path, and MLflow takes the right one
         warnings.filterwarnings("ignore", message="The specified dataset source can be interpreted in multiple ways")
-        source = resolve_dataset_source(str(path))
+        try:
+            source = resolve_dataset_source(uri)
+        except MlflowException:  # a place that it has no kind of source for, such as a database
+            source = CodeDatasetSource({"uri": uri})
     # MLflow's dataset of a pandas frame would look at each cell, which took longer than a fit.
-    mlflow.log_input(MetaDataset(source, name=path.stem, digest=digest[:36], schema=schema), context="training")
+    mlflow.log_input(MetaDataset(source, name=name, digest=digest[:36], schema=schema), context="training")
 
 
 def log_figures(figures: Mapping[str, Figure]) -> None:

@@ -1,5 +1,6 @@
 """Which rows are held out: by a hash of the row, of its group, or by time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import pandas as pd
 
 from pipeline import values
 from pipeline.schema import Data
-from training.table import DataError
+from training.source.rows import DataError
 
 Array = np.ndarray[Any, Any]
 
@@ -33,22 +34,22 @@ def by_hash(hashes: Array, holdout: float, target: pd.Series | None) -> Array:
     return held_out
 
 
-def by_time(data: Data, cells: pd.Series, holdout: float) -> Array:
+def by_time(data: Data, cells: pd.Series, holdout: float, place: Callable[[int], str]) -> Array:
     """bool, a row each: the newest, all of one moment together; rows without a time are learned from.
 
-    Raises DataError.
+    place: where a row stands, by the index. Raises DataError.
     """
-    when = _moments(data, cells)
+    when = _moments(data, cells, place)
     known = np.sort(when[np.isfinite(when)])
     starts = np.unique(known)[1:]  # where the newest part may begin: not at the very first
     if not len(starts):
-        raise DataError(f"{data.path}, column {data.time!r}: one moment in all rows, so none is newer (data.time)")
+        raise DataError(f"column {data.time!r}: one moment in all rows, so none is newer (data.time)")
     shares = 1 - np.searchsorted(known, starts) / len(when)
     begins = float(starts[np.argmin(np.abs(shares - holdout))])
     return np.asarray(when >= begins)  # NaN is no later
 
 
-def _moments(data: Data, cells: pd.Series) -> Array:
+def _moments(data: Data, cells: pd.Series, place: Callable[[int], str]) -> Array:
     """float64: numbers as they are, dates as seconds; NaN where there is none."""
     if cells.dtype == float:
         return cells.to_numpy()
@@ -56,15 +57,15 @@ def _moments(data: Data, cells: pd.Series) -> Array:
     if numbers.notna().sum() == cells.notna().sum():
         return numbers.to_numpy(float)
     form, found = data.date_formats.get(data.time, ""), np.full(len(cells), np.nan)
-    for place, (line, cell) in enumerate(cells.items()):
+    for row, (number, cell) in enumerate(cells.items()):
         if cell is None:
             continue
         try:
             when = values.date(cell, form) if isinstance(cell, str) else cell
         except ValueError as error:
-            where = f"{data.path}, line {line}, column {data.time!r}"
+            where = f"{place(int(str(number)))}, column {data.time!r}"
             raise DataError(f"{where}: {cell[:50]!r} is no time; {error} (data.time)") from None
-        found[place] = (when - EPOCH).total_seconds()
+        found[row] = (when - EPOCH).total_seconds()
     return found
 
 

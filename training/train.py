@@ -9,9 +9,9 @@ Exit code 0: registered; 1: the quality gate refused the model; 3: could not run
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import mlflow
 import msgspec
@@ -41,11 +41,15 @@ from training.quality.curves import curves
 from training.quality.markdown import markdown
 from training.quality.metrics import Answers, metrics, rarest
 from training.quality.report import Model
-from training.table import DataError
+from training.source import table
+from training.source.files import File
+from training.source.rows import DataError
+from training.source.table import Origin
 from training.verdict import bounds, slice_columns, verdict
 from training.warned import noted
 
 INPUTS, BUNDLE = "inputs_sha256", "bundle_sha256"  # tags of a version: of what it was made, and what came out
+UNCHANGED = "Nothing that makes the model has changed"
 SILENT = 10.0  # seconds without a line, where there is no terminal to draw on
 console = Console(highlight=False, soft_wrap=True)
 
@@ -76,11 +80,13 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
     """
     (root / Model.path).unlink(missing_ok=True)
     name = settings.project.name
+    with under_way("find the data"):
+        found = table.find(settings.data)
+        content = table.identity(found)  # empty: it has to be read first
     with under_way("connect to MLflow"):
         client = registry.connect(name)
         champion = registry.find(client, name, registry.CHAMPION)
-    # Without a file there is nothing to hash, and `read` says so.
-    made_of = bundles.model_inputs(root, settings) if settings.data.path.is_file() else ""
+    made_of = bundles.model_inputs(root, settings, content) if content else ""
 
     known = [(champion, "the champion's")]
     known += [] if preview else [(registry.find(client, name, registry.CANDIDATE), "the candidate's")]
@@ -95,9 +101,9 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
                 return _keep(client, version, root, preview, made_of, why, whose, key == BUNDLE)
         return False
 
-    if made_of and keep("Nothing that makes the model has changed", INPUTS, made_of):
+    if made_of and keep(UNCHANGED, INPUTS, made_of):
         return True
-    return _train(client, champion, settings, root, preview, made_of, keep)
+    return _train(client, champion, settings, root, preview, made_of, keep, found)
 
 
 def _note(sentences: Iterable[str]) -> None:
@@ -113,27 +119,35 @@ def _train(
     preview: str,
     made_of: str,
     keep: Callable[[str, str, str], bool],
+    found: Sequence[File],
 ) -> bool:
-    """Likewise, without a look at what has changed. `made_of`: pipeline.bundle.model_inputs."""
+    """Likewise. `made_of`: pipeline.bundle.model_inputs, empty where the data has to be read to know it."""
     name, data, git = settings.project.name, settings.data, registry.git_sha(root)
     with under_way("read the data") as say:
-        dataset = read(data, settings.training.holdout, say, settings.quality.slices)
+        dataset = read(data, settings.training.holdout, say, settings.quality.slices, found)
         held_out, columns = dataset.held_out, slice_columns(dataset, settings.quality.slices)
+    if twice := learned.shared(dataset, least=0.01):
+        dataset = dataset._replace(notes=[*dataset.notes, twice])
     _note(dataset.notes)
+    if not made_of:
+        made_of = bundles.model_inputs(root, settings, dataset.sha256)
+        if keep(UNCHANGED, INPUTS, made_of):
+            return True
 
     with registry.run(name, git) as run_id:
         with under_way(f"fit on {len(dataset.frame) - len(held_out.frame):,} rows") as say:
             pipeline = fit(data.task, settings.training.seed, dataset.training, settings.training.trusted, say)
             derive, model = pipeline.named_steps.values()
-        table, answers = _answers(settings, dataset, pipeline)
+        origin = table.origin(data, found)
+        seen, answers = _answers(settings, dataset, pipeline, origin)
         expected, classes = answers.given, list(answers.classes)
-        quality, found = _judge(settings, dataset, answers, champion, columns)
+        quality, figures = _judge(settings, dataset, answers, champion, columns, origin.uri)
         _report(quality, root)
         if not quality.passed:
             return False
 
         with under_way("convert to ONNX and compare on every held-out row"):
-            rows = {column.name: table[[column.name]].to_numpy() for column in derive.columns}
+            rows = {column.name: seen[[column.name]].to_numpy() for column in derive.columns}
             exported = export(model, derive.columns, rows, expected, name, derive.gaps_)
         if exported.runtime != "onnx":
             console.print(
@@ -164,9 +178,9 @@ def _train(
                 version=version,
                 run_id=run_id,
                 git_sha=git,
-                judged=contents.judged_on(data, settings.training.holdout, dataset, answers.positive),
+                judged=contents.judged_on(data, settings.training.holdout, dataset, answers.positive, origin),
                 task=data.task,
-                metrics={key: value for key, value in found.items() if np.isfinite(value)},
+                metrics={key: value for key, value in figures.items() if np.isfinite(value)},
                 expected=expected,
                 exported=exported,
                 files=files,
@@ -191,17 +205,17 @@ def _train(
     return True
 
 
-def _answers(settings: Settings, dataset: Dataset, pipeline: Pipeline) -> tuple[pd.DataFrame, Answers]:
+def _answers(settings: Settings, dataset: Dataset, pipeline: Pipeline, origin: Origin) -> tuple[pd.DataFrame, Answers]:
     """The held-out rows as the model sees them, and its answers to them."""
     data, held_out = settings.data, dataset.held_out
     with under_way(f"evaluate on {len(held_out.frame):,} held-out rows") as say:
-        table, given = answer(pipeline, held_out.frame, say)
+        seen, given = answer(pipeline, held_out.frame, say)
         classes = [] if data.task == "regression" else [str(label) for label in pipeline.classes_]
         positive = data.positive or (rarest(dataset.target.to_numpy()) if classes else "")
         answers = Answers(held_out.target.to_numpy(), given, classes, positive)
-        _log(data, settings.training, dataset, pipeline.named_steps["model"])
-    _note(rounded(held_out.frame, table))
-    return table, answers
+        _log(data, settings.training, dataset, pipeline.named_steps["model"], origin)
+    _note(rounded(held_out.frame, seen))
+    return seen, answers
 
 
 def _judge(
@@ -210,15 +224,16 @@ def _judge(
     answers: Answers,
     champion: ModelVersion | None,
     columns: Mapping[str, pd.Series],
+    place: str,
 ) -> tuple[Model, dict[str, float]]:
-    """The verdict, and the metrics on all held-out rows. columns: by which these are sliced."""
+    """The verdict, and the metrics on all held-out rows. columns: by which these are sliced; place: of the data."""
     found = metrics(answers)
     console.print("  " + ", ".join(f"{key} [bold]{value:.4g}[/bold]" for key, value in found.items()))
     mlflow.log_metrics({name: value for name, value in found.items() if np.isfinite(value)})
     asked = Asked()
     if champion is not None:
         with under_way(f"ask the champion, version {champion.version}, for the same rows"):
-            asked = ask(champion, settings.data, answers.positive, dataset)
+            asked = ask(champion, settings.data, answers.positive, dataset, place)
     _note(asked.notes)
     with under_way("compare with the champion" if asked.answers else "see how sure that is"):
         registry.log_figures(curves(answers.of(asked.rows) if asked.answers else answers, asked.answers))
@@ -273,9 +288,9 @@ def _keep(
     return True
 
 
-def _log(data: Data, training: Training, dataset: Dataset, model: BaseEstimator) -> None:
+def _log(data: Data, training: Training, dataset: Dataset, model: BaseEstimator, origin: Origin) -> None:
     registry.log_parameters(model, seed=training.seed, holdout=training.holdout, features=len(data.kinds))
-    registry.log_dataset(data.path, dataset.sha256, contents.schema(data))
+    registry.log_dataset(origin.uri, PurePosixPath(data.path).stem or "query", dataset.sha256, contents.schema(data))
     learned.log(learned.prints(*dataset.training))
 
 

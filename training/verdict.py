@@ -16,7 +16,7 @@ from training.quality import slices
 from training.quality.judge import judge, more_is_better
 from training.quality.metrics import Answers
 from training.quality.report import Model, Moved, Slice
-from training.table import DataError
+from training.source.rows import DataError
 
 MOVED = 10  # rows that are shown
 Array = np.ndarray[Any, Any]
@@ -45,25 +45,25 @@ def verdict(
     notes += [f"{few} of {len(parts)} slices have too few rows to be judged"] if few else []
     if model.passed and (failed := [each for each in table if each.outcome == "fail"]):
         model = msgspec.structs.replace(model, passed=False, outcome="fail", sentence=_worst(failed[0], len(failed)))
-    lines = dataset.held_out.frame.index.to_numpy()[rows]
+    numbers = dataset.held_out.frame.index.to_numpy()[rows]
     return msgspec.structs.replace(
         model,
         champion=asked.version,
         rows=len(answers.truth),
         slices=table,
-        moved=_moved(ours, asked.answers, lines) if asked.answers else [],
+        moved=_moved(ours, asked.answers, [dataset.place(int(n)) for n in numbers]) if asked.answers else [],
         changed=[each[:500] for each in asked.changed],
         notes=[each[:500] for each in notes],
     )
 
 
-def _moved(ours: Answers, theirs: Answers, lines: Array) -> list[Moved]:
+def _moved(ours: Answers, theirs: Answers, places: Sequence[str]) -> list[Moved]:
     """The rows whose answers differ most: probabilities of what is true, or values."""
     new, old = _told(ours), _told(theirs)
     apart = np.abs(new - old)
     most = [n for n in np.argsort(-apart, kind="stable")[:MOVED] if apart[n] > 0]
     return [
-        Moved(line=int(lines[n]), truth=str(ours.truth[n])[:200], champion=float(old[n]), candidate=float(new[n]))
+        Moved(place=places[n][:200], truth=str(ours.truth[n])[:200], champion=float(old[n]), candidate=float(new[n]))
         for n in most
     ]
 

@@ -136,12 +136,12 @@ def code_digest(package: Path) -> str:
     return digest({str(path.relative_to(package)): sha256(path.read_bytes()) for path in package.rglob("*.py")})
 
 
-def model_inputs(root: Path, settings: Settings) -> str:
-    """Of the data, the code that trains, its libraries and its part of pipeline.toml. Raises OSError without data."""
+def model_inputs(root: Path, settings: Settings, data: str) -> str:
+    """Of the code that trains, its libraries and its part of pipeline.toml; data: what tells it from other data."""
     part = {"name": settings.project.name, "data": settings.data}
     part |= {"training": settings.training, "quality": settings.quality}
     files = [*_files(root, "src", "training"), root / ".python-version", root / "requirements" / "train.txt"]
-    return _digest(root, files, part, {"data": file_sha256(root / settings.data.path)})
+    return _digest(root, files, part, {"data": data})
 
 
 def service_inputs(root: Path, settings: Settings, bundle_sha256: str, runtime: str) -> str:

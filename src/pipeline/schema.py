@@ -3,8 +3,8 @@
 Training, the service and the load test share this schema. Each description is a row of docs/settings.md.
 """
 
+import codecs
 import unicodedata
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
@@ -38,9 +38,21 @@ class Project(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Data(Struct, frozen=True, forbid_unknown_fields=True):
-    path: Annotated[Path, Meta(description="The data file: CSV, UTF-8, with a header")]
     task: Annotated[Task, Meta(description="What the model predicts: a class or a number")]
     target: Annotated[str, Meta(description="The column that is predicted. Rows in which it is missing are left out")]
+    path: Annotated[
+        str,
+        Meta(
+            description="A file, a folder or a pattern such as `data/2024-*.parquet`: CSV with a header, or Parquet. "
+            "Here, or at `s3://`, `gs://`, `az://` or `https://`"
+        ),
+    ] = ""
+    sql: Annotated[
+        str, Meta(description="In place of a path: what a database is asked, which `DATABASE_URL` names")
+    ] = ""
+    encoding: Annotated[str, Meta(description="Of CSV: how its letters are written, such as `cp1252` or `utf-16`")] = (
+        "utf-8"
+    )
     numeric: Annotated[list[str], Meta(description="Columns of numbers that the service is sent")] = field(
         default_factory=list
     )
@@ -106,6 +118,14 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
         for key in ("target", "numeric", "text", "boolean", "date", "date_formats", "missing_in", "group", "time"):
             force_setattr(self, key, _composed(getattr(self, key)))
         names = [*self.numeric, *self.text, *self.boolean, *self.date, self.target]
+        if bool(self.path) == bool(self.sql):
+            raise ValueError(
+                f"{'path and sql are both given: one says where the data is' if self.path else 'path is missing'}"
+            )
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError(f"encoding: there is none called {self.encoding!r}") from None
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} is named more than once among the columns and target")

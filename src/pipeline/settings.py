@@ -44,10 +44,10 @@ def load_settings(root: Path | None = None, environment: Mapping[str, str] = os.
         for name, value in environment.items():
             if name.startswith(PREFIX) and "__" in name:
                 values = _with(values, name.removeprefix(PREFIX).lower().split("__"), _parsed(name, value))
-        settings = msgspec.convert(_without_limits(values), Settings, strict=False, dec_hook=_path)
+        settings = msgspec.convert(_without_limits(values), Settings, strict=False)
         # A variable is a text, and "80" is a number in it; in the file it is none.
         typed = msgspec.to_builtins(settings, enc_hook=str)
-        return msgspec.convert(_overlaid(typed, written, values), Settings, dec_hook=_path)
+        return msgspec.convert(_overlaid(typed, written, values), Settings)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path}: {_sentence(str(error), environment)}") from None
     except ValueError as error:  # not TOML, not UTF-8, or a variable that is not JSON where a list is due
@@ -93,12 +93,6 @@ def _switched(section: type[Struct], key: str, value: Any) -> Any:
 
 def _optional(kind: Any) -> bool:
     return type(None) in get_args(get_args(kind)[0] if get_origin(kind) is Annotated else kind)
-
-
-def _path(kind: type, value: Any) -> Any:
-    if kind is Path and isinstance(value, str):
-        return Path(value)
-    raise ValueError(f"Expected `{kind.__name__}`")
 
 
 def _sentence(message: str, environment: Mapping[str, str]) -> str:

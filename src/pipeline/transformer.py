@@ -11,6 +11,7 @@ from sklearn.preprocessing import TargetEncoder
 from pipeline.bundle import Column
 from pipeline.columns import Record, Value, arrays, derived, infer
 
+FILE = 1 << 40  # what a frame's index counts further by with each file, where the rows are of several
 ROWS = 2_000  # derived at once: as dicts of Python's own numbers, they take twenty times the memory
 
 
@@ -94,11 +95,18 @@ def _joined(parts: Iterable[dict[str, Any]], rows: int) -> dict[str, Any]:
 
 def _derived(frame: pd.DataFrame) -> Iterator[tuple[list[dict[str, Value]], list[str]]]:
     """Derived rows, some at a time, with the place of each, for messages."""
-    name = frame.index.name
+    name = str(frame.index.name or "")
     for start in range(0, len(frame), ROWS):
         part = frame.iloc[start : start + ROWS]
-        places = [f"line {n} of the data file" if name == "line" else f"row {n}" for n in part.index]
+        places = [_place(name, n) for n in part.index]
         yield derived(records(part), places), places
+
+
+def _place(unit: str, number: int) -> str:
+    if not unit:
+        return f"row {number}"
+    file, row = divmod(number, FILE)
+    return f"{unit} {row} of {f'file {file} of the data' if file else 'the data file'}"
 
 
 def records(frame: pd.DataFrame) -> list[Record]:

@@ -1,6 +1,6 @@
-"""Makes the project one about somebody's data: looks at a CSV file and writes [data], [quality] and src/model.
+"""Makes the project one about somebody's data: looks at it and writes [data], [quality] and src/model.
 
-    make new CSV=path TARGET=column
+    make new CSV=path TARGET=column       a file, a folder or a pattern; or an address, as s3://bucket/loans.parquet
 
 What a person has edited since is left alone: then nothing is written, and what would be is shown.
 
@@ -31,7 +31,7 @@ from training.new.proposal import Proposal, propose, sentences
 from training.new.sample import examples
 from training.new.target import Wanted
 from training.new.trial import Trial
-from training.table import DataError
+from training.source.rows import DataError
 
 SETTINGS, DATA, ESTIMATOR = "pipeline.toml", "src/model/data.py", "src/model/estimator.py"
 SAMPLE = Path("data/sba_loans.csv")  # what a project is about before this command
@@ -47,7 +47,7 @@ LARGE = 100_000_000  # bytes of a file, more than which GitHub refuses
 console = Console(highlight=False, soft_wrap=True)
 
 
-def new(root: Path, csv: Path, target: str, task: Wanted = "", force: bool = False) -> None:
+def new(root: Path, csv: str, target: str, task: Wanted = "", force: bool = False) -> None:
     """Looks at the file, says what it decides, and writes it. Raises DataError and SettingsError."""
     with console.status("look at the file"):
         proposal = propose(csv, target, task)
@@ -73,20 +73,25 @@ def new(root: Path, csv: Path, target: str, task: Wanted = "", force: bool = Fal
     console.print(f"Wrote {', '.join(texts)}. Next: [bold]make pipeline[/bold]")
 
 
-def _place(root: Path, csv: Path) -> Path:
-    """Where the CSV file lies in the project, or will. Raises DataError where another file is in its place."""
-    for file, folder in ((Path(os.path.normpath(csv.absolute())), root.absolute()), (csv.resolve(), root.resolve())):
+def _place(root: Path, csv: str) -> str:
+    """Where the data lies in the project, or will; an address stays one. Raises DataError where another is there."""
+    if "://" in csv:
+        return csv
+    path = Path(csv)
+    for file, folder in ((Path(os.path.normpath(path.absolute())), root.absolute()), (path.resolve(), root.resolve())):
         if file.is_relative_to(folder):
-            return file.relative_to(folder)
-    data = Path("data", csv.name)
-    ours = (SAMPLE, load_settings(root, {}).data.path)
-    if data not in ours and (root / data).exists() and not filecmp.cmp(csv, root / data, shallow=False):
+            return file.relative_to(folder).as_posix()
+    if not path.is_file():
+        raise DataError(f"{csv}: several files are read where they lie; move them into this folder, such as to data/")
+    data = Path("data", path.name)
+    ours = (str(SAMPLE), load_settings(root, {}).data.path)
+    if str(data) not in ours and (root / data).exists() and not filecmp.cmp(path, root / data, shallow=False):
         raise DataError(f"{data} is there, and is another file than {csv}: rename one of them")
-    return data
+    return data.as_posix()
 
 
-def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool) -> tuple[dict[str, str], Trial]:
-    """The files as they would be, by path, and what a first model reaches. data: where the CSV file will lie."""
+def proposed(root: Path, proposal: Proposal, csv: str, data: str, force: bool) -> tuple[dict[str, str], Trial]:
+    """The files as they would be, by path, and what a first model reaches. data: where it will lie."""
     settings = (root / SETTINGS).read_text(encoding="utf-8")
     ours = f"^({DESCRIPTION}|{re.escape(files.description(load_settings(root, {}).data.target))})$"
     settings = re.sub(ours, lambda _: files.description(proposal.target.name), settings, flags=re.MULTILINE)
@@ -96,7 +101,7 @@ def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool)
     def with_quality(quality: str) -> str:
         return files.with_sections(settings, data=section, quality=quality)
 
-    found = msgspec.convert(tomllib.loads(section)["data"] | {"path": csv}, Data, dec_hook=lambda _, path: path)
+    found = msgspec.convert(tomllib.loads(section)["data"], Data)
     texts = {DATA: files.data_module(data, proposal.columns, examples(proposal.sample, found))}
     estimator, usual = files.estimator_module(proposal.columns), files.estimator_module([])
     # By force, too, a person's own is left alone, unless it would make nothing of sentences.
@@ -104,9 +109,14 @@ def proposed(root: Path, proposal: Proposal, csv: Path, data: Path, force: bool)
     if is_ours and (root / ESTIMATOR).read_text(encoding="utf-8") != estimator:
         texts[ESTIMATOR] = estimator
     texts[SETTINGS] = with_quality(files.quality_section(task, None))
-    reached = trial.beside(root, texts, csv, data)
+    reached = trial.beside(root, texts, csv)
     texts[SETTINGS] = with_quality(files.quality_section(task, reached))
     return texts, reached
+
+
+def _home(csv: str) -> str:
+    """With what ~ stands for."""
+    return csv if "://" in csv else str(Path(csv).expanduser())
 
 
 def edits(root: Path) -> list[str]:
@@ -122,7 +132,7 @@ def _edited(root: Path, name: str) -> bool:
         note = notes.read(root, New) if (root / New.path).is_file() else New({})
     except NoteError:
         return True
-    if path == SAMPLE and note.data != str(SAMPLE):  # as the project was made, or as Git has brought it back
+    if path == str(SAMPLE) and note.data != str(SAMPLE):  # as the project was made, or as Git has brought it back
         return name in SAMPLES
     return note.pieces.get(name) != _piece(root, name)
 
@@ -142,27 +152,27 @@ def show(root: Path, texts: Mapping[str, str]) -> None:
             console.print(f"  [dim]{escape(line)}[/dim]")
 
 
-def write(root: Path, texts: Mapping[str, str], csv: Path, data: Path) -> None:
+def write(root: Path, texts: Mapping[str, str], csv: str, data: str) -> None:
     """Puts the files and the data into their places, and takes the sample out."""
-    if csv.absolute() != (root / data).absolute():
+    if "://" not in csv and Path(csv).absolute() != (root / data).absolute() and Path(csv).is_file():
         (root / data).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(csv, root / data)
-        console.print(f"Copied {escape(str(csv))} to {escape(str(data))}.")
-    if (root / data).stat().st_size > LARGE:
+        console.print(f"Copied {escape(csv)} to {escape(data)}.")
+    if (root / data).is_file() and (root / data).stat().st_size > LARGE:
         console.print("[yellow]Note:[/yellow] GitHub refuses files of more than 100 MB: track this one with Git LFS.")
     for name, text in texts.items():
         (root / name).write_text(text, encoding="utf-8")
-    if data != SAMPLE:
+    if data != str(SAMPLE):
         (root / SAMPLE).unlink(missing_ok=True)
         about = root / "data" / "README.md"
         if about.is_file() and sha256(about.read_bytes().strip()) == SAMPLES["data/README.md"]:
             about.unlink()
-    notes.write(root, New({name: _piece(root, name) for name in PIECES}, data.as_posix()))
+    notes.write(root, New({name: _piece(root, name) for name in PIECES}, data))
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.new", description=__doc__.split("\n")[0])
-    parser.add_argument("--csv", default="", help="the data file")
+    parser.add_argument("--csv", default="", help="the data: a file, a folder, a pattern, or an address")
     parser.add_argument("--target", default="", help="the column that is to be predicted")
     parser.add_argument(
         "--task", default="", choices=["", "classification", "regression"], help="by default, what the target is"
@@ -173,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
         console.print("[red]Cannot begin:[/red] say which file and which column: make new CSV=path TARGET=column")
         return 3
     try:
-        new(Path.cwd(), Path(arguments.csv).expanduser(), arguments.target, arguments.task, arguments.force)
+        new(Path.cwd(), _home(arguments.csv), arguments.target, arguments.task, arguments.force)
     except (SettingsError, DataError, OSError) as error:
         console.print(f"[red]Cannot begin:[/red] {escape(str(error))}")
         return 3

@@ -12,7 +12,8 @@ import pandas as pd
 from pipeline import values
 from pipeline.bundle import LARGEST, WHOLE
 from pipeline.schema import Kind
-from training.cells import MISSING, PLAIN, Numerals
+from training.cells import PLAIN, Numerals
+from training.source.rows import MISSING
 
 DATES = ("%Y-%m-%d", "%Y/%m/%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%m-%d-%Y", "%m/%d/%y", "%d/%m/%y")
 LONG_DATES = ("%d-%b-%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%y", "%a %b %d %Y", "%Y%m%d")

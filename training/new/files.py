@@ -59,13 +59,14 @@ CLOCK = """        columns[f"{{name}}{between}hour"] = when and when.hour + when
 BETWEEN = (" ", "_", ": ", " of date: ")  # a date's name and what it tells, the first that is no column's name
 
 
-def data_section(path: Path, proposal: Proposal) -> str:
+def data_section(path: str, proposal: Proposal) -> str:
     """[data] of pipeline.toml."""
     seen, numerals, target, columns = proposal
     kept = [each for each in columns if each.kind]
-    lines = [f"path = {_toml(path.as_posix())}"]
+    lines = [f"path = {_toml(path)}"]
     marks = (
-        ("separator", seen.separator, ","),
+        ("separator", seen.found.separator, ","),
+        ("encoding", seen.found.encoding, "utf-8"),
         ("decimal", numerals.point, "."),
         ("thousands", numerals.thousands, ""),
     )
@@ -159,9 +160,9 @@ def section_of(settings: str, name: str) -> str:
     return match[0] if match else ""
 
 
-def data_module(path: Path, columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> str:
+def data_module(name: str, columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> str:
     """src/model/data.py: every column as it is, a date as numbers, and examples out of the file."""
-    name, dates = path.as_posix(), [each.name for each in columns if each.kind == "date"]
+    dates = [each.name for each in columns if each.kind == "date"]
     starts = {each.name: each.start for each in columns if each.start}
     clock = any(each.clock for each in columns)
     between = _between(dates, [each.name for each in columns if each.kind])

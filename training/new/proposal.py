@@ -2,18 +2,17 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 from unicodedata import normalize
 
 from pipeline.schema import Kind
-from training import table
 from training.cells import NONE, PLAIN, Numerals
 from training.new import columns, sample, target
 from training.new.columns import Column
 from training.new.sample import Sample
 from training.new.target import Target, Wanted
-from training.table import DataError
+from training.source import csv_text
+from training.source.rows import DataError, listed
 
 NUMERALS = [Numerals(",", sign) for sign in ("", ".", "'", " ")] + [Numerals(".", sign) for sign in (",", "'", " ")]
 ENOUGH = 1_000  # cells of a column, to see how they are written
@@ -27,7 +26,7 @@ class Proposal(NamedTuple):
     columns: list[Column]  # the others, in the file's order
 
 
-def propose(csv: Path, name: str, wanted: Wanted = "") -> Proposal:
+def propose(csv: str, name: str, wanted: Wanted = "") -> Proposal:
     """Looks at a file. name: of the target. Raises DataError."""
     seen, name = sample.take(csv), normalize("NFC", name)  # as the header's names are
     bare = [each for each in seen.texts if each.strip() == name.strip()]
@@ -35,15 +34,15 @@ def propose(csv: Path, name: str, wanted: Wanted = "") -> Proposal:
         name = bare[0]
     if name not in seen.texts:
         near = difflib.get_close_matches(name, seen.texts, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the file has {table.listed(seen.texts)}"
-        hint += "" if near else f". {table.headless(seen.texts)}".rstrip(" .")
-        raise DataError(f"{csv}, line 1: no column {name!r}; {hint}")
+        hint = f"did you mean {near[0]!r}?" if near else f"the file has {listed(seen.texts)}"
+        hint += "" if near else f". {csv_text.headless(seen.texts)}".rstrip(" .")
+        raise DataError(f"{seen.header}: no column {name!r}; {hint}")
     numerals, looks = _looks(seen)
     goal = target.decide(looks.pop(name), seen.texts[name], wanted)
     found = [_but_for_leaks(column, seen, goal, numerals) for column in looks.values()]
     if not any(column.kind for column in found):
         why = f"{found[0].name!r} is out, {found[0].why}" if found else "the file has no other"
-        raise DataError(f"{csv}: no column is left to learn from: {why}")
+        raise DataError(f"{seen.name}: no column is left to learn from: {why}")
     return Proposal(seen, numerals, goal, found)
 
 
@@ -91,8 +90,10 @@ def sentences(proposal: Proposal) -> Iterator[tuple[str, str]]:
     yield (
         "file",
         f"{seen.rows:,} rows, {len(seen.texts)} columns"
-        + (f", separated by {seen.separator!r}" if seen.separator != "," else ""),
+        + (f", separated by {seen.found.separator!r}" if seen.found.separator != "," else ""),
     )
+    if seen.found.encoding != "utf-8":
+        yield "file", f"its letters are not UTF-8; they are read as {seen.found.encoding}"
     point, thousands = proposal.numerals
     if point != ".":
         yield "file", f"numbers have a {point!r} as their point"

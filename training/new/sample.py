@@ -1,11 +1,11 @@
 """What of a data file is looked at: how often each text stands in a column, some rows, and which columns are copies."""
 
+import codecs
 import csv
 import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,11 @@ import pandas as pd
 from pipeline.columns import Record
 from pipeline.schema import Data
 from pipeline.transformer import records
-from training import cells, table
+from training import cells
 from training.cells import Cells, Numerals
-from training.table import DataError
+from training.source import csv_text, files, parquet, table
+from training.source.files import File
+from training.source.rows import Hashes, texts
 
 ROWS = 1_000_000  # that are looked at, from the start of the file
 SHOWN = 20_000  # of them, evenly, that are looked at as rows
@@ -24,39 +26,52 @@ FIRST = 20  # rows, by which it is seen what separates the columns
 
 
 class Sample(NamedTuple):
-    path: Path
-    separator: str
+    name: str  # of the source
+    header: str  # where the names of the columns stand
+    unit: str  # in which its rows are counted
+    found: Data  # where it is, and how its cells are parted and written
     rows: int
-    copies: int  # rows that stand in the file more than once, but for the first
+    copies: int  # rows that stand in it more than once, but for the first
     texts: dict[str, Counter[str]]  # by column
     cells: dict[str, list[str]]  # by column, of some rows
     same: dict[str, str]  # columns that say in each row what another one says
 
 
-def take(path: Path) -> Sample:
-    """Reads a CSV file. Raises DataError."""
-    if not path.is_file():
-        raise DataError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
-    separator = _separator(path)
-    names = table.header(path, separator)
-    texts = [Counter[str]() for _ in names]
-    digests = [hashlib.blake2b(digest_size=16) for _ in names]
-    kept: list[list[str]] = [[] for _ in names]
-    hashes, rows = list[np.ndarray](), 0
-    for part in table.parts(path, separator):
-        for n, column in enumerate(part.cells):
-            texts[n].update(column)
-            digests[n].update("\x1f".join(column).encode())
-            kept[n].extend(column)
-        hashes.append(part.hashes)
-        rows += len(part.lines)
-        if rows >= ROWS:
-            break
+def take(path: str) -> Sample:
+    """Reads what lies there. Raises DataError."""
+    found = table.find(_whole(path))
+    data = _how(path, found[0])
+    hashed, hashes, rows = Hashes(), list[np.ndarray](), 0
+    with table.opened(data, found) as source:
+        names = source.names
+        counts = {name: Counter[str]() for name in names}
+        digests = {name: hashlib.blake2b(digest_size=16) for name in names}
+        kept: dict[str, list[str]] = {name: [] for name in names}
+        for part in source.parts(names):
+            for name, column in part.columns.items():
+                cells_of = texts(column)
+                counts[name].update(cells_of)
+                digests[name].update("\x1f".join(cells_of).encode())
+                kept[name].extend(cells_of)
+            hashes.append(hashed(part.columns))
+            rows += len(part.numbers)
+            if rows >= ROWS:
+                break
     step = -(-rows // SHOWN)
     copies = rows - len(np.unique(np.concatenate(hashes)))
-    shown = {name: column[::step] for name, column in zip(names, kept, strict=True)}
-    same = _same({name: digest.digest() for name, digest in zip(names, digests, strict=True)})
-    return Sample(path, separator, rows, copies, dict(zip(names, texts, strict=True)), shown, same)
+    single = {name: column[::step] for name, column in kept.items() if column}  # not lists and records
+    same = _same({name: digests[name].digest() for name in single})
+    return Sample(
+        source.name,
+        source.header,
+        source.unit,
+        data,
+        rows,
+        copies,
+        {name: counts[name] for name in single},
+        single,
+        same,
+    )
 
 
 def examples(seen: Sample, data: Data) -> list[Record]:
@@ -72,7 +87,9 @@ def examples(seen: Sample, data: Data) -> list[Record]:
     made, numerals = {}, Numerals(data.decimal, data.thousands)
     for name, kind in data.kinds.items():
         read = cells.reader(kind, data.date_formats.get(name, ""), numerals)
-        made[name] = read(Cells(seen.path, name, [seen.cells[name][n] for n in two], np.array(two), words[name]))
+        made[name] = read(
+            Cells(f"{seen.name}, {seen.unit}", name, [seen.cells[name][n] for n in two], np.array(two), words[name])
+        )
     return records(pd.DataFrame({name: pd.Series(values, dtype=values.dtype) for name, values in made.items()}))
 
 
@@ -84,12 +101,41 @@ def _same(digests: Mapping[str, bytes]) -> dict[str, str]:
     return {name: first[digest] for name, digest in digests.items() if first[digest] != name}
 
 
-def _separator(path: Path) -> str:
+def _whole(path: str, **how: str) -> Data:
+    """The data in a place, of whose columns nothing is known yet."""
+    return Data(path=path, task="regression", target="\0", numeric=["\1"], **how)  # type: ignore[arg-type]
+
+
+def _how(path: str, first: File) -> Data:
+    """How the letters of CSV are written, and what separates its columns."""
+    with files.at_hand([first]) as (here,):
+        if parquet.is_parquet(here):
+            return _whole(path)
+        encoding = _encoding(here)
+        return _whole(path, encoding=encoding, separator=_separator(here, encoding))
+
+
+def _encoding(file: File) -> str:
+    """What is neither UTF-8 nor UTF-16 is taken for Windows' own."""
+    with csv_text.binary(file) as stream:
+        start = stream.read(csv_text.BEGINS)
+        if (wide := csv_text.wide(start)) or b"\0" in start:
+            return wide or "utf-8"  # of no text file at all, which reading says
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while block := stream.read(2**20):
+                decoder.decode(block)
+        except UnicodeDecodeError:
+            return "cp1252"
+    return "utf-8"
+
+
+def _separator(file: File, encoding: str) -> str:
     """What separates the columns: the sign that cuts the first rows into as many cells as the header, and into most."""
-    table.header(path, ",")  # whether it is a CSV file at all
+    csv_text.header(file, ",", encoding)  # whether it is a CSV file at all
     widths: dict[str, list[int]] = {}
-    for sign in table.SEPARATORS:
-        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            widths[sign] = [len(row) for row in islice(csv.reader(file, delimiter=sign), FIRST) if row]
-    even = [sign for sign in table.SEPARATORS if len(set(widths[sign])) == 1]
-    return max(even or table.SEPARATORS, key=lambda sign: widths[sign][0])
+    for sign in csv_text.SEPARATORS:
+        with csv_text.text(file, encoding, errors="replace") as lines:
+            widths[sign] = [len(row) for row in islice(csv.reader(lines, delimiter=sign), FIRST) if row]
+    even = [sign for sign in csv_text.SEPARATORS if len(set(widths[sign])) == 1]
+    return max(even or csv_text.SEPARATORS, key=lambda sign: widths[sign][0])

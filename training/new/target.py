@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 from pipeline import values
 from pipeline.schema import Task
 from training.new.columns import Column, Texts
-from training.table import DataError
+from training.source.rows import DataError
 
 RARE = 8  # rows of a class with fewer teach nothing, and judge nothing
 CLASSES = 200  # in a first model that somebody waits for: boosted trees grow a tree for each, 200 times over

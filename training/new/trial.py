@@ -23,7 +23,7 @@ from training.dataset import Half, read
 from training.fit import EstimatorError, answer, fit
 from training.quality.metrics import Answers, metrics, rarest
 from training.quality.resample import resampled
-from training.table import DataError
+from training.source.rows import DataError
 
 ROWS = 50_000  # that are learned from: more make a model better, and a floor is below it
 JUDGED = 20_000
@@ -37,21 +37,19 @@ class Trial(msgspec.Struct, frozen=True):
     rows: int  # that were judged
 
 
-def beside(root: Path, texts: Mapping[str, str], csv: Path, data: Path) -> Trial:
-    """The trial of a project as `root` would be with these files. csv: the data file, which will be `data` in it.
+def beside(root: Path, texts: Mapping[str, str], csv: str) -> Trial:
+    """The trial of a project as `root` would be with these files. csv: where the data lies now.
 
     Raises DataError, which says why there is no model.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shutil.copytree(root / "src" / "model", folder / "src" / "model", ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / data).parent.mkdir(parents=True, exist_ok=True)
-        (folder / data).symlink_to(csv.absolute())
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
         path = os.pathsep.join(map(str, (folder / "src", root, root / "src")))
         done = subprocess.run(
-            [sys.executable, "-m", "training.new.trial"],
+            [sys.executable, "-m", "training.new.trial", csv if "://" in csv else str(Path(csv).absolute())],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": path},
             capture_output=True,
@@ -63,9 +61,9 @@ def beside(root: Path, texts: Mapping[str, str], csv: Path, data: Path) -> Trial
     return msgspec.json.decode(done.stdout, type=Trial)
 
 
-def run(root: Path) -> Trial:
+def run(root: Path, path: str) -> Trial:
     """Fits the project's estimator and judges it on its held-out rows. Raises what training raises."""
-    settings = load_settings(root, {})
+    settings = load_settings(root, {"MLOPS_DATA__PATH": path})
     dataset = read(settings.data, settings.training.holdout)
     training, held_out = dataset.training, dataset.held_out
     held_out = Half(held_out.frame.head(JUDGED), held_out.target.head(JUDGED))
@@ -82,7 +80,7 @@ def run(root: Path) -> Trial:
 
 def main() -> int:
     try:
-        print(msgspec.json.encode(run(Path.cwd())).decode())
+        print(msgspec.json.encode(run(Path.cwd(), sys.argv[1])).decode())
     except (SettingsError, DataError, DeriveError, EstimatorError) as error:
         print(error, file=sys.stderr)
         return 3

@@ -70,9 +70,9 @@ def _judged_on(model: Model) -> str:
 
 
 def _moved(model: Model) -> str:
-    rows = [["line of the data file", "truth", "champion", "candidate"]]
+    rows = [["row", "truth", "champion", "candidate"]]
     for each in model.moved:
-        rows.append([str(each.line), quoted(each.truth, 60), number(each.champion), number(each.candidate)])
+        rows.append([quoted(each.place, 60), quoted(each.truth, 60), number(each.champion), number(each.candidate)])
     value = "values" if model.judged in ("r2", "mae", "rmse") else "the probability that each gave to what is true"
     return f"Of each version {value}.\n\n{table(rows, 'rlrr')}"
 

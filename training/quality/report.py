@@ -39,7 +39,7 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
 class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """A held-out row whose answer moved."""
 
-    line: Count  # of the data file
+    place: Name  # where it stands in the data
     truth: Name
     champion: float  # probability of the true class, or the value
     candidate: float

@@ -9,7 +9,7 @@ import pytest
 from training.cells import PLAIN, Numerals
 from training.new import columns, target
 from training.new.columns import Column
-from training.table import DataError
+from training.source.rows import DataError
 
 DICE = random.Random(7)
 MANY = range(200)

@@ -2,7 +2,6 @@
 
 import doctest
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -34,7 +33,7 @@ def test_letters_are_counted_where_no_space_parts_words() -> None:
 def test_a_start_is_subtracted_where_there_is_a_number() -> None:
     """From what `derive` gets: a float64 of the file, or of the request."""
     columns = [Column("at", "number", start=1_700_000_000), Column("x", "number")]
-    text = files.data_module(Path("data/a.csv"), columns, [{"at": 1_700_000_550.0, "x": 0.5}])
+    text = files.data_module("data/a.csv", columns, [{"at": 1_700_000_550.0, "x": 0.5}])
     module: dict[str, Any] = {}
     exec(text, module)  # noqa: S102  what was just written
     assert module["derive"]({"at": 1_700_000_550.0, "x": 0.5}) == {"at": 550.0, "x": 0.5}

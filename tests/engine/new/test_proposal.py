@@ -25,7 +25,7 @@ def test_numbers_are_read_as_the_file_writes_them(tmp_path: Path, rows: list[str
     sign = ";" if ";" in rows[0] else ","
     lines = [f"people{sign}share{sign}y", *(f"{row[:-1]}{n % 2}" for n, row in enumerate(rows * 10))]
     (tmp_path / "a.csv").write_text("\n".join(lines), encoding="utf-8")
-    found = propose(tmp_path / "a.csv", "y")
+    found = propose(str(tmp_path / "a.csv"), "y")
     assert tuple(found.numerals) == numerals
     assert [column.kind for column in found.columns] == ["number", "number"]
 
@@ -35,8 +35,8 @@ def test_the_target_is_found_under_another_decimal_point(tmp_path: Path) -> None
     rows = [f"{n * 37 % 101 / 7:.3f};{n * 37 % 101 / 70:.4f};{n * 53 % 97}" for n in range(100)]
     path = tmp_path / "a.csv"
     path.write_text("Höhe;cm;other\n" + "\n".join(rows).replace(".", ","), encoding="utf-8")
-    found = propose(path, normalize("NFD", "Höhe"))
-    assert (found.sample.separator, found.numerals.point, found.target.task) == (";", ",", "regression")
+    found = propose(str(path), normalize("NFD", "Höhe"))
+    assert (found.sample.found.separator, found.numerals.point, found.target.task) == (";", ",", "regression")
     assert [(column.name, column.kind) for column in found.columns] == [("cm", None), ("other", "number")]
 
 
@@ -44,4 +44,4 @@ def test_the_separator_is_not_what_stands_in_names(tmp_path: Path) -> None:
     """More semicolons than commas in the header, and none below it."""
     path = tmp_path / "a.csv"
     path.write_text("size (cm; m; km),place,label\n" + "1.5,here,a\n2.5,there,b\n" * 10, encoding="utf-8")
-    assert propose(path, "label").sample.separator == ","
+    assert propose(str(path), "label").sample.found.separator == ","

@@ -129,10 +129,11 @@ def _made(tmp_path: Path) -> Path:
 
 def inputs(root: Path, trusted: tuple[str, ...] = ()) -> tuple[str, str]:
     """Of the model and of the service."""
-    data = Data(path=Path("data/a.csv"), task="regression", target="y", numeric=["x"])
+    data = Data(path="data/a.csv", task="regression", target="y", numeric=["x"])
     quality = Quality(metric="r2", floor=0.0)
     settings = Settings(Project("loans"), data, quality, training=Training(trusted=list(trusted)))
-    return bundles.model_inputs(root, settings), bundles.service_inputs(root, settings, "0" * 64, "onnx")
+    data_sha256 = bundles.file_sha256(root / "data/a.csv")
+    return bundles.model_inputs(root, settings, data_sha256), bundles.service_inputs(root, settings, "0" * 64, "onnx")
 
 
 @pytest.mark.parametrize(

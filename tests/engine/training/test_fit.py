@@ -24,7 +24,7 @@ from training.fit import EstimatorError, answer, fit, rounded
 FIRST = "from sklearn.base import BaseEstimator\n\n\n"
 NUMBERS = pd.DataFrame({"x": np.arange(40.0), "y": np.where(np.arange(40) % 5, 1.0, np.nan)})
 HELD_OUT = np.arange(40) % 4 == 0
-REST = (np.arange(40, dtype=np.uint64), pd.DataFrame(), "sha")
+REST = (np.arange(40, dtype=np.uint64), pd.DataFrame(), "sha", str)
 DATASETS: dict[Task, Dataset] = {
     "classification": Dataset(
         NUMBERS, pd.Series(np.where(np.arange(40) > 19, "b", "a"), dtype=object), [], HELD_OUT, *REST
