@@ -57,6 +57,8 @@ def labels(card: Card, description: str, service: str, replaces: str, environmen
         "mlops.version": card.version,
         "mlops.run-id": card.run_id,
         "mlops.bundle-sha256": card.bundle_sha256,
+        "mlops.data": f"{card.data.get('path', '')} {card.data.get('version', '')}".strip(),
+        "mlops.data-sha256": str(card.data.get("sha256", "")),
         INPUTS: service,
         REPLACES: replaces,
     }

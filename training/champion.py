@@ -21,7 +21,7 @@ from pipeline.transformer import records
 from training import contents, learned, registry
 from training.dataset import Dataset, read
 from training.quality.metrics import Answers
-from training.table import DataError, listed
+from training.source.rows import DataError, listed
 
 ROWS = 100_000  # held-out rows, at most, on which two versions are compared: their answers, for two classes or fewer
 FEWEST = 20  # rows, without which there is nothing to compare on
@@ -36,10 +36,11 @@ class Asked(NamedTuple):
     changed: Sequence[str] = ()  # what differs in what the two were made of
 
 
-def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset) -> Asked:
+def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset, place: str) -> Asked:
     """The champion's answers to today's held-out rows, by its own code in its own process.
 
-    Left out are rows that it has learned from, unless the candidate has learned from the very same ones.
+    place: where today's data lies. Left out are rows that it has learned from, unless the candidate has learned from
+    the very same ones.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -64,7 +65,7 @@ def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset) -> A
             return _not_asked(done.stderr.decode(errors="replace").strip().splitlines()[-1])
         given, truth = _answer(done.stdout, bundle), dataset.held_out.target.to_numpy()[rows]
         changed = [*_features(bundle.contract, data), *registry.changed_parameters(version.run_id)]
-        changed += [*news, *_libraries(bundle.card)]
+        changed += [*_place(bundle.card, place), *news, *_libraries(bundle.card)]
         answers = Answers(truth, given, bundle.contract.classes, positive)
         return Asked(answers, rows, notes, str(version.version), changed)
 
@@ -73,6 +74,11 @@ def _features(contract: Contract, data: Data) -> list[str]:
     theirs, ours = {field.name for field in contract.fields}, set(data.kinds)
     both = (("new features", ours - theirs), ("features that are gone", theirs - ours))
     return [f"{what}: {listed(sorted(names))}" for what, names in both if names]
+
+
+def _place(card: Card, place: str) -> list[str]:
+    theirs = str(card.data.get("path", place))
+    return [f"data: {theirs} to {place}"] if theirs != place else []
 
 
 def _libraries(card: Card) -> list[str]:
@@ -135,11 +141,10 @@ def _unknown(version: ModelVersion, frame: pd.DataFrame, dataset: Dataset) -> tu
             f"{unfair.sum():,} held-out rows are left out of the comparison: the champion has learned from them"
         )
     still = np.isin(theirs, of_rows).mean() if len(theirs) else 1.0
-    gone, more = int((~np.isin(theirs, ours)).sum()), int((~np.isin(ours, theirs)).sum())
-    news = [f"it has learned from {more:,} rows that the champion had not, and not from {gone:,} that it had"]
+    news = learned.news(theirs, ours)
     if still < 0.5:
         notes.append(f"{1 - still:.0%} of the rows that the champion has learned from are not in the data any more")
-    return everything[~unfair], notes, news if gone or more else []
+    return everything[~unfair], notes, [news] if news else []
 
 
 def _other_question(bundle: Bundle, task: Task, target: str, classes: Collection[str]) -> str:

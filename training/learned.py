@@ -14,6 +14,8 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
+from training.dataset import Dataset
+
 ARTIFACT = "learned.npz"
 Array = np.ndarray[Any, Any]
 
@@ -23,6 +25,24 @@ def prints(frame: pd.DataFrame, target: pd.Series) -> Array:
     cells = frame[sorted(map(str, frame))].assign(**{"\0target": target})
     hashes = pd.util.hash_pandas_object(cells, index=False).to_numpy(np.uint64)
     return (hashes >> np.uint64(32)).astype(np.uint32)
+
+
+def news(theirs: Array, ours: Array) -> str:
+    """What one version has learned from that another had not, and the other way round; empty: the same."""
+    more, gone = int((~np.isin(ours, theirs)).sum()), int((~np.isin(theirs, ours)).sum())
+    if not more and not gone:
+        return ""
+    return f"{more:,} rows to learn from are new, {gone:,} are gone"
+
+
+def shared(dataset: Dataset, least: float = 0.0) -> str:
+    """That rows are held out that stand in the training part as well; empty where it is no more than a share."""
+    of_rows = prints(dataset.frame, dataset.target)
+    held_out = of_rows[dataset.is_held_out]
+    twice = int(np.isin(held_out, of_rows[~dataset.is_held_out]).sum())
+    if twice <= least * len(held_out):
+        return ""
+    return f"{twice:,} of {len(held_out):,} held-out rows equal one that is learned from, in all that the model is told"
 
 
 def log(of_rows: Array) -> None:
