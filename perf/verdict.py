@@ -1,11 +1,15 @@
-"""What a load test found: the schema of verdict.json, for those who write it and those who read it."""
+"""What a load test found: the schema of verdict.json, for those who write it and those who read it.
+
+A reader ignores fields that it does not know: the comment on a pull request is written by the code of the default
+branch, and the verdict by that of the pull request, which may bring new ones.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 Outcome = Literal["pass", "fail", "inconclusive", "error"]
 Result = Literal["pass", "fail", "inconclusive", "info"]  # of one criterion
@@ -40,10 +44,6 @@ Count = Annotated[int, Meta(ge=0)]
 
 class ReportError(ValueError):
     """A verdict.json that cannot be read; the message names the file and what is wrong."""
-
-
-class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    pass
 
 
 class Figures(Struct, frozen=True, kw_only=True):
