@@ -78,7 +78,7 @@ def read(
     others = pd.DataFrame({name: series.pop(name) for name in dict.fromkeys(besides)}, index)
     kept, notes = _kept(data, source.name, target)
     of_rows = np.frombuffer(hashes, np.uint64)
-    sha256, of_rows = hashlib.sha256(of_rows).hexdigest(), of_rows[kept]
+    sha256, of_rows = hashlib.sha256(of_rows.tobytes()).hexdigest(), of_rows[kept]
     frame, target = pd.DataFrame(series, index, copy=False), target[kept]
     frame, others = (frame, others) if kept.all() else (frame[kept], others[kept])
     for name in data.kinds:

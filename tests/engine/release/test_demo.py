@@ -36,7 +36,7 @@ def test_the_copy_is_the_code_and_nothing_that_was_made(tmp_path: Path) -> None:
         (project / name).mkdir()
     (project / "data" / "rows.csv").write_text("rows")
     os.utime(project / "Makefile", (1, 1))
-    lay_out(project, Path("data/rows.csv"), tmp_path / "copy")
+    lay_out(project, "data/rows.csv", tmp_path / "copy")
     found = sorted(
         str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*") if path.is_file()
     )
