@@ -27,7 +27,7 @@ from pipeline.bundle import BundleError
 from pipeline.settings import SettingsError, load_settings
 from release import production, repository
 from release.production import Refused
-from training import registry
+from training import model_card, registry
 
 METRICS: dict[Key, str] = {  # of a row of the report: the metric that the candidate's figure becomes, in its own unit
     "p95": "perf.p95_ms",
@@ -217,6 +217,8 @@ def promote(
         tags["accepted"] = in_words(verdict.accepted, str)
     client.log_batch(candidate.run_id, metrics=metrics_of(verdict))
     production.move(client, candidate, image, tags)
+    about = model_card.promoted(candidate.description or "", {key: value for key, value in tags.items() if value})
+    client.update_model_version(name, candidate.version, about)
     return str(client.get_model_version_by_alias(name, registry.CHAMPION).version)
 
 

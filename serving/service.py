@@ -111,7 +111,7 @@ def load(bundle: Path | None = None) -> Service:
     model = Model(loaded.card, loaded.contract, decode, answer, min(inline, most), most, examples)
     lenient = records.Decoder(loaded.contract, limit, lenient=True)
     routes = [*instances.routes(model), *open_inference.routes(model), *mlflow.routes(model._replace(decode=lenient))]
-    routes += [*about.routes(model), *(about.pages() if limit.page else ())]
+    routes += [*about.routes(model, loaded.folder), *(about.pages() if limit.page else ())]
     paths = [*(route.path for route in routes), openapi.PATH]
     metrics = Metrics(loaded, paths, settings.perf.p95_ms, deciles)
     scrape = about.scrape(metrics.exposition)

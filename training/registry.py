@@ -192,6 +192,13 @@ def log_model(pipeline: Pipeline, signature: ModelSignature, example: pd.DataFra
     return str(info.model_id)
 
 
+def describe(client: MlflowClient, name: str, version: str, text: str, tags: Mapping[str, str]) -> None:
+    """What MLflow's page says of a version, and further tags."""
+    client.update_model_version(name, version, text)
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
+
+
 def create_version(
     client: MlflowClient, name: str, source: str, run_id: str, tags: dict[str, Any], model_id: str | None = None
 ) -> ModelVersion:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.bundle import Card
+from pipeline.bundle import MODEL_CARD, Card
 from serving.protocols.routes import TEXT, Headers, Model, Route, constant, fields, header
 from serving.replies import JSON, Reply, as_json
 
@@ -26,14 +26,22 @@ POLICY = (
 SAFE = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
 
 
-def routes(model: Model) -> list[Route]:
+def routes(model: Model, folder: Path) -> list[Route]:
+    """folder: of the bundle."""
     return [
         constant("/", ALIVE),  # KServe's client for V1
         constant("/livez", ALIVE, "Whether the service is alive", ABOUT, STATUS),
         constant("/readyz", READY, "Whether the service is ready", ABOUT, STATUS),
         constant("/model", as_json(model.card), "The card of the model", ABOUT),
+        constant("/model-card", _for_people(folder / MODEL_CARD), "The same for people, in Markdown", ABOUT, TEXT),
         Route("OPTIONS", "*", lambda *_: SERVER, inf, "", ABOUT, {}),  # of the server: RFC 9110, 9.3.7
     ]
+
+
+def _for_people(path: Path) -> Reply:
+    if path.is_file():
+        return Reply(200, "text/plain; charset=utf-8", path.read_bytes())
+    return Reply(404, "text/plain", b"This bundle is of an earlier release, and has no model card for people.\n")
 
 
 def scrape(exposition: Callable[[], Reply]) -> Route:

@@ -21,6 +21,7 @@ CONTRACT_VERSION = 1
 LARGEST = 3.4028234663852886e38  # number that is taken, of either sign: of float32, which the model is fed
 WHOLE = 2**24  # the largest number below which a float32 holds every whole one
 CARD = "card.json"
+MODEL_CARD = "MODEL_CARD.md"  # the same for people
 CONTRACT = "contract.json"
 REQUESTS = "requests.jsonl"
 SERVED = ("serving", "src", "bundle", "pipeline.toml")  # of a project: what it takes to serve a version

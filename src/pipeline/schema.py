@@ -91,6 +91,7 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
     time: Annotated[
         str, Meta(description="A column of dates or numbers: the newest rows are held out. Default: a hash decides")
     ] = ""
+    licence: Annotated[str, Meta(description="Of the data, for the model card: such as `CC BY 4.0`")] = ""
     separator: Annotated[str, Meta(min_length=1, max_length=1, description="What stands between two cells")] = ","
     decimal: Annotated[Literal[".", ","], Meta(description="The point of the file's numbers")] = "."
     thousands: Annotated[
