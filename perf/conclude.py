@@ -17,7 +17,7 @@ from perf.rule.wording import disagreement
 from perf.verdict import EXIT_CODES, Outcome, Report, Runner
 from pipeline import notes as left
 from pipeline.notes import NoteError
-from training.quality.report import Model
+from training.quality.report import CURVES, Model
 
 FILES = ("verdict.json", "report.md", "report.html", "rounds.csv", "samples.csv.gz", "candidate.log", "baseline.log")
 
@@ -32,7 +32,7 @@ def write(output: Path, report: Report, findings: Findings) -> None:
     """Writes report.html, report.md and, last, verdict.json: who finds that finds all. Raises OSError."""
     output.mkdir(parents=True, exist_ok=True)
     model = model_of(report)
-    replace(output / "report.html", page(report, findings.samples, model).encode())
+    replace(output / "report.html", page(report, findings.samples, model, _curves() if model else {}).encode())
     replace(output / "report.md", markdown(report, model).encode())
     write_verdict(output / "verdict.json", report)
 
@@ -44,6 +44,11 @@ def model_of(report: Report) -> Model | None:
     except NoteError:
         return None
     return model if model.passed and model.version == report.candidate.version else None
+
+
+def _curves() -> dict[str, bytes]:
+    """As training has drawn them, by name."""
+    return {path.stem.replace("_", " "): path.read_bytes() for path in sorted(CURVES.glob("*.png"))}
 
 
 def conclude(setup: Setup, findings: Findings) -> Report:

@@ -4,8 +4,9 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,8 @@ from pipeline.schema import Data, Task
 from pipeline.transformer import records
 from training import contents, learned, registry
 from training.dataset import Dataset, read
+from training.quality import importance
+from training.quality.judge import more_is_better
 from training.quality.metrics import Answers
 from training.source.rows import DataError, listed
 
@@ -34,13 +37,14 @@ class Asked(NamedTuple):
     notes: Sequence[str] = ()  # why it was not asked, or what a reader has to know besides
     version: str = ""
     changed: Sequence[str] = ()  # what differs in what the two were made of
+    importance: Mapping[str, float] = MappingProxyType({})  # of its columns
 
 
-def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset, place: str) -> Asked:
+def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset, place: str, metric: str) -> Asked:
     """The champion's answers to today's held-out rows, by its own code in its own process.
 
-    place: where today's data lies. Left out are rows that it has learned from, unless the candidate has learned from
-    the very same ones.
+    place: where today's data lies; metric: by which it is said what matters to it. Left out are rows that it has
+    learned from, unless the candidate has learned from the very same ones.
     """
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -60,14 +64,24 @@ def ask(version: ModelVersion, data: Data, positive: str, dataset: Dataset, plac
                 f"it has learned from {int(dataset.is_held_out.sum()) - len(rows):,} of the held-out rows"
             )
         rows = some(rows, len(bundle.contract.classes))
-        done = _ask(home, frame[dataset.is_held_out].iloc[rows])
+        asked = frame[dataset.is_held_out].iloc[rows]
+        some_rows = importance.chosen(len(rows), len(asked.columns))
+        shuffled = importance.shuffled(asked.iloc[some_rows])
+        done = _ask(home, pd.concat([asked, shuffled]))
+        if done.returncode and len(shuffled):  # by what no row says, such as a date before another one
+            shuffled, done = shuffled.head(0), _ask(home, asked)
         if done.returncode:
             return _not_asked(done.stderr.decode(errors="replace").strip().splitlines()[-1])
         given, truth = _answer(done.stdout, bundle), dataset.held_out.target.to_numpy()[rows]
+        given, of_shuffled = given[: len(asked)], given[len(asked) :]
         changed = [*_features(bundle.contract, data), *registry.changed_parameters(version.run_id)]
         changed += [*_place(bundle.card, place), *news, *_libraries(bundle.card)]
         answers = Answers(truth, given, bundle.contract.classes, positive)
-        return Asked(answers, rows, notes, str(version.version), changed)
+        matters = {}
+        if len(shuffled):
+            sign = 1 if more_is_better(metric) else -1
+            matters = importance.losses(answers.of(some_rows), of_shuffled, [*map(str, asked)], metric, sign)
+        return Asked(answers, rows, notes, str(version.version), changed, matters)
 
 
 def _features(contract: Contract, data: Data) -> list[str]:

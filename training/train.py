@@ -31,13 +31,13 @@ from pipeline.bundle import BundleError, Contract
 from pipeline.columns import DeriveError
 from pipeline.schema import Data, Settings, Training
 from pipeline.settings import SettingsError, load_settings
-from training import contents, learned, registry
+from training import contents, history, learned, model_card, registry
 from training.champion import Asked, ask
 from training.dataset import Dataset, Say, read
 from training.fit import EstimatorError, answer, fit, rounded
 from training.gaps import answered
 from training.onnx.export import Exported, asker, export
-from training.quality.curves import curves
+from training.quality.curves import curves, save
 from training.quality.markdown import markdown
 from training.quality.metrics import Answers, metrics, rarest
 from training.quality.report import Model
@@ -45,7 +45,7 @@ from training.source import table
 from training.source.files import File
 from training.source.rows import DataError
 from training.source.table import Origin
-from training.verdict import bounds, slice_columns, verdict
+from training.verdict import bounds, important, matters, slice_columns, verdict
 from training.warned import noted
 
 INPUTS, BUNDLE = "inputs_sha256", "bundle_sha256"  # tags of a version: of what it was made, and what came out
@@ -123,12 +123,8 @@ def _train(
 ) -> bool:
     """Likewise. `made_of`: pipeline.bundle.model_inputs, empty where the data has to be read to know it."""
     name, data, git = settings.project.name, settings.data, registry.git_sha(root)
-    with under_way("read the data") as say:
-        dataset = read(data, settings.training.holdout, say, settings.quality.slices, found)
-        held_out, columns = dataset.held_out, slice_columns(dataset, settings.quality.slices)
-    if twice := learned.shared(dataset, least=0.01):
-        dataset = dataset._replace(notes=[*dataset.notes, twice])
-    _note(dataset.notes)
+    dataset = _read(settings, found)
+    held_out, columns = dataset.held_out, slice_columns(dataset, settings.quality.slices)
     if not made_of:
         made_of = bundles.model_inputs(root, settings, dataset.sha256)
         if keep(UNCHANGED, INPUTS, made_of):
@@ -141,7 +137,8 @@ def _train(
         origin = table.origin(data, found)
         seen, answers = _answers(settings, dataset, pipeline, origin)
         expected, classes = answers.given, list(answers.classes)
-        quality, figures = _judge(settings, dataset, answers, champion, columns, origin.uri)
+        quality, figures = _judge(settings, dataset, pipeline, answers, champion, columns, origin.uri)
+        quality = msgspec.structs.replace(quality, promotions=history.last(client, name, settings.quality.metric))
         _report(quality, root)
         if not quality.passed:
             return False
@@ -186,12 +183,13 @@ def _train(
                 files=files,
                 inputs=made_of,
             )
-            bundles.write(root / "bundle", files, card)
-            service = bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
-            for key, digest in (("bundle_sha256", card.bundle_sha256), ("service_sha256", service)):
-                client.set_model_version_tag(name, version, key, digest)
-            registry.log_snapshot(client, run_id, root)
             quality = msgspec.structs.replace(quality, version=version)
+            about = model_card.text(settings, card, contract, dataset, quality)
+            bundles.write(root / "bundle", files | {bundles.MODEL_CARD: about.encode()}, card)
+            service = bundles.service_inputs(root, settings, card.bundle_sha256, card.runtime)
+            digests = {"bundle_sha256": card.bundle_sha256, "service_sha256": service}
+            registry.describe(client, name, version, model_card.description(about), digests)
+            registry.log_snapshot(client, run_id, root)
             notes.write(root, quality)
             mlflow.log_artifact(str(root / Model.path))
 
@@ -203,6 +201,15 @@ def _train(
     console.print(f"Registered {name} version [bold]{version}[/bold], {named}.")
     console.print(f"Wrote bundle/ ({exported.runtime}; {agreement}sha256 {card.bundle_sha256[:12]}).")
     return True
+
+
+def _read(settings: Settings, found: Sequence[File]) -> Dataset:
+    with under_way("read the data") as say:
+        dataset = read(settings.data, settings.training.holdout, say, settings.quality.slices, found)
+        if twice := learned.shared(dataset, least=0.01):
+            dataset = dataset._replace(notes=[*dataset.notes, twice])
+    _note(dataset.notes)
+    return dataset
 
 
 def _answers(settings: Settings, dataset: Dataset, pipeline: Pipeline, origin: Origin) -> tuple[pd.DataFrame, Answers]:
@@ -221,6 +228,7 @@ def _answers(settings: Settings, dataset: Dataset, pipeline: Pipeline, origin: O
 def _judge(
     settings: Settings,
     dataset: Dataset,
+    pipeline: Pipeline,
     answers: Answers,
     champion: ModelVersion | None,
     columns: Mapping[str, pd.Series],
@@ -233,11 +241,16 @@ def _judge(
     asked = Asked()
     if champion is not None:
         with under_way(f"ask the champion, version {champion.version}, for the same rows"):
-            asked = ask(champion, settings.data, answers.positive, dataset, place)
+            asked = ask(champion, settings.data, answers.positive, dataset, place, settings.quality.metric)
     _note(asked.notes)
     with under_way("compare with the champion" if asked.answers else "see how sure that is"):
-        registry.log_figures(curves(answers.of(asked.rows) if asked.answers else answers, asked.answers))
+        figures = curves(answers.of(asked.rows) if asked.answers else answers, asked.answers)
+        registry.log_figures(figures)
+        save(figures)
         model = verdict(settings.quality, dataset, answers, found, asked, columns)
+    with under_way("see which columns matter"):
+        ours = matters(pipeline, dataset.held_out.frame, answers, asked.rows, settings.quality.metric)
+        model = msgspec.structs.replace(model, importance=important(ours, asked.importance))
     mlflow.log_metrics(bounds(model))
     return model, found
 
@@ -269,7 +282,8 @@ def _keep(
             bundle = bundles.read(Path(registry.download_snapshot(version, scratch)) / "bundle")
             if bundle.card.code_sha256 != bundles.code_digest(root / "src" / "model"):
                 return False
-            files = {file: (bundle.folder / file).read_bytes() for file in bundle.card.files}
+            names = [*bundle.card.files, bundles.MODEL_CARD]
+            files = {name: path.read_bytes() for name in names if (path := bundle.folder / name).is_file()}
             bundles.write(root / "bundle", files, bundle.card)
     except (MlflowException, BundleError, OSError) as error:
         reason = escape(registry.complaint(error))

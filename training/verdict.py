@@ -7,18 +7,22 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from sklearn.pipeline import Pipeline
 
+from pipeline.columns import DeriveError
 from pipeline.schema import Quality
-from pipeline.transformer import records
+from pipeline.transformer import FILE, records
 from training.champion import Asked, some
 from training.dataset import Dataset
-from training.quality import slices
+from training.fit import EstimatorError, answer
+from training.quality import importance, slices
 from training.quality.judge import judge, more_is_better
 from training.quality.metrics import Answers
-from training.quality.report import Model, Moved, Slice
+from training.quality.report import Importance, Model, Moved, Slice
 from training.source.rows import DataError
 
 MOVED = 10  # rows that are shown
+IMPORTANT = 15  # columns, likewise
 Array = np.ndarray[Any, Any]
 
 
@@ -51,10 +55,15 @@ def verdict(
         champion=asked.version,
         rows=len(answers.truth),
         slices=table,
-        moved=_moved(ours, asked.answers, [dataset.place(int(n)) for n in numbers]) if asked.answers else [],
+        moved=_moved(ours, asked.answers, [_place(dataset, int(n)) for n in numbers]) if asked.answers else [],
         changed=[each[:500] for each in asked.changed],
         notes=[each[:500] for each in notes],
     )
+
+
+def _place(dataset: Dataset, number: int) -> str:
+    """Where a row stands: its line, where there is but one file."""
+    return dataset.place(number) if number >= FILE else f"{dataset.frame.index.name} {number}"
 
 
 def _moved(ours: Answers, theirs: Answers, places: Sequence[str]) -> list[Moved]:
@@ -74,6 +83,31 @@ def _told(answers: Answers) -> Array:
     place = {label: n for n, label in enumerate(answers.classes)}
     columns = np.array([place.get(label, 0) for label in answers.truth])
     return np.asarray(answers.given[np.arange(len(columns)), columns])
+
+
+def matters(pipeline: Pipeline, frame: pd.DataFrame, answers: Answers, rows: Array, metric: str) -> dict[str, float]:
+    """What each column does for a model's answers to held-out rows.
+
+    frame: all of these; rows: those that both versions answered, all where there is but one.
+    """
+    rows = rows if len(rows) else np.arange(len(frame))
+    rows = rows[importance.chosen(len(rows), len(frame.columns))]
+    shuffled = importance.shuffled(frame.iloc[rows])
+    if not len(shuffled):
+        return {}
+    try:
+        _, given = answer(pipeline, shuffled)
+    except (DeriveError, EstimatorError):  # of what no row says, such as a date before another one
+        return {}
+    return importance.losses(answers.of(rows), given, [*map(str, frame)], metric, 1 if more_is_better(metric) else -1)
+
+
+def important(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[Importance]:
+    """What matters to both versions, the most first."""
+    names = sorted({*ours, *theirs}, key=lambda name: -max(ours.get(name, -np.inf), theirs.get(name, -np.inf)))
+    return [
+        Importance(column=name[:200], candidate=ours.get(name), champion=theirs.get(name)) for name in names[:IMPORTANT]
+    ]
 
 
 def bounds(model: Model) -> dict[str, float]:

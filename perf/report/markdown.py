@@ -23,13 +23,16 @@ def markdown(report: Report, model: Model | None = None) -> str:
     next_step = f"**Next:** {sentence(report.next)}"
     judged = ["#### Model", *quality.shown(model)] if model else []
     more, title = (quality.hidden(model), ["#### Latency"]) if model else ([], [])
+    judging = [row for row in report.criteria if row.outcome != "info"]
     shown = [
         *signed,
-        *([_table(report)] if report.criteria else []),
+        *([_table(report, judging)] if judging else []),
         *([_measured(report)] if report.rounds else []),
         *([listed(report.reasons + report.notes)] if report.reasons or report.notes else []),
     ]
+    figures = [row for row in report.criteria if row.outcome == "info"]
     hidden = [
+        *([folded("More figures", _table(report, figures))] if figures else []),
         *([folded("Last lines of its log", fenced(report.log))] if report.log else []),
         *([folded("Rounds", _rounds(report))] if report.rounds else []),
         folded("Method and limits", _method(report)),
@@ -64,18 +67,17 @@ def who(arm: Arm | None) -> str:
     return f"version {arm.version or '?'}" + (f", {arm.git_sha[:7]}" if arm.git_sha else "")
 
 
-def _table(report: Report) -> str:
+def _table(report: Report, rows: list[Criterion]) -> str:
     paired = report.baseline is not None
     arms = [f"baseline<br>{quoted(who(report.baseline))}"] if paired else []
     arms.append(f"candidate<br>{quoted(who(report.candidate))}")
     heads = ["", *arms, *(["change"] if paired else []), f"{report.confidence * 100:.0f} % interval", "limit", ""]
     aligned = "l" + "r" * (len(heads) - 4) + "ccl"
-    return table([heads, *(_cells(row, paired) for row in report.criteria)], aligned)
+    return table([heads, *(_cells(row, paired) for row in rows)], aligned)
 
 
 def _cells(row: Criterion, paired: bool) -> list[str]:
-    gated = row.outcome != "info"
-    name = f"**{NAMES[row.key]}**" if gated else NAMES[row.key]
+    name = NAMES[row.key]
     both = [amount(row.baseline, row.unit)] if paired else []
     change = [percent(row.change)] if paired else []
     icon = ACCEPTED if row.accepted and row.outcome == "pass" else ICONS[row.outcome]

@@ -1,8 +1,10 @@
 """From a verdict and its requests to report.html, by page.html: one file that needs no network."""
 
+import base64
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -32,12 +34,21 @@ for each in (amount, bound, figure_of, method, number, percent, placement, signe
 TEMPLATES.globals["METRICS"] = METRICS
 
 
-def page(report: Report, samples: Sequence[Mapping[str, Samples]], model: Model | None = None) -> str:
-    """The whole of report.html. `samples`: of each round, by arm; `model`: what was decided about the model."""
+def page(
+    report: Report,
+    samples: Sequence[Mapping[str, Samples]],
+    model: Model | None = None,
+    curves: Mapping[str, bytes] = MappingProxyType({}),
+) -> str:
+    """The whole of report.html.
+
+    samples: of each round, by arm; model: what was decided about the model; curves: of it, by name, each a PNG.
+    """
     return (
         TEMPLATES.get_template("page.html").render(
             report=report,
             model=model,
+            curves={name: base64.b64encode(png).decode() for name, png in curves.items()},
             ICONS=ICONS,
             NAMES=NAMES,
             pictures=pictures(report, samples),

@@ -1,5 +1,7 @@
 """Pictures of how good a model is on the held-out part, over those of the champion."""
 
+import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ from sklearn import metrics as m
 from sklearn.calibration import CalibrationDisplay
 
 from training.quality.metrics import Answers
+from training.quality.report import CURVES
 
 MOST = 10  # curves in a picture
 Array = np.ndarray[Any, Any]
@@ -17,6 +20,14 @@ def curves(answers: Answers, champion: Answers | None = None) -> dict[str, Figur
     """By file name: ROC, precision-recall and calibration; of a regression, predicted values and residuals."""
     versions = {"candidate": answers} | ({"champion": champion} if champion else {})
     return _classification(versions) if len(answers.classes) else _regression(versions)
+
+
+def save(figures: Mapping[str, Figure]) -> None:
+    """Leaves them for report.html, in place of older ones."""
+    shutil.rmtree(CURVES, ignore_errors=True)
+    CURVES.mkdir(parents=True)
+    for name, figure in figures.items():
+        figure.savefig(CURVES / f"{name}.png", dpi=80)
 
 
 def _classification(versions: dict[str, Answers]) -> dict[str, Figure]:

@@ -1,5 +1,7 @@
 """The model's part of a comment, of a step's summary and of reports/model.md."""
 
+from decimal import Decimal
+
 from pipeline.markup import folded, listed, quoted, sentence, table
 from training.quality.report import Metric, Model, Slice
 
@@ -18,7 +20,8 @@ NAMES = {
     "coverage_90": "coverage of 90 % residuals",
 }
 WORST, SHOWN = 5, 40  # slices that are not folded away, and that are
-FIRST = 4  # metrics that are not folded away
+FIRST = 2  # metrics that are not folded away
+LOOK = '{"xyChart": {"width": 600, "height": 300}, "themeVariables": {"xyChart": {"plotColorPalette": "#0969da"}}}'
 MINUS = "\N{MINUS SIGN}"
 
 
@@ -35,24 +38,33 @@ def markdown(model: Model) -> str:
 def shown(model: Model) -> list[str]:
     """What a reader sees below the first line."""
     first, _ = _parted(model)
-    worst = [each for each in model.slices if each.outcome][:WORST]
     parts = [_table(model, first)] if first else []
     parts += [_judged_on(model)] if model.rows else []
     parts += [listed(model.notes)] if model.notes else []
-    return parts + ([_slices(model, worst)] if worst else [])
+    return parts + ([_slices(model, worst)] if (worst := _worst(model)) else [])
+
+
+def _worst(model: Model) -> list[Slice]:
+    return [each for each in model.slices if each.outcome][:WORST]
 
 
 def hidden(model: Model) -> list[str]:
-    """What is folded away."""
+    """What is folded away: in one place, since each line of a comment counts on a phone."""
     _, rest = _parted(model)
-    parts = []
-    if model.slices:
-        parts.append(folded(f"{len(model.slices)} slices, the worst first", _slices(model, model.slices)))
-    if model.changed:
-        parts.append(folded("What changed since the champion", listed(model.changed)))
-    if model.moved:
-        parts.append(folded("The rows whose answers moved most", _moved(model)))
-    return parts + ([folded("More metrics", _table(model, rest))] if rest else [])
+    parts = {
+        f"{len(model.slices)} slices": _slices(model, model.slices) if len(model.slices) > len(_worst(model)) else "",
+        "what changed": listed(model.changed),
+        "the rows that moved most": _moved(model) if model.moved else "",
+        "the columns that matter": _important(model) if model.importance else "",
+        "more metrics": _table(model, rest) if rest else "",
+        "the last promotions": _promotions(model) if len(model.promotions) > 1 else "",
+    }
+    there = {title: body for title, body in parts.items() if body}
+    if not there:
+        return []
+    titles = ", ".join(there)
+    sections = [f"**{title[0].upper()}{title[1:]}**\n\n{body}" for title, body in there.items()]
+    return [folded(titles[0].upper() + titles[1:], "\n\n".join(sections))]
 
 
 def _parted(model: Model) -> tuple[list[Metric], list[Metric]]:
@@ -77,6 +89,58 @@ def _moved(model: Model) -> str:
     return f"Of each version {value}.\n\n{table(rows, 'rlrr')}"
 
 
+def _important(model: Model) -> str:
+    name, paired = NAMES.get(model.judged) or quoted(model.judged), bool(model.champion)
+    rows = [["column", *(["champion"] if paired else []), "candidate"]]
+    for each in model.importance:
+        champion = [number(each.champion, 2)] if paired else []
+        rows.append([quoted(each.column, 60), *champion, number(each.candidate, 2)])
+    about = (
+        f"By how much {name} is worse where the column is shuffled. Columns that say the same stand in for each other."
+    )
+    return f"{about}\n\n{table(rows, 'l' + 'r' * (len(rows[0]) - 1))}"
+
+
+def _promotions(model: Model) -> str:
+    """Charts that GitHub draws by Mermaid: of numbers and of names of our own alone."""
+    versions, name = [each.version for each in model.promotions], NAMES.get(model.judged, "the metric")
+    p95 = [None if each.p95 is None else 100 * each.p95 / (model.promotions[0].p95 or 1) for each in model.promotions]
+    charts = [chart(f"{name}, when it was promoted", versions, [each.metric for each in model.promotions])]
+    charts += [chart(f"p95, in % of version {versions[0]}", versions, p95, (90, 110))]
+    back = [each.version for each in model.promotions if each.rolled_back]
+    about = [f"Rolled back: {', '.join(back)}."] if back else []
+    return "\n\n".join([each for each in charts if each] + about)
+
+
+def chart(title: str, names: list[str], values: list[float | None], least: tuple[float, float] | None = None) -> str:
+    """A line over versions; empty where fewer than two have a value. least: what the axis spans at the least.
+
+    https://mermaid.js.org/syntax/xyChart.html
+    """
+    known = [(name, value) for name, value in zip(names, values, strict=True) if value is not None]
+    if len(known) < 2:
+        return ""
+    low, high = min(value for _, value in known), max(value for _, value in known)
+    spare = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
+    low, high = low - spare, high + spare
+    if least:
+        low, high = min(low, least[0]), max(high, least[1])
+    lines = [
+        f"%%{{init: {LOOK}}}%%",
+        "xychart-beta",
+        f'    title "{title}"',
+        f"    x-axis [{', '.join(chr(34) + name + chr(34) for name, _ in known)}]",
+        f"    y-axis {_plain(low)} --> {_plain(high)}",
+        f"    line [{', '.join(_plain(value) for _, value in known)}]",
+    ]
+    return "\n".join(["```mermaid", *lines, "```"])
+
+
+def _plain(value: float) -> str:
+    """Without an exponent, which Mermaid takes for a word."""
+    return format(Decimal(f"{value:.5g}"), "f")
+
+
 def _table(model: Model, metrics: list[Metric]) -> str:
     paired = bool(model.champion)
     arms = [f"champion<br>{quoted(f'version {model.champion}')}", "candidate", "change"] if paired else ["candidate"]
@@ -94,8 +158,8 @@ def _figures(each: Metric | Slice, paired: bool) -> list[str]:
     return [*both, " … ".join(map(as_text, each.interval)) if each.interval else ""]
 
 
-def number(value: float | None) -> str:
-    return "" if value is None else f"{value:,.4g}".replace("-", MINUS)
+def number(value: float | None, digits: int = 4) -> str:
+    return "" if value is None else f"{value:,.{digits}g}".replace("-", MINUS)
 
 
 def signed(value: float | None) -> str:

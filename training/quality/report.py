@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from pipeline.notes import Note
 
+CURVES = Path("reports/curves")  # pictures of them, beside the report
 Line = Annotated[str, Meta(max_length=500)]
 Name = Annotated[str, Meta(max_length=200)]
 Count = Annotated[int, Meta(ge=0)]
@@ -45,6 +46,23 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     candidate: float
 
 
+class Importance(msgspec.Struct, frozen=True, kw_only=True):
+    """By how much the judged metric is worse where a column is shuffled. None: that version does not take it."""
+
+    column: Name
+    candidate: float | None = None
+    champion: float | None = None
+
+
+class Promotion(msgspec.Struct, frozen=True, kw_only=True):
+    """A version that was promoted."""
+
+    version: Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
+    metric: float | None = None  # on the rows that were held out then
+    p95: float | None = None  # over that of the first version of its chain
+    rolled_back: bool = False
+
+
 class Model(Note, frozen=True, kw_only=True):
     """What was decided about a model, and why, in a sentence without its full stop. Readers ignore further fields."""
 
@@ -62,5 +80,7 @@ class Model(Note, frozen=True, kw_only=True):
     metrics: Annotated[list[Metric], Meta(max_length=50)] = msgspec.field(default_factory=list)
     slices: Annotated[list[Slice], Meta(max_length=400)] = msgspec.field(default_factory=list)  # the worst first
     moved: Annotated[list[Moved], Meta(max_length=50)] = msgspec.field(default_factory=list)  # the most first
+    importance: Annotated[list[Importance], Meta(max_length=50)] = msgspec.field(default_factory=list)  # the most first
+    promotions: Annotated[list[Promotion], Meta(max_length=50)] = msgspec.field(default_factory=list)  # in order
     changed: Annotated[list[Line], Meta(max_length=50)] = msgspec.field(default_factory=list)  # since the champion
     notes: Annotated[list[Line], Meta(max_length=50)] = msgspec.field(default_factory=list)

@@ -10,7 +10,7 @@ from perf.rule.judge import judge
 from perf.rule.rounds import Samples
 from perf.verdict import Accepted, Figures, Measured, Report, Round
 from tests.engine.perf.examples import LIMITS, arm_figures, one_round, report_of, rounds_of
-from training.quality.report import Metric, Model, Moved, Slice
+from training.quality.report import Importance, Metric, Model, Moved, Promotion, Slice
 
 PASSED = report_of(rounds_of([3.0, 3.05, 2.95, 3.0, 3.0], [3.0] * 5))
 FAILED = report_of(rounds_of([4.5, 4.6, 4.4, 4.5, 4.5], [3.0] * 5))
@@ -70,7 +70,9 @@ def hostile_model() -> Model:
         compared=90,
         metrics=[row],
         slices=[part],
-        moved=[Moved(line=7, truth=few, champion=0.1, candidate=0.9)],
+        moved=[Moved(place=few, truth=few, champion=0.1, candidate=0.9)],
+        importance=[Importance(column=few, candidate=0.1, champion=0.2)],
+        promotions=[Promotion(version="1", metric=0.9, p95=1.0), Promotion(version="2", metric=0.91, p95=1.1)],
         changed=[HOSTILE],
         notes=[HOSTILE],
     )

@@ -41,7 +41,12 @@ def _client(results: Results, clients: Path, tmp_path: Path) -> Client:
     return call
 
 
-REPORTS = {"NAME": "model", "PATHS": "reports/model.json\nreports/changes.json", "MISSING": "error", "DAYS": "14"}
+REPORTS = {
+    "NAME": "model",
+    "PATHS": "reports/model.json\nreports/curves\nreports/changes.json",
+    "MISSING": "error",
+    "DAYS": "14",
+}
 
 
 def test_an_artifact_holds_what_lies_below_the_paths_of_a_step(client: Client, results: Results) -> None:
