@@ -1,6 +1,6 @@
 """Time and memory of training, by the number of rows: twenty columns, sixteen of numbers and four of texts.
 
-    python -m benchmarks.tables.sizes [ROWS…] [--write]
+    python -m benchmarks.tables.sizes [ROWS…] [--write]      each as CSV and as Parquet
 
 For each size a project is made with `make new`, and trained in a process of its own. Beside it the estimator alone is
 fitted, on the very columns that training gives it. `--write` puts the table into benchmarks/tables.md.
@@ -8,6 +8,7 @@ fitted, on the very columns that training gives it. `--write` puts the table int
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,19 @@ from release.demo import environment_of, lay_out
 COMMAND = "make bench-sizes"
 SIZES = (10_000, 100_000, 1_000_000, 10_000_000)
 PART = 1_000_000  # rows written at once
-HEADS = ("rows", "file MB", "table MB", "fit alone s", "training s", "times the fit", "memory MB", "times the table")
+HEADS = (
+    "rows",
+    "as",
+    "MB",
+    "fit alone s",
+    "training s",
+    "times the fit",
+    "reading s",
+    "fitting s",
+    "rest s",
+    "RAM MB",
+)
+STEP = re.compile(r"^  (read the data|fit on).*? (\d+\.\d) s$", re.MULTILINE)
 ALONE = """
 import time
 from model.estimator import build
@@ -49,19 +62,17 @@ print(time.perf_counter() - began)
 
 class Size(msgspec.Struct, frozen=True):
     rows: int
+    kind: str  # csv or parquet
     file: float  # MB
     alone: float  # seconds
     training: float
+    reading: float
+    fitting: float
     memory: float  # MB, at most
 
-    @property
-    def table(self) -> float:
-        """MB of twenty columns of float64."""
-        return self.rows * 20 * 8 / 1e6
 
-
-def write_csv(path: Path, rows: int) -> None:
-    """A table in which eight columns say something, with gaps in one."""
+def write(path: Path, rows: int) -> None:
+    """A table in which eight columns say something, with gaps in one: a file, or a folder of Parquet."""
     dice = np.random.default_rng(7)
     for start in range(0, rows, PART):
         count = min(PART, rows - start)
@@ -72,18 +83,23 @@ def write_csv(path: Path, rows: int) -> None:
         signal = part["n0"] + part["n1"] / 10 + part["n2"] / 200 + (part["t0"] > "group 5")
         part["outcome"] = np.where(signal + dice.normal(size=count) > 0.5, "yes", "no")
         part.loc[dice.random(count) < 0.05, "n3"] = np.nan
-        part.to_csv(path, index=False, mode="a" if start else "w", header=not start)
+        if path.suffix == ".csv":
+            part.to_csv(path, index=False, mode="a" if start else "w", header=not start)
+        else:
+            path.mkdir(exist_ok=True)
+            part.to_parquet(path / f"{start:09}.parquet", index=False)
 
 
-def measured(rows: int) -> Size:
+def measured(rows: int, kind: str) -> Size:
     folder = CACHE / f"rows-{rows}"
     shutil.rmtree(folder, ignore_errors=True)
-    project, csv = folder / "project", folder / "rows.csv"
+    project = folder / "project"
+    data = project / "data" / ("rows.csv" if kind == "csv" else "rows")
     lay_out(ROOT, load_settings(ROOT, {}).data.path, project)
-    write_csv(csv, rows)
+    write(data, rows)
     environment = environment_of(os.environ, project, "rows")
     run = [sys.executable, "-m"]
-    new = [*run, "training.new", f"--csv={csv}", "--target=outcome"]
+    new = [*run, "training.new", f"--csv={data}", "--target=outcome"]
     subprocess.run(new, cwd=project, env=environment, check=True, capture_output=True)
     began = time.perf_counter()
     with (
@@ -100,15 +116,18 @@ def measured(rows: int) -> Size:
     alone = subprocess.run(
         [sys.executable, "-c", ALONE], cwd=project, env=environment, check=True, capture_output=True, text=True
     )
-    size = Size(rows, csv.stat().st_size / 1e6, float(alone.stdout), seconds, used.ru_maxrss / 1e3)
+    stored = sum(path.stat().st_size for path in (data.iterdir() if data.is_dir() else [data])) / 1e6
+    reading, fitting = (float(found) for _, found in STEP.findall((folder / "train.log").read_text()))
+    size = Size(rows, kind, stored, float(alone.stdout), seconds, reading, fitting, used.ru_maxrss / 1e3)
     shutil.rmtree(folder)
     return size
 
 
 def row(size: Size) -> list[str]:
-    figures = (size.file, size.table, size.alone, size.training, size.training / size.alone)
-    memory = f"{size.memory:,.0f}", f"{size.memory / size.table:.1f}"
-    return [f"{size.rows:,}", *(f"{each:,.1f}" for each in figures), *memory]
+    rest = size.training - size.reading - size.fitting
+    figures = (size.file, size.alone, size.training, size.training / size.alone, size.reading, size.fitting, rest)
+    kind = "CSV" if size.kind == "csv" else "Parquet"
+    return [f"{size.rows:,}", kind, *(f"{each:,.1f}" for each in figures), f"{size.memory:,.0f}"]
 
 
 def main() -> None:
@@ -118,11 +137,13 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = []
     for rows in arguments.rows or SIZES:
-        sizes.append(measured(rows))
-        print(*row(sizes[-1]), sep=" | ", flush=True)
+        for kind in ("csv", "parquet"):
+            sizes.append(measured(rows, kind))
+            print(*row(sizes[-1]), sep=" | ", flush=True)
     if arguments.write:
         table = sections.table(HEADS, [row(size) for size in sizes])
-        sections.write(ROOT / "benchmarks" / "tables.md", COMMAND, f"On {machine()}.\n\n{table}\n")
+        for page in ("benchmarks/tables.md", "docs/data.md"):
+            sections.write(ROOT / page, COMMAND, f"On {machine()}.\n\n{table}\n")
 
 
 if __name__ == "__main__":

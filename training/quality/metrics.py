@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 BINS = 10  # of a calibration
 CALIBRATION = ("calibration_error", "reliability", "resolution")
@@ -38,13 +39,15 @@ def metrics(answers: Answers) -> dict[str, float]:
     return {name: float(value[0]) for name, value in values.items()}
 
 
-def measure(answers: Answers) -> Measure:
+def measure(answers: Answers, steps: int | None = None) -> Measure:
     """A function from counts to metrics: what depends on the answer alone is done once.
+
+    steps: of the curves, about, where fewer than one for each score are enough; None: they are not.
 
     Two classes: of `positive`. More: ROC AUC and average precision one against the rest, over the classes that a
     resample has. A regression: R² (of 1), MAE and RMSE (in the target's unit).
     """
-    return _classification(answers) if len(answers.classes) else _regression(answers)
+    return _classification(answers, steps) if len(answers.classes) else _regression(answers)
 
 
 def rarest(truth: Array) -> str:
@@ -53,7 +56,7 @@ def rarest(truth: Array) -> str:
     return str(names[np.argmin(counts)])
 
 
-def _classification(answers: Answers) -> Measure:
+def _classification(answers: Answers, steps: int | None) -> Measure:
     truth, given, classes, positive = answers
     hits = truth[:, None] == np.asarray(classes, object)[None, :]
     p = given / given.sum(axis=1, keepdims=True)  # of float32, they miss 1 by a rounding error
@@ -61,24 +64,25 @@ def _classification(answers: Answers) -> Measure:
     losses = [-np.log(true)]
     if len(classes) == 2:
         column = list(classes).index(positive)
-        ranks = [_ranks(hits[:, column], given[:, column])]
+        ranks = [_ranks(hits[:, column], given[:, column], steps)]
         losses += [(given[:, column] - hits[:, column]) ** 2]
         bins = _bins(given[:, column], hits[:, column])
     else:
-        ranks = [_ranks(hit, given[:, n]) for n, hit in enumerate(hits.T)]
+        ranks = [_ranks(hit, given[:, n], steps) for n, hit in enumerate(hits.T)]
         losses += [((given - hits) ** 2).sum(axis=1)]
         best = given.argmax(axis=1)
         bins = _bins(given.max(axis=1), hits[np.arange(len(best)), best])
     sums = np.column_stack(losses)
 
     def values(counts: Array) -> Values:
-        both = np.array([each(counts) for each in ranks])  # (classes, 2, resamples)
+        columns = np.ascontiguousarray(counts.T)  # (rows, resamples), as sparse matrices take it
+        both = np.array([each(columns) for each in ranks])  # (classes, 2, resamples)
         known = np.isfinite(both)
         with np.errstate(invalid="ignore"):
             auc, precision = np.where(known, both, 0).sum(axis=0) / known.sum(axis=0)
-        total = counts.sum(axis=1, dtype=float)
-        log_loss, brier = (counts @ sums / total[:, None]).T
-        calibration = zip(CALIBRATION, _calibration(bins(counts) / total), strict=True)
+        total = columns.sum(axis=0, dtype=float)
+        log_loss, brier = sums.T @ columns / total
+        calibration = zip(CALIBRATION, _calibration(bins(columns) / total), strict=True)
         return {
             "roc_auc": auc,
             "average_precision": precision,
@@ -90,43 +94,43 @@ def _classification(answers: Answers) -> Measure:
     return values
 
 
-def _ranks(hit: Array, score: Array) -> Callable[[Array], tuple[Array, Array]]:
-    """ROC AUC and average precision; rows of one score are one step of the curves."""
+def _ranks(hit: Array, score: Array, most: int | None) -> Callable[[Array], tuple[Array, Array]]:
+    """ROC AUC and average precision of counts, (rows, resamples); rows of one score are one step of the curves."""
     order = np.argsort(-score, kind="stable")
-    sorted_hit = hit[order]
-    steps = np.flatnonzero(np.diff(score[order], prepend=np.inf))
-    alone = len(steps) == len(order)
+    place = np.cumsum(np.diff(score[order], prepend=np.inf) != 0) - 1  # of each row's score among the scores
+    if most and place[-1] > most:
+        before = np.flatnonzero(np.diff(place, prepend=-1))  # rows with a higher score
+        place = np.unique(before * most // len(order), return_inverse=True)[1][place]
+    shape, hits_first = (int(place[-1]) + 1, len(order)), hit[order]
+    rows = csr_array((np.ones(len(order), np.int64), (place, order)), shape)
+    of_hits = csr_array((hits_first.astype(np.int64), (place, order)), shape)
 
-    def values(counts: Array) -> tuple[Array, Array]:
-        there, kind = np.take(counts, order, axis=1), counts.dtype
-        of_hits = there * sorted_hit
-        if not alone:
-            there, of_hits = (np.add.reduceat(each, steps, axis=1, dtype=kind) for each in (there, of_hits))
-        found, taken = (np.cumsum(each, axis=1, dtype=kind) for each in (of_hits, there))
-        hits = found[:, -1].astype(float)
-        others = taken[:, -1] - hits
-        above = (2 * found - of_hits) * (there - of_hits)  # hits with a higher score twice, and once with the same
+    def values(columns: Array) -> tuple[Array, Array]:
+        there, found_there = rows @ columns, of_hits @ columns  # (steps, resamples)
+        found, taken = (np.cumsum(each, axis=0) for each in (found_there, there))
+        hits = found[-1].astype(float)
+        others = taken[-1] - hits
+        above = (2 * found - found_there) * (there - found_there)  # hits with a higher score twice, with the same once
         np.maximum(taken, 1, out=taken)  # where there is none yet, no hit is found
         with np.errstate(invalid="ignore", divide="ignore"):
-            auc = above.sum(axis=1) / (2 * hits * others)
-            average = (found * of_hits / taken).sum(axis=1) / hits
+            auc = above.sum(axis=0) / (2 * hits * others)
+            average = (found * found_there / taken).sum(axis=0) / hits
         return auc, average
 
     return values
 
 
 def _bins(p: Array, hit: Array) -> Callable[[Array], Array]:
-    """Sums of each bin, (3, bins, resamples): rows, their probabilities, their hits. Bins of as many rows."""
+    """Likewise, sums of each bin, (3, bins, resamples): rows, their probabilities, their hits. Of as many rows each."""
     edges = np.unique(np.quantile(p, np.linspace(0, 1, BINS + 1)[1:-1]))
-    place = np.searchsorted(edges, p, side="right")
-    order = np.argsort(place, kind="stable")
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
-    sorted_p, sorted_hit = p[order], hit[order]
+    place = np.unique(np.searchsorted(edges, p, side="right"), return_inverse=True)[1]
+    rows, count = np.arange(len(p)), int(np.max(place)) + 1
+    shape = (3 * count, len(p))
+    each = np.concatenate([np.ones(len(p)), p, hit])
+    sums = csr_array((each, (np.concatenate([place, place + count, place + 2 * count]), np.tile(rows, 3))), shape)
 
-    def values(counts: Array) -> Array:
-        there = np.take(counts, order, axis=1)
-        each = (there, there * sorted_p, there * sorted_hit)
-        return np.array([np.add.reduceat(one, starts, axis=1, dtype=float).T for one in each])
+    def values(columns: Array) -> Array:
+        return np.asarray((sums @ columns).reshape(3, count, -1))
 
     return values
 

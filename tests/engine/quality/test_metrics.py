@@ -83,6 +83,21 @@ def test_a_resample_may_lack_a_class() -> None:
     assert np.isfinite(found["log_loss"][0])
 
 
+@pytest.mark.parametrize("clipped", [False, True])
+def test_a_coarser_curve_says_the_same(clipped: bool) -> None:
+    """A resample is looked at in steps; rows of one score stay together, though most have it."""
+    dice = np.random.default_rng(4)
+    hit = dice.random(30_000) < 0.2
+    p = 1 / (1 + np.exp(1.5 - 1.2 * hit - dice.normal(size=len(hit))))
+    p = np.clip(p, 0.3, 0.35) if clipped else p
+    answers = Answers(LABELS[hit.astype(int)], np.column_stack([1 - p, p]), ("no", "yes"), "yes")
+    counts = dice.multinomial(len(hit), np.full(len(hit), 1 / len(hit)), size=5)
+    exact, coarse = measure(answers)(counts), measure(answers, steps=2_000)(counts)
+    for name, values in exact.items():
+        np.testing.assert_allclose(coarse[name], values, rtol=1e-3)
+        np.testing.assert_allclose(coarse[name] - coarse[name][0], values - values[0], atol=2e-4)
+
+
 def test_calibration() -> None:
     """A model that says what is so has no calibration error; one that is surer than it may be has one."""
     p = np.repeat([0.1, 0.5, 0.9], 1000)
