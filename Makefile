@@ -41,9 +41,10 @@ flag = $(if $(filter-out 0 no false,$($(1))),--$(2))
 
 # As they were typed: a column may be called "Price ($)".
 new: export TYPED_CSV := $(value CSV)
+new: export TYPED_SQL := $(value SQL)
 new: export TYPED_TARGET := $(value TARGET)
 new: $(VENV)/.train ## begin with your own data (CSV=path TARGET=column)
-	@$(run) training.new --csv="$$TYPED_CSV" --target="$$TYPED_TARGET" $(call option,TASK,task) $(call flag,FORCE,force)
+	@$(run) training.new --csv="$$TYPED_CSV" --sql="$$TYPED_SQL" --target="$$TYPED_TARGET" $(call option,TASK,task) $(call flag,FORCE,force)
 
 data: $(VENV)/.train ## show what training reads, and what has changed since the champion
 	@$(run) training.show

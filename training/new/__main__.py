@@ -1,6 +1,7 @@
 """Makes the project one about somebody's data: looks at it and writes [data], [quality] and src/model.
 
     make new CSV=path TARGET=column       a file, a folder or a pattern; or an address, as s3://bucket/loans.parquet
+    make new SQL=query TARGET=column      what the database of DATABASE_URL answers
 
 What a person has edited since is left alone: then nothing is written, and what would be is shown.
 
@@ -31,6 +32,7 @@ from training.new.proposal import Proposal, propose, sentences
 from training.new.sample import examples
 from training.new.target import Wanted
 from training.new.trial import Trial
+from training.source.files import WEB, public
 from training.source.rows import DataError
 
 SETTINGS, DATA, ESTIMATOR = "pipeline.toml", "src/model/data.py", "src/model/estimator.py"
@@ -47,13 +49,13 @@ LARGE = 100_000_000  # bytes of a file, more than which GitHub refuses
 console = Console(highlight=False, soft_wrap=True)
 
 
-def new(root: Path, csv: str, target: str, task: Wanted = "", force: bool = False) -> None:
+def new(root: Path, csv: str, target: str, task: Wanted = "", force: bool = False, sql: str = "") -> None:
     """Looks at the file, says what it decides, and writes it. Raises DataError and SettingsError."""
     with console.status("look at the file"):
-        proposal = propose(csv, target, task)
+        proposal = propose(csv, target, task, sql)
     for about, sentence in sentences(proposal):
         console.print(f"  [bold]{about:<9}[/bold] {escape(sentence)}")
-    data = _place(root, csv)
+    data = "" if sql else _place(root, csv)
     with console.status("train a first model on it"):
         texts, reached_by = proposed(root, proposal, csv, data, force)
     about, reached = files.section_of(texts[SETTINGS], "quality").splitlines()[2].split(" # ")
@@ -76,6 +78,11 @@ def new(root: Path, csv: str, target: str, task: Wanted = "", force: bool = Fals
 def _place(root: Path, csv: str) -> str:
     """Where the data lies in the project, or will; an address stays one. Raises DataError where another is there."""
     if "://" in csv:
+        if csv.partition("://")[0] in WEB and public(csv) != csv:
+            raise DataError(
+                f"{public(csv)}: the address holds a key, and many read pipeline.toml. Fetch the file, or give "
+                "the address to each command as the variable MLOPS_DATA__PATH"
+            )
         return csv
     path = Path(csv)
     for file, folder in ((Path(os.path.normpath(path.absolute())), root.absolute()), (path.resolve(), root.resolve())):
@@ -154,7 +161,7 @@ def show(root: Path, texts: Mapping[str, str]) -> None:
 
 def write(root: Path, texts: Mapping[str, str], csv: str, data: str) -> None:
     """Puts the files and the data into their places, and takes the sample out."""
-    if "://" not in csv and Path(csv).absolute() != (root / data).absolute() and Path(csv).is_file():
+    if csv and "://" not in csv and Path(csv).absolute() != (root / data).absolute() and Path(csv).is_file():
         (root / data).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(csv, root / data)
         console.print(f"Copied {escape(csv)} to {escape(data)}.")
@@ -173,17 +180,21 @@ def write(root: Path, texts: Mapping[str, str], csv: str, data: str) -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.new", description=__doc__.split("\n")[0])
     parser.add_argument("--csv", default="", help="the data: a file, a folder, a pattern, or an address")
+    parser.add_argument("--sql", default="", help="in its place: what a database is asked")
     parser.add_argument("--target", default="", help="the column that is to be predicted")
     parser.add_argument(
         "--task", default="", choices=["", "classification", "regression"], help="by default, what the target is"
     )
     parser.add_argument("--force", action="store_true", help="also over what a person has edited")
     arguments = parser.parse_args(argv)
-    if not arguments.csv or not arguments.target:
-        console.print("[red]Cannot begin:[/red] say which file and which column: make new CSV=path TARGET=column")
+    if bool(arguments.csv) == bool(arguments.sql) or not arguments.target:
+        console.print(
+            "[red]Cannot begin:[/red] say which file (or SQL=query) and which column: make new CSV=path TARGET=column"
+        )
         return 3
     try:
-        new(Path.cwd(), _home(arguments.csv), arguments.target, arguments.task, arguments.force)
+        where = _home(arguments.csv) if arguments.csv else ""
+        new(Path.cwd(), where, arguments.target, arguments.task, arguments.force, arguments.sql)
     except (SettingsError, DataError, OSError) as error:
         console.print(f"[red]Cannot begin:[/red] {escape(str(error))}")
         return 3

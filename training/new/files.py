@@ -63,7 +63,7 @@ def data_section(path: str, proposal: Proposal) -> str:
     """[data] of pipeline.toml."""
     seen, numerals, target, columns = proposal
     kept = [each for each in columns if each.kind]
-    lines = [f"path = {_toml(path)}"]
+    lines = [f"sql = {_toml(seen.found.sql)}" if seen.found.sql else f"path = {_toml(path)}"]
     marks = (
         ("separator", seen.found.separator, ","),
         ("encoding", seen.found.encoding, "utf-8"),
@@ -168,7 +168,7 @@ def data_module(name: str, columns: Sequence[Column], records: Sequence[Mapping[
     between = _between(dates, [each.name for each in columns if each.kind])
     examples = "\n".join(_example(record, dates, starts, between) for record in records)
     module = DATA.format(
-        path=name if re.fullmatch(r"[\w./ -]+", name) and _fits(name) else "the data file",
+        path=name if re.fullmatch(r"[\w./ :*-]+", name) and _fits(name) else "the data file",
         imports="from datetime import datetime\n" if dates else "",
         constants="\nSTART = datetime(1970, 1, 1)\n" if dates else "",
         examples=examples,

@@ -26,9 +26,9 @@ class Proposal(NamedTuple):
     columns: list[Column]  # the others, in the file's order
 
 
-def propose(csv: str, name: str, wanted: Wanted = "") -> Proposal:
-    """Looks at a file. name: of the target. Raises DataError."""
-    seen, name = sample.take(csv), normalize("NFC", name)  # as the header's names are
+def propose(csv: str, name: str, wanted: Wanted = "", sql: str = "") -> Proposal:
+    """Looks at the data. name: of the target. Raises DataError."""
+    seen, name = sample.take(csv, sql), normalize("NFC", name)  # as the header's names are
     bare = [each for each in seen.texts if each.strip() == name.strip()]
     if name not in seen.texts and len(bare) == 1:  # make takes blanks off
         name = bare[0]

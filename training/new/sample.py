@@ -37,10 +37,11 @@ class Sample(NamedTuple):
     same: dict[str, str]  # columns that say in each row what another one says
 
 
-def take(path: str) -> Sample:
-    """Reads what lies there. Raises DataError."""
-    found = table.find(_whole(path))
-    data = _how(path, found[0])
+def take(path: str, sql: str = "") -> Sample:
+    """Reads what lies there, or what a database answers. Raises DataError."""
+    whole = _whole(path, sql=sql)
+    found = table.find(whole)
+    data = whole if sql else _how(path, found[0])
     hashed, hashes, rows = Hashes(), list[np.ndarray](), 0
     with table.opened(data, found) as source:
         names = source.names

@@ -38,7 +38,7 @@ class Trial(msgspec.Struct, frozen=True):
 
 
 def beside(root: Path, texts: Mapping[str, str], csv: str) -> Trial:
-    """The trial of a project as `root` would be with these files. csv: where the data lies now.
+    """The trial of a project as `root` would be with these files. csv: where the data lies now; empty: it is asked for.
 
     Raises DataError, which says why there is no model.
     """
@@ -49,7 +49,7 @@ def beside(root: Path, texts: Mapping[str, str], csv: str) -> Trial:
             (folder / name).write_text(text, encoding="utf-8")
         path = os.pathsep.join(map(str, (folder / "src", root, root / "src")))
         done = subprocess.run(
-            [sys.executable, "-m", "training.new.trial", csv if "://" in csv else str(Path(csv).absolute())],
+            [sys.executable, "-m", "training.new.trial", csv if "://" in csv or not csv else str(Path(csv).absolute())],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": path},
             capture_output=True,
@@ -63,7 +63,7 @@ def beside(root: Path, texts: Mapping[str, str], csv: str) -> Trial:
 
 def run(root: Path, path: str) -> Trial:
     """Fits the project's estimator and judges it on its held-out rows. Raises what training raises."""
-    settings = load_settings(root, {"MLOPS_DATA__PATH": path})
+    settings = load_settings(root, {"MLOPS_DATA__PATH": path} if path else {})
     dataset = read(settings.data, settings.training.holdout)
     training, held_out = dataset.training, dataset.held_out
     held_out = Half(held_out.frame.head(JUDGED), held_out.target.head(JUDGED))

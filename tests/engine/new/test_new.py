@@ -5,11 +5,14 @@ import doctest
 import importlib.util
 import random
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pytest
 
 from pipeline import bundle as bundles
@@ -314,4 +317,55 @@ def test_what_cannot_be_is_said_in_a_line(
     assert done.returncode == 3, done.stdout
     assert expected in " ".join(done.stdout.split())
     assert "Traceback" not in done.stdout + done.stderr
+    assert (fresh / "pipeline.toml").read_bytes() == before
+
+
+def loans(dice: random.Random, n: int) -> Sequence[object]:
+    term, paid = dice.randrange(1, 60), dice.random() < 0.5
+    return n, term, dice.choice(["CA", "NY", None]), paid, "late" if term > 30 and not paid else "good"
+
+
+LOANS = pd.DataFrame([loans(random.Random(n), n) for n in range(600)], columns=["id", "term", "state", "paid", "end"])
+
+
+def test_parquet_is_looked_at_as_it_is(fresh: Path, tmp_path: Path) -> None:
+    """Kinds by the values, as of CSV; a folder stays where it is, in the project."""
+    folder = fresh / "data" / "loans"
+    folder.mkdir()
+    for part in range(3):
+        LOANS.iloc[200 * part : 200 * part + 200].to_parquet(folder / f"{part}.parquet")
+    make_new(fresh, folder.relative_to(fresh), "end")
+    data = load_settings(fresh, {}).data
+    assert (data.path, data.kinds) == ("data/loans", {"term": "number", "state": "text", "paid": "boolean"})
+    assert examples_hold(fresh)
+    done = run(fresh, "training.train")
+    assert done.returncode == 0, done.stdout + done.stderr
+    outside = shutil.move(folder, tmp_path / "elsewhere")
+    done = run(fresh, "training.new", "--csv", str(outside), "--target", "end", "--force")
+    assert done.returncode == 3
+    assert "move them into this folder, such as to data/" in done.stdout
+
+
+def test_a_query_is_written_and_no_password(fresh: Path, tmp_path: Path) -> None:
+    """The database's address is the environment's; what it answers is looked at as a file is."""
+    with closing(sqlite3.connect(tmp_path / "loans.sqlite")) as connection:
+        LOANS.to_sql("loans", connection, index=False)
+    address, query = f"sqlite:///{tmp_path}/loans.sqlite", "SELECT * FROM loans ORDER BY id"
+    done = run(fresh, "training.new", "--sql", query, "--target", "end", DATABASE_URL=address)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = load_settings(fresh, {}).data
+    assert (data.sql, data.path, data.kinds["term"]) == (query, "", "number")
+    assert str(tmp_path) not in (fresh / "pipeline.toml").read_text()
+    assert complaints(fresh) == ""
+    done = run(fresh, "training.train", DATABASE_URL=address)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_address_that_holds_a_key_is_not_written(fresh: Path) -> None:
+    """pipeline.toml is for everybody who sees the repository."""
+    before = (fresh / "pipeline.toml").read_bytes()
+    signed = "https://ada:secret@127.0.0.1:1/a.csv?signature=secret"
+    done = run(fresh, "training.new", "--csv", signed, "--target", "end")
+    assert done.returncode == 3
+    assert "secret" not in done.stdout + done.stderr
     assert (fresh / "pipeline.toml").read_bytes() == before
