@@ -7,6 +7,7 @@ Exit code 0: registered; 1: the quality gate refused the model; 3: could not run
 """
 
 import argparse
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,7 +41,7 @@ from training.onnx.export import Exported, asker, export
 from training.quality.curves import curves, save
 from training.quality.markdown import markdown
 from training.quality.metrics import Answers, metrics, rarest
-from training.quality.report import Model
+from training.quality.report import CURVES, Model
 from training.source import table
 from training.source.files import File
 from training.source.rows import DataError
@@ -79,6 +80,7 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
     `force`: also where the champion is made of the very same.
     """
     (root / Model.path).unlink(missing_ok=True)
+    shutil.rmtree(root / CURVES, ignore_errors=True)  # a version that is kept was not drawn now
     name = settings.project.name
     with under_way("find the data"):
         found = table.find(settings.data)

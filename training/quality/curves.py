@@ -1,6 +1,5 @@
 """Pictures of how good a model is on the held-out part, over those of the champion."""
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,9 +22,8 @@ def curves(answers: Answers, champion: Answers | None = None) -> dict[str, Figur
 
 
 def save(figures: Mapping[str, Figure]) -> None:
-    """Leaves them for report.html, in place of older ones."""
-    shutil.rmtree(CURVES, ignore_errors=True)
-    CURVES.mkdir(parents=True)
+    """Leaves them for report.html."""
+    CURVES.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(CURVES / f"{name}.png", dpi=80)
 
