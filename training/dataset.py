@@ -129,9 +129,7 @@ def _columns(
 
 def _cells(data: Data, source: Table, part: Part, name: str) -> Cells:
     if name not in part.columns:
-        raise DataError(
-            f"{source.where(part.file).partition(', ')[0]}, column {name!r}: a list or a record in each cell"
-        )
+        raise DataError(f"{source.file(part.file)}, column {name!r}: a list or a record in each cell")
     values = part.columns[name]
     if name == data.target and data.task == "classification":  # " yes" is no class of its own
         values = [text.strip() for text in texts(values)]

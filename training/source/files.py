@@ -130,16 +130,12 @@ def at_hand(files: Sequence[File]) -> Iterator[list[File]]:
 
 def changed(file: File) -> bool:
     """Whether a file is another than when it was found. Raises DataError."""
-    return not file.url and [(each.size, each.version) for each in find_again(file)] != [(file.size, file.version)]
-
-
-def find_again(file: File) -> list[File]:
-    system = file.system or fs.LocalFileSystem()
+    if file.url:
+        return False  # it was compared when it was fetched
     with explained(file.name):
-        info = system.get_file_info(file.path)
-        if info.type != fs.FileType.File:
-            return []
-        return [file._replace(size=info.size, version=_version(file.system, info))]
+        info = (file.system or fs.LocalFileSystem()).get_file_info(file.path)
+        there = info.type == fs.FileType.File
+        return not there or (info.size, _version(file.system, info)) != (file.size, file.version)
 
 
 def _listed(system: fs.FileSystem, path: str) -> list[fs.FileInfo]:

@@ -36,9 +36,8 @@ def asked(sql: str) -> Iterator[tuple[list[str], Iterator[Part]]]:
     url = os.environ.get(URL, "")
     if not url:
         raise DataError(f"{NAME} needs a database: set {URL}, such as {EXAMPLE}")
-    if url.startswith(
-        ("postgres://", "postgresql://")
-    ):  # as hosts of databases write it; SQLAlchemy would take psycopg2
+    # As hosts of databases write it; SQLAlchemy would take psycopg2.
+    if url.startswith(("postgres://", "postgresql://")):
         url = f"postgresql+psycopg://{url.partition('://')[2]}"
     try:
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
@@ -82,7 +81,8 @@ def _text(value: object) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, ImportError):
-        return f"{error}: the driver of the database is missing. Add it: make add LIBRARY=psycopg[binary] GROUP=data"
+        advice = "make add LIBRARY=psycopg[binary] GROUP=data, for PostgreSQL"
+        return f"{error}: the driver of the database is missing. Add it: {advice}"
     if isinstance(error, ArgumentError):
         return f"{URL} is no address of a database, such as {EXAMPLE}"
     said = " ".join(str(getattr(error, "orig", None) or error).split())

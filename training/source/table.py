@@ -31,7 +31,10 @@ class Table(NamedTuple):
 
     def where(self, file: int) -> str:
         """What stands before the number of a row in a message."""
-        return f"{self.files[file] if self.files else self.name}, {self.unit}"
+        return f"{self.file(file)}, {self.unit}"
+
+    def file(self, number: int) -> str:
+        return self.files[number] if self.files else self.name
 
     def place(self, number: int) -> str:
         """Where a row stands, by what a frame's index says of it."""
