@@ -14,8 +14,6 @@ import numpy as np
 import pandas as pd
 from mlflow.exceptions import MlflowException
 
-from training.dataset import Dataset
-
 ARTIFACT = "learned.npz"
 Array = np.ndarray[Any, Any]
 
@@ -35,11 +33,10 @@ def news(theirs: Array, ours: Array) -> str:
     return f"{more:,} rows to learn from are new, {gone:,} are gone"
 
 
-def shared(dataset: Dataset, least: float = 0.0) -> str:
+def shared(of_rows: Array, is_held_out: Array, least: float = 0.0) -> str:
     """That rows are held out that stand in the training part as well; empty where it is no more than a share."""
-    of_rows = prints(dataset.frame, dataset.target)
-    held_out = of_rows[dataset.is_held_out]
-    twice = int(np.isin(held_out, of_rows[~dataset.is_held_out]).sum())
+    held_out = of_rows[is_held_out]
+    twice = int(np.isin(held_out, of_rows[~is_held_out]).sum())
     if twice <= least * len(held_out):
         return ""
     return f"{twice:,} of {len(held_out):,} held-out rows equal one that is learned from, in all that the model is told"

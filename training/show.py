@@ -33,11 +33,11 @@ def show(settings: Settings) -> None:
     with console.status("read the data"):
         found = table.find(data)
         dataset = read(data, settings.training.holdout, also=quality.slices, found=found)
-    held_out = int(dataset.is_held_out.sum())
+    held_out, of_rows = int(dataset.is_held_out.sum()), learned.prints(dataset.frame, dataset.target)
     for about, sentence in (
         ("where", _where(settings, found)),
         ("rows", f"{len(dataset.frame):,}, of which {held_out:,} are held out; sha256 {dataset.sha256[:12]}"),
-        *(("note", each) for each in (*dataset.notes, learned.shared(dataset)) if each),
+        *(("note", each) for each in (*dataset.notes, learned.shared(of_rows, dataset.is_held_out)) if each),
         ("left out", listed(name for name in dataset.unused if name != data.target) or "no column"),
     ):
         console.print(f"  [bold]{about:<9}[/bold] {escape(sentence)}")
@@ -49,7 +49,7 @@ def show(settings: Settings) -> None:
         return
     theirs = learned.load(champion.run_id)
     changed = (
-        learned.news(theirs, learned.prints(*dataset.training)) if theirs is not None else "its rows are not on record"
+        learned.news(theirs, of_rows[~dataset.is_held_out]) if theirs is not None else "its rows are not on record"
     )
     console.print(
         f"Since the champion, version {champion.version}: {changed or 'it has learned from these very rows'}."

@@ -125,7 +125,7 @@ def _train(
 ) -> bool:
     """Likewise. `made_of`: pipeline.bundle.model_inputs, empty where the data has to be read to know it."""
     name, data, git = settings.project.name, settings.data, registry.git_sha(root)
-    dataset = _read(settings, found)
+    dataset, of_rows = _read(settings, found)
     held_out, columns = dataset.held_out, slice_columns(dataset, settings.quality.slices)
     if not made_of:
         made_of = bundles.model_inputs(root, settings, dataset.sha256)
@@ -136,6 +136,7 @@ def _train(
         with under_way(f"fit on {len(dataset.frame) - len(held_out.frame):,} rows") as say:
             pipeline = fit(data.task, settings.training.seed, dataset.training, settings.training.trusted, say)
             derive, model = pipeline.named_steps.values()
+        learned.log(of_rows)
         origin = table.origin(data, found)
         seen, answers = _answers(settings, dataset, pipeline, origin)
         expected, classes = answers.given, list(answers.classes)
@@ -205,13 +206,15 @@ def _train(
     return True
 
 
-def _read(settings: Settings, found: Sequence[File]) -> Dataset:
+def _read(settings: Settings, found: Sequence[File]) -> tuple[Dataset, np.ndarray]:
+    """The data, and a print of each row that is learned from."""
     with under_way("read the data") as say:
         dataset = read(settings.data, settings.training.holdout, say, settings.quality.slices, found)
-        if twice := learned.shared(dataset, least=0.01):
+        of_rows = learned.prints(dataset.frame, dataset.target)
+        if twice := learned.shared(of_rows, dataset.is_held_out, least=0.01):
             dataset = dataset._replace(notes=[*dataset.notes, twice])
     _note(dataset.notes)
-    return dataset
+    return dataset, of_rows[~dataset.is_held_out]
 
 
 def _answers(settings: Settings, dataset: Dataset, pipeline: Pipeline, origin: Origin) -> tuple[pd.DataFrame, Answers]:
@@ -307,7 +310,6 @@ def _keep(
 def _log(data: Data, training: Training, dataset: Dataset, model: BaseEstimator, origin: Origin) -> None:
     registry.log_parameters(model, seed=training.seed, holdout=training.holdout, features=len(data.kinds))
     registry.log_dataset(origin.uri, PurePosixPath(data.path).stem or "query", dataset.sha256, contents.schema(data))
-    learned.log(learned.prints(*dataset.training))
 
 
 def _report(quality: Model, root: Path) -> None:
