@@ -144,7 +144,6 @@ DIFFERENCES: dict[str, tuple[str, tuple[str, ...]]] = {  # reason, and formats o
     "true for a text": (WRONG_TYPE, OF_JSON),
     "a number for a text": (WRONG_TYPE, OF_JSON),
     "an object for a text": (WRONG_TYPE, ("inputs by row", *BY_COLUMN, "instances by row")),
-    "half of a pair of surrogates": ("it is no text", OF_JSON),
     "a text that pandas takes for none": ("training reads it as a text, too", ("csv",)),
     "a list of one number": (TENSOR, BY_COLUMN),
     "a list of one text": (TENSOR, BY_COLUMN),
