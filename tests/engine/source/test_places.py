@@ -110,13 +110,18 @@ def test_where_the_data_came_from_is_on_record(project: Path, loans: str, system
     again = train(project, MLOPS_DATA__PATH="s3://loans/of record.parquet", **store)[1]
     assert "Nothing that makes the model has changed" in again
     assert "read the data" not in again  # the store's word is enough
-    assert train(project, MLOPS_DATA__PATH="", DATABASE_URL=loans, MLOPS_DATA__SQL=f"{SQL} LIMIT 800")[0] == 0
+    queried = {"MLOPS_DATA__PATH": "", "DATABASE_URL": loans, "MLOPS_DATA__SQL": f"{SQL} LIMIT 800"}
+    assert train(project, **queried)[0] == 0
     card = bundles.read(project / "bundle").card
     assert card.data["query"] == f"{SQL} LIMIT 800"
     assert str(card.data["path"]).startswith("postgresql://127.0.0.1:")
     client = MlflowClient(f"sqlite:///{project / 'mlflow.db'}")
     logged = [each.dataset for each in client.get_run(card.run_id).inputs.dataset_inputs]
     assert ["postgresql://127.0.0.1" in each.source for each in logged] == [True]
+    for _ in range(2):  # each time it is on record for the next one
+        again = train(project, **queried)[1]
+        assert "Nothing that makes the model has changed" in again
+        assert "fit on" not in again  # its rows have to be read, to know that
 
 
 Change = Callable[[Mapping[str, str]], Mapping[str, str]]
