@@ -67,8 +67,10 @@ def judge(
         save(figures)
         model = verdict(settings.quality, dataset, given, found, asked, columns)
     with under_way("see which columns matter"):
-        ours = matters(pipeline, dataset.held_out.frame, given, asked.rows, settings.quality.metric)
-        model = msgspec.structs.replace(model, importance=important(ours, asked.importance))
+        ours, unknown = matters(pipeline, dataset.held_out.frame, given, asked.rows, settings.quality.metric)
+        said = [*model.notes, unknown[:500]] if unknown else model.notes
+        model = msgspec.structs.replace(model, importance=important(ours, asked.importance), notes=said)
+    note([unknown] if unknown else [])
     mlflow.log_metrics(bounds(model))
     return model, found
 

@@ -23,6 +23,7 @@ from training.source.rows import DataError
 
 MOVED = 10  # rows that are shown
 IMPORTANT = 15  # columns, likewise
+UNKNOWN = "which columns matter to the model is not known"
 Array = np.ndarray[Any, Any]
 
 
@@ -85,8 +86,10 @@ def _told(answers: Answers) -> Array:
     return np.asarray(answers.given[np.arange(len(columns)), columns])
 
 
-def matters(pipeline: Pipeline, frame: pd.DataFrame, answers: Answers, rows: Array, metric: str) -> dict[str, float]:
-    """What each column does for a model's answers to held-out rows.
+def matters(
+    pipeline: Pipeline, frame: pd.DataFrame, answers: Answers, rows: Array, metric: str
+) -> tuple[dict[str, float], str]:
+    """What each column does for a model's answers to held-out rows; and where that cannot be said, why.
 
     frame: all of these; rows: those that both versions answered, all where there is but one.
     """
@@ -94,12 +97,13 @@ def matters(pipeline: Pipeline, frame: pd.DataFrame, answers: Answers, rows: Arr
     rows = rows[importance.chosen(len(rows), len(frame.columns))]
     shuffled = importance.shuffled(frame.iloc[rows])
     if not len(shuffled):
-        return {}
+        return {}, f"{UNKNOWN}: it takes {len(frame.columns)} columns, and {importance.MOST} are the most"
     try:
         _, given = answer(pipeline, shuffled)
-    except (DeriveError, EstimatorError):  # of what no row says, such as a date before another one
-        return {}
-    return importance.losses(answers.of(rows), given, [*map(str, frame)], metric, 1 if more_is_better(metric) else -1)
+    except (DeriveError, EstimatorError) as error:  # of what no row says, such as a date before another one
+        return {}, f"{UNKNOWN}: it has no answer to rows in which one was shuffled ({error})"
+    sign = 1 if more_is_better(metric) else -1
+    return importance.losses(answers.of(rows), given, [*map(str, frame)], metric, sign), ""
 
 
 def important(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[Importance]:

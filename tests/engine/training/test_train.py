@@ -22,9 +22,11 @@ from pipeline import columns, notes
 from pipeline.notes import Baseline
 from pipeline.schema import METRICS
 from pipeline.settings import load_settings
+from pipeline.transformer import records
 from release.baseline import lay_out
 from tests.engine.conftest import PROJECT, environment
 from training import gaps
+from training.dataset import read
 from training.onnx.comparison import predict
 from training.quality import importance
 from training.quality.judge import decide
@@ -375,6 +377,25 @@ def test_each_row_is_derived_once(project: Path, train: Train, monkeypatch: pyte
     fields, held_out = len(bundle.contract.fields), notes.read(project, Model).rows
     shuffled = len(importance.chosen(held_out, fields)) * (fields + 1)
     assert len(calls) == bundle.card.data["rows"] + 3 + gaps.ROWS * len(whole) + shuffled
+
+
+def test_what_matters_may_not_be_known(small: Path, train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then the report says why, such as of a derive that refuses a row that cannot be: an end before its start."""
+    known = {tuple(record.values()) for record in records(read(SETTINGS.data, 0.5).frame)}
+    own = columns.derive
+
+    def strict(record: columns.Record) -> dict[str, columns.Value]:
+        if tuple(record.values()) not in known:
+            raise ValueError("there is no such row")
+        return own(record)
+
+    monkeypatch.setattr("pipeline.columns.derive", strict)
+    code, output = train(MLOPS_QUALITY__FLOOR=ANYTHING)
+    model = notes.read(small, Model)
+    assert (code, model.importance) == (0, [])
+    assert model.notes[-1].startswith("which columns matter to the model is not known: ")
+    assert f"Note: {model.notes[-1]}" in output
+    assert "there is no such row" in output
 
 
 @pytest.mark.parametrize(
