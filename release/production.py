@@ -79,16 +79,19 @@ def verify(image: str, version: ModelVersion) -> None:
         raise Refused(f"{spec} serves {_listed(answer)}, not {_listed(expected)}")
 
 
-def move(client: MlflowClient, version: ModelVersion, image: str, tags: Mapping[str, str]) -> None:
+def move(client: MlflowClient, version: ModelVersion, image: str, tags: Mapping[str, str], text: str = "") -> None:
     """Makes a version the champion: its tags, the alias, and where the image is in a registry its tag; or none of them.
 
-    Raises ImageError where the tag cannot be set; the alias is then where it was.
+    text: what MLflow's page says of the version from now on, if that changes. Raises ImageError where the tag cannot be
+    set; the alias is then where it was.
     """
     name, number = version.name, str(version.version)
     before = registry.find(client, name, registry.CHAMPION)
     try:
         for key, value in tags.items():
             client.set_model_version_tag(name, number, key, value)
+        if text:
+            client.update_model_version(name, number, text)
         client.set_registered_model_alias(name, registry.CHAMPION, number)
         if in_registry(image):
             repository.point(image, number)
@@ -99,6 +102,9 @@ def move(client: MlflowClient, version: ModelVersion, image: str, tags: Mapping[
                     client.set_model_version_tag(name, number, key, version.tags[key])
                 else:
                     client.delete_model_version_tag(name, number, key)
+        if text:
+            with contextlib.suppress(MlflowException):
+                client.update_model_version(name, number, version.description or "")
         if before is None:
             client.delete_registered_model_alias(name, registry.CHAMPION)
         else:

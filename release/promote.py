@@ -216,9 +216,8 @@ def promote(
     if verdict.accepted is not None:
         tags["accepted"] = in_words(verdict.accepted, str)
     client.log_batch(candidate.run_id, metrics=metrics_of(verdict))
-    production.move(client, candidate, image, tags)
     about = model_card.promoted(candidate.description or "", {key: value for key, value in tags.items() if value})
-    client.update_model_version(name, candidate.version, about)
+    production.move(client, candidate, image, tags, about)
     return str(client.get_model_version_by_alias(name, registry.CHAMPION).version)
 
 

@@ -135,16 +135,17 @@ def tags(client: MlflowClient, version: int) -> dict[str, str]:
 def crown(client: MlflowClient, version: int, image: str = "", **more: str) -> None:
     """Makes a version the champion, without asking it."""
     marks = {"image": image, "promoted_at": "2026-01-01", **more}
-    production.move(client, client.get_model_version(NAME, str(version)), image, marks)
+    production.move(client, client.get_model_version(NAME, str(version)), image, marks, f"promoted as {image}")
 
 
 def test_alias_and_tag_move_together(client: MlflowClient, docker: Registry) -> None:
     """Where the registry refuses, MLflow is as it was: alias, tags and all, with and without a champion before."""
     docker.fails("403 Forbidden")
-    before = tags(client, 2)
+    before, text = tags(client, 2), client.get_model_version(NAME, "2").description
     with pytest.raises(ImageError, match="403 Forbidden"):
         crown(client, 2, IMAGES[2])
     assert (champion(client), tags(client, 2)) == ("", before)
+    assert client.get_model_version(NAME, "2").description == text
     docker.fails("")
     crown(client, 1, IMAGES[1])
     assert (champion(client), docker.tag()) == ("1", f"sha256:{'1' * 64}")
