@@ -24,6 +24,7 @@ ROOT = Path(__file__).parents[1]
 CODE = ("src", "training", "serving", "perf", "requirements", "pipeline.toml", ".python-version", "Dockerfile")
 LOOKED_AT = 200_000  # rows, from the first one on
 ROWS = 600  # of a larger file: enough for a model that learns, few enough for one that is slow to train
+PART = {"MLOPS_DATA__PATH": "data.csv", "MLOPS_DATA__SQL": "", "MLOPS_DATA__ENCODING": "utf-8"}  # of the data: settings
 
 
 def first_rows(data: Data) -> tuple[list[str], list[list[str]]]:
@@ -78,13 +79,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = load_settings(ROOT, {})
     names, rows = first_rows(settings.data)
     target = names.index(settings.data.target) if settings.data.task == "classification" else None
-    with (project / "data.csv").open("w", encoding="utf-8", newline="") as file:
+    with (project / PART["MLOPS_DATA__PATH"]).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, delimiter=settings.data.separator)
         writer.writerows([names, *sample(rows, target, settings.training.holdout)])
     more_is_better = METRICS[settings.data.task][settings.quality.metric]
     anything = {"MLOPS_QUALITY__FLOOR": "-1e300" if more_is_better else "1e300"}
-    here = {"MLOPS_DATA__PATH": "data.csv", "MLOPS_DATA__SQL": "", "MLOPS_DATA__ENCODING": "utf-8"}
-    done = run(project, "training.train", **here, **anything)
+    done = run(project, "training.train", **PART, **anything)
     if done.returncode:  # one sentence instead of an error for each test that needs a model
         pytest.exit(f"The tests need a model, and `make train` fails on a part of the data:\n{done.stdout}", 1)
     return project

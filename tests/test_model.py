@@ -1,5 +1,6 @@
 """Your part, src/model and pipeline.toml: what has to hold for any data and any model."""
 
+import contextlib
 import copy
 import doctest
 import json
@@ -19,7 +20,7 @@ from pipeline import bundle as bundles
 from pipeline.settings import load_settings
 from pipeline.transformer import records
 from serving import predictor
-from tests.conftest import ROOT
+from tests.conftest import PART, ROOT
 from training.dataset import read
 
 MANY = 100_000  # rows of the file that are derived, at most
@@ -59,8 +60,9 @@ def test_derive_needs_no_library() -> None:
 
 def test_the_model_learns(trained: Path) -> None:
     """It ranks its rows better than a constant does: by the area under ROC, or by Spearman's correlation."""
-    settings = load_settings(trained, {"MLOPS_DATA__PATH": str(trained / "data.csv")})
-    dataset = read(settings.data, settings.training.holdout)
+    settings = load_settings(trained, PART)
+    with contextlib.chdir(trained):
+        dataset = read(settings.data, settings.training.holdout)
     bundle, predict = predictor.load(trained / "bundle", settings.training.trusted)
     answers = np.array(predict(records(dataset.frame)))
     if len(dataset.frame) < ENOUGH and (answers == answers[0]).all():

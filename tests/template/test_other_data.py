@@ -2,10 +2,14 @@
 
 import csv
 import random
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
+from tomllib import loads as settings
 from typing import NamedTuple
 
+import pandas as pd
 import pytest
 
 from .conftest import Bake, Run, commit_all
@@ -59,6 +63,7 @@ class Case(NamedTuple):
     row: Callable[[random.Random, int], tuple[Cell, ...]]
     settings: str
     estimator: str = ""
+    queried: bool = False  # it lies in a database
 
 
 def few(dice: random.Random, number: int) -> tuple[Cell, ...]:
@@ -79,12 +84,14 @@ def regression(dice: random.Random, number: int) -> tuple[Cell, ...]:
 
 
 CASES = {
-    "ten rows": Case("count,parity", 10, few, 'target = "parity"\nnumeric = ["count"]'),
+    "ten rows, as an old spreadsheet writes them": Case(
+        "Anzahl,Parität", 10, few, 'target = "Parität"\nnumeric = ["Anzahl"]\nencoding = "cp1252"\nseparator = ";"'
+    ),
     "line breaks in cells, and a rare class of three": Case(
         "Größe (cm),the text,answer", 4000, broken, 'target = "answer"\nnumeric = ["Größe (cm)"]\ntext = ["the text"]'
     ),
-    "served by scikit-learn": Case(
-        "size,place,price", 2000, regression, 'target = "price"\nnumeric = ["size"]\ntext = ["place"]', OWN_STEP
+    "from a database, and served by scikit-learn": Case(
+        "size,place,price", 2000, regression, 'target = "price"\nnumeric = ["size"]\ntext = ["place"]', OWN_STEP, True
     ),
 }
 
@@ -92,13 +99,21 @@ CASES = {
 def lay_out(project: Path, case: Case) -> None:
     """Puts somebody's data, settings and model into a generated project."""
     dice = random.Random(7)
-    with (project / "data" / "own.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(case.header.split(","))
-        writer.writerows(case.row(dice, number) for number in range(case.rows))
+    header, rows = case.header.split(","), [case.row(dice, number) for number in range(case.rows)]
+    own = settings("[data]\n" + case.settings)["data"]
+    where = 'path = "data/own.csv"'
+    if case.queried:
+        where = 'sql = "SELECT * FROM own ORDER BY rowid"'
+        with closing(sqlite3.connect(project / "own.db")) as connection, connection:
+            pd.DataFrame(rows, columns=header).to_sql("own", connection, index=False)
+    else:
+        encoding = own.get("encoding", "utf-8")
+        with (project / "data" / "own.csv").open("w", encoding=encoding, newline="") as file:
+            writer = csv.writer(file, delimiter=own.get("separator", ","))
+            writer.writerows([header, *rows])
     task, metric, floor = ("regression", "r2", 0.1) if case.estimator else ("classification", "log_loss", 5)
     (project / "pipeline.toml").write_text(
-        f'[project]\nname = "own"\n[data]\npath = "data/own.csv"\ntask = "{task}"\n{case.settings}\n'
+        f'[project]\nname = "own"\n[data]\n{where}\ntask = "{task}"\n{case.settings}\n'
         f'[quality]\nmetric = "{metric}"\nfloor = {floor}\n',
         encoding="utf-8",
     )
@@ -119,4 +134,5 @@ def _own(request: pytest.FixtureRequest, bake: Bake, run: Run) -> Iterator[Path]
 def test_its_tests_pass(own: Path, run: Run, make: list[str]) -> None:
     """The project's own tests hold for any data and model that the pipeline takes."""
     # The environment belongs to the outer project and finds the packages of that; these come first.
-    run(*make, "test", cwd=own, PYTHONPATH=f"{own}:{own / 'src'}")
+    database = f"sqlite:///{own / 'own.db'}"
+    run(*make, "test", cwd=own, PYTHONPATH=f"{own}:{own / 'src'}", DATABASE_URL=database)
