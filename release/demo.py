@@ -29,7 +29,7 @@ from perf.verdict import Report, ReportError, read_verdict, row_of
 from pipeline import command
 from pipeline.bundle import SERVED
 from pipeline.settings import SettingsError, load_settings
-from training.source.files import WILD
+from training.source.files import top
 
 # What `make pipeline` needs of a project, besides the data.
 PARTS = (
@@ -61,8 +61,7 @@ def lay_out(root: Path, data: str, copy: Path) -> None:
         elif source.is_file():
             shutil.copy2(source, copy / part)  # with its time, by which make sees that the environment is up to date
     if data and "://" not in data and not Path(data).is_absolute():
-        wild = WILD.search(data)
-        place = Path(data[: data.rfind("/", 0, wild.start()) + 1] if wild else data)
+        place = Path(top(data))
         (copy / place).parent.mkdir(parents=True, exist_ok=True)
         if (root / place).is_dir():
             shutil.copytree(root / place, copy / place, dirs_exist_ok=True)

@@ -142,11 +142,7 @@ def _listed(system: fs.FileSystem, path: str) -> list[fs.FileInfo]:
     found = system.get_file_info(path)
     if found.type == fs.FileType.File:
         return [found]
-    wild = WILD.search(path)
-    base = path[: path.rfind("/", 0, wild.start()) + 1].rstrip("/") if wild else path.rstrip("/")
-    pattern = re.compile(_expression(path)) if wild else None
-    if path.startswith("/") and not base:
-        base = "/"
+    base, pattern = top(path), re.compile(_expression(path)) if WILD.search(path) else None
     infos = system.get_file_info(fs.FileSelector(base or ".", recursive=True, allow_not_found=True))
     found = []
     for info in infos:
@@ -156,6 +152,13 @@ def _listed(system: fs.FileSystem, path: str) -> list[fs.FileInfo]:
         if pattern.fullmatch(info.path.removeprefix("./")) if pattern else _is_table(inside):
             found.append(info)
     return sorted(found, key=lambda info: str(info.path))
+
+
+def top(path: str) -> str:
+    """Where a path leads, without a pattern: the folder in which that looks; empty: the one that this runs in."""
+    wild = WILD.search(path)
+    base = path[: path.rfind("/", 0, wild.start()) + 1] if wild else path
+    return base.rstrip("/") or base[:1]
 
 
 def _is_table(path: PurePosixPath) -> bool:
