@@ -15,7 +15,7 @@ from training import cells, split
 from training.cells import Cells, Numerals
 from training.source import csv_text, table
 from training.source.files import File
-from training.source.rows import DataError, Hashes, Part, listed, texts
+from training.source.rows import DataError, Digest, Hashes, Part, listed, texts
 from training.source.table import Table
 
 Array = np.ndarray[Any, Any]
@@ -70,7 +70,7 @@ def read(
         kinds: dict[str, Kind] = data.columns | dict.fromkeys(besides, "text")
         # Without a group or a time the whole row says where it goes, so that a feature more or less moves none.
         wanted = [*kinds] if data.group or data.time else source.names
-        columns, numbers, hashes = _columns(data, kinds, source, wanted, say)
+        columns, numbers, hashes, groups, digest = _columns(data, kinds, source, wanted, say)
 
     index = pd.Index(np.frombuffer(numbers, np.int64), name=source.unit)
     series = {name: _series(name, columns.pop(name), index) for name in kinds}
@@ -78,7 +78,7 @@ def read(
     others = pd.DataFrame({name: series.pop(name) for name in dict.fromkeys(besides)}, index)
     kept, notes = _kept(data, source.name, target)
     of_rows = np.frombuffer(hashes, np.uint64)
-    sha256, of_rows = hashlib.sha256(of_rows.tobytes()).hexdigest(), of_rows[kept]
+    sha256, of_rows = hashlib.sha256(digest.encode() + of_rows.tobytes()).hexdigest(), of_rows[kept]
     frame, target = pd.DataFrame(series, index, copy=False), target[kept]
     frame, others = (frame, others) if kept.all() else (frame[kept], others[kept])
     for name in data.kinds:
@@ -87,10 +87,13 @@ def read(
                 f"{source.name}, column {name!r}: every cell is empty; take it out of [data] in pipeline.toml"
             )
     if data.group:
-        of_rows = split.of_groups(frame[data.group] if data.group in frame else others[data.group], of_rows)
+        there = (frame[data.group] if data.group in frame else others[data.group]).notna().to_numpy()
+        of_rows = np.where(there, np.frombuffer(groups, np.uint64)[kept], of_rows)  # without one, by itself
     if data.time:
         when = frame[data.time] if data.time in frame else others[data.time]
         held_out = split.by_time(data, when, holdout, source.place)
+        if without := int(when.isna().sum()):
+            notes.append(f"{without:,} rows have no {data.time}: they are learned from")
     else:
         held_out = split.by_hash(of_rows, holdout, target if data.task == "classification" else None)
     _check_target(data, source.name, target, held_out)
@@ -106,11 +109,11 @@ def content(data: Data) -> str:
 
 def _columns(
     data: Data, kinds: dict[str, Kind], source: Table, wanted: Sequence[str], say: Say
-) -> tuple[dict[str, Any], "array[int]", "array[int]"]:
-    """Each column's values, and of each row its number and its hash."""
+) -> tuple[dict[str, Any], "array[int]", "array[int]", "array[int]", str]:
+    """Each column's values, of each row its number, its hash and that of its group, and a digest of all values."""
     # Of many small arrays, once joined, the memory would not go back: these grow in one place.
     made = {name: array("d") if kind == "number" else list[Any]() for name, kind in kinds.items()}
-    numbers, hashes, hashed = array("q"), array("Q"), Hashes()
+    numbers, hashes, groups, hashed, digest = array("q"), array("Q"), array("Q"), Hashes(), Digest()
     forms, numerals = data.date_formats, Numerals(data.decimal, data.thousands)
     readers = {name: cells.reader(kind, forms.get(name, ""), numerals) for name, kind in kinds.items()}
     for part in source.parts(wanted):
@@ -119,17 +122,21 @@ def _columns(
             values, column = read_cells(_cells(data, source, part, name)), made[name]
             if kinds[name] == "number":  # whatever its point is
                 told[name] = values
+            if name in data.columns:
+                digest.add(name, values)
             column.frombytes(values.tobytes()) if isinstance(column, array) else column.extend(values)
         before = (part.file + 1) * FILE if len(source.files) > 1 else 0
         numbers.frombytes((part.numbers + before).astype(np.int64).tobytes())
         hashes.frombytes(hashed(told).tobytes())
+        if data.group:
+            groups.frombytes(hashed.of_cells(data.group, told[data.group]).tobytes())
         say(f"{len(numbers):,} rows")
-    return made, numbers, hashes
+    return made, numbers, hashes, groups, digest.hexdigest()
 
 
 def _cells(data: Data, source: Table, part: Part, name: str) -> Cells:
     if name not in part.columns:
-        raise DataError(f"{source.file(part.file)}, column {name!r}: a list or a record in each cell")
+        raise DataError(f"{source.file(part.file)}, column {name!r}: a list, a record or bytes in a cell")
     values = part.columns[name]
     if name == data.target and data.task == "classification":  # " yes" is no class of its own
         values = [text.strip() for text in texts(values)]

@@ -8,15 +8,10 @@ import pandas as pd
 
 from pipeline import values
 from pipeline.schema import Data
+from training.cells import Numerals
 from training.source.rows import DataError
 
 Array = np.ndarray[Any, Any]
-
-
-def of_groups(cells: pd.Series, of_rows: Array) -> Array:
-    """uint64, a row each: one number for the rows of one group; a row without a group is a group by itself."""
-    hashes = pd.util.hash_pandas_object(cells.astype(str).str.strip(), index=False).to_numpy(np.uint64)
-    return np.where(cells.notna().to_numpy(), hashes, of_rows)
 
 
 def by_hash(hashes: Array, holdout: float, target: pd.Series | None) -> Array:
@@ -44,7 +39,7 @@ def by_time(data: Data, cells: pd.Series, holdout: float, place: Callable[[int],
     starts = np.unique(known)[1:]  # where the newest part may begin: not at the very first
     if not len(starts):
         raise DataError(f"column {data.time!r}: one moment in all rows, so none is newer (data.time)")
-    shares = 1 - np.searchsorted(known, starts) / len(when)
+    shares = (len(known) - np.searchsorted(known, starts)) / len(when)
     begins = float(starts[np.argmin(np.abs(shares - holdout))])
     return np.asarray(when >= begins)  # NaN is no later
 
@@ -53,7 +48,8 @@ def _moments(data: Data, cells: pd.Series, place: Callable[[int], str]) -> Array
     """float64: numbers as they are, dates as seconds; NaN where there is none."""
     if cells.dtype == float:
         return cells.to_numpy()
-    numbers = pd.to_numeric(cells, errors="coerce")
+    plain = Numerals(data.decimal, data.thousands).plain(cells.tolist())
+    numbers = pd.to_numeric(pd.Series(plain, cells.index, object), errors="coerce")
     if numbers.notna().sum() == cells.notna().sum():
         return numbers.to_numpy(float)
     form, found = data.date_formats.get(data.time, ""), np.full(len(cells), np.nan)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -9,12 +10,16 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
+from pipeline import values
+
 SHOWN = 20  # names of columns in a message
 EXACT = 2**53  # from here on a float does not tell whole numbers apart
 KNOWN = 100_000  # texts of a column whose hash is kept
 # What people write where a value is missing.
 MISSING = {"n/a", "na", "n.a.", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown", "#n/a", "<na>"}
 MIDNIGHT = re.compile(r"[ T]00:00(:00(\.0+)?)?$")
+MOMENT, TIME = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d.*"), re.compile(r"\d\d:\d\d:\d\d\.\d+")
+WHOLE = re.compile(r"[-+]?\d+")
 Array = np.ndarray[Any, Any]
 Column = Sequence[str] | Array  # texts, as CSV has them ("" where there is none), or float64 (NaN)
 
@@ -32,10 +37,15 @@ class Part(NamedTuple):
 
 
 def texts(column: Column) -> Sequence[str]:
-    """A column as texts; a whole number has no point."""
+    """A column as texts."""
     if not isinstance(column, np.ndarray):
         return column
-    return ["" if x != x else str(int(x)) if x.is_integer() else repr(x) for x in column.tolist()]  # noqa: PLR0124
+    return ["" if x != x else as_text(x) for x in column.tolist()]  # noqa: PLR0124
+
+
+def as_text(number: float) -> str:
+    """The shortest one that is this number again; a whole one has no point."""
+    return repr(number).removesuffix(".0")
 
 
 def listed(names: Iterable[str]) -> str:
@@ -70,8 +80,9 @@ def as_json(given: Sequence[str]) -> Array:
 class Hashes:
     """Hashes of rows, by the names and the values of their columns, in whatever order these stand.
 
-    7, 7.0 and "7" are one value, and so are an empty cell, NaN and "n/a"; a day is its midnight. So a row keeps its
-    hash when a file of it becomes another, or a table, and when pipeline.toml reads a column as something else.
+    7, 7.0 and "7" are one value, and so are an empty cell, NaN and "n/a"; a day is its midnight, and a moment is one
+    in each time zone. So a row keeps its hash when a file of it becomes another, or a table, and when pipeline.toml
+    reads a column as something else.
     """
 
     def __init__(self) -> None:
@@ -83,6 +94,10 @@ class Hashes:
         for name, column in columns.items():
             total += _mixed(self._cells(name, column) ^ np.uint64(_digest(name)))
         return _mixed(total)
+
+    def of_cells(self, name: str, column: Column) -> Array:
+        """Likewise, of the cells of a column alone."""
+        return _mixed(self._cells(name, column))
 
     def _cells(self, name: str, column: Column) -> Array:
         if isinstance(column, np.ndarray):
@@ -105,7 +120,17 @@ def _of_text(text: str) -> int:
     if bare == "" or bare.lower() in MISSING:
         return _of_number(np.nan)
     number = {"true": 1.0, "false": 0.0}.get(bare.lower(), _float(bare))
-    return _of_number(number) if abs(number) < EXACT else _digest(MIDNIGHT.sub("", bare))
+    if abs(number) < EXACT or (not np.isnan(number) and not WHOLE.fullmatch(bare)):
+        return _of_number(number)
+    return _digest(_moment(bare))
+
+
+def _moment(text: str) -> str:
+    """A text, or the one for all those that name the same moment."""
+    if MOMENT.fullmatch(text):
+        with suppress(ValueError):
+            return values.written(values.date(text))
+    return text.rstrip("0").rstrip(".") if TIME.fullmatch(text) else MIDNIGHT.sub("", text)
 
 
 def _of_number(number: float) -> int:
@@ -115,6 +140,24 @@ def _of_number(number: float) -> int:
 def _of_numbers(numbers: Array) -> Array:
     """The bits of a float64; -0 is 0, and every NaN is the same."""
     return np.asarray((np.where(np.isnan(numbers), np.nan, numbers) + 0.0).view(np.uint64))
+
+
+class Digest:
+    """Of columns as they were read: it differs where a value does, and not with the parts in which they came."""
+
+    def __init__(self) -> None:
+        self._columns = defaultdict[str, Any](hashlib.blake2b)
+
+    def add(self, name: str, column: Array) -> None:
+        """column: float64, or texts, booleans and dates (None)."""
+        is_number = column.dtype == float
+        # JSON parts a text from the next one, whatever is in it.
+        content = _of_numbers(column).tobytes() if is_number else msgspec.json.encode(column.tolist())[1:-1] + b","
+        self._columns[name].update(content)
+
+    def hexdigest(self) -> str:
+        each = sorted((name, column.hexdigest()) for name, column in self._columns.items())
+        return hashlib.sha256(msgspec.json.encode(each)).hexdigest()
 
 
 def _mixed(bits: Array) -> Array:

@@ -7,7 +7,7 @@ import lzma
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 
@@ -34,10 +34,21 @@ FRAME = pd.DataFrame(
         "paid": [n % 3 == 0 for n in range(90)],
         "day": [date(2024, 1 + n // 30, 1 + n % 28) for n in range(90)],
         "label": ["yes" if n % 4 else "no" for n in range(90)],
+        "seen": [datetime(2024, 1, 1, n % 24, 0, 0, 125000 * (n % 3)) for n in range(90)],
+        "logged": [datetime(2024, 1, 1, n % 24, 30, tzinfo=UTC) for n in range(90)],  # and no more of these is used
+        "ratio": np.linspace(0, 1, 90, dtype=np.float32),
+        "price": [Decimal(35 * n) / 100 for n in range(90)],
+        "key": [Decimal(10**19 + n) for n in range(90)],
+        "big": [4e16 + n * 1e10 for n in range(90)],
     }
 )
 CSV = FRAME.to_csv(index=False)
-KINDS = {"numeric": ["amount", "count"], "text": ["city"], "boolean": ["paid"], "date": ["day"]}
+KINDS = {
+    "numeric": ["amount", "count", "ratio", "price"],
+    "text": ["city", "key"],
+    "boolean": ["paid"],
+    "date": ["day", "seen"],
+}
 
 
 def load(path: str = "", **changes: object) -> Dataset:
@@ -80,12 +91,14 @@ def as_pandas(folder: Path) -> dict[str, str]:
 
 
 def as_arrow(folder: Path) -> dict[str, str]:
-    as_texts = pyarrow.csv.ConvertOptions(column_types={"city": pa.string()})
+    of = {"city": pa.string(), "price": pa.decimal128(10, 2), "key": pa.decimal128(20, 0), "ratio": pa.float32()}
+    as_texts = pyarrow.csv.ConvertOptions(column_types=of)
     table = pyarrow.csv.read_csv(io.BytesIO(CSV.encode()), convert_options=as_texts)
     table = table.set_column(3, "city", table["city"].dictionary_encode())
     table = table.set_column(2, "count", table["count"].cast(pa.int8()))
     table = table.set_column(5, "day", table["day"].cast(pa.timestamp("ms")))
-    pq.write_table(table.append_column("tags", pa.array([[1]] * 90)), folder / "a.bin")
+    table = table.append_column("tags", pa.array([[1]] * 90)).append_column("photo", pa.array([b"\xff"] * 90))
+    pq.write_table(table, folder / "a.bin")
     return {"path": str(folder / "a.bin")}
 
 
@@ -108,7 +121,8 @@ def as_pattern(folder: Path) -> dict[str, str]:
 
 def as_sqlite(folder: Path) -> dict[str, str]:
     with closing(sqlite3.connect(folder / "a.sqlite")) as connection:
-        FRAME.to_sql("loans", connection, index=False)
+        as_it_can = FRAME.astype({"price": float, "key": str, "ratio": str}).astype({"ratio": float})
+        as_it_can.to_sql("loans", connection, index=False)
     return {"DATABASE_URL": f"sqlite:///{folder}/a.sqlite", "sql": "SELECT * FROM loans"}
 
 
@@ -122,11 +136,10 @@ def test_the_same_rows_are_the_same_data(
     where = written(tmp_path / "there")
     if url := where.pop("DATABASE_URL", ""):
         monkeypatch.setenv("DATABASE_URL", url)
-    if written is as_arrow:  # which has a list in each cell of a further column
-        same_but_for_the_file = load(**where)
-        assert same_but_for_the_file.is_held_out.tolist() == load(str(tmp_path / "plain.csv")).is_held_out.tolist()
-        with pytest.raises(DataError, match="column 'tags': a list or a record in each cell"):
-            load(**where, text=["city", "tags"])
+    if written is as_arrow:  # which has a list in each cell of a further column, and bytes in another
+        for name in ("tags", "photo"):
+            with pytest.raises(DataError, match=f"column '{name}': a list, a record or bytes in a cell"):
+                load(**where, text=["city", name])
     same(load(**where), load(str(tmp_path / "plain.csv")))
 
 
@@ -143,8 +156,9 @@ def test_only_what_is_used_is_read_where_the_split_needs_no_more(
         return iterate(self, size, columns=columns)
 
     monkeypatch.setattr(pq.ParquetFile, "iter_batches", spied)
-    load(str(tmp_path / "a.parquet"), date=[], boolean=[], group="city")
-    load(str(tmp_path / "a.parquet"), date=[], boolean=[])
+    few = {"numeric": ["amount", "count"], "text": ["city"], "date": [], "boolean": []}
+    load(str(tmp_path / "a.parquet"), **few, group="city")
+    load(str(tmp_path / "a.parquet"), **few)
     assert [set(each) for each in read_columns] == [{"amount", "count", "city", "label"}, set(FRAME)]
 
 
@@ -155,6 +169,8 @@ def test_only_what_is_used_is_read_where_the_split_needs_no_more(
         (["", "NA", " n/a ", "NaN"], np.full(4, np.nan)),
         (["True", "false", "TRUE"], np.array([1.0, 0.0, 1.0])),
         (["2024-01-31", " x"], ["2024-01-31 00:00:00", "x"]),
+        (["2024-01-31T10:00:00.120+02:00", "10:01:02"], ["2024-01-31 08:00:00.12Z", "10:01:02.000"]),
+        (["4e16", "inf"], np.array([4e16, np.inf])),
         (["9007199254740993"], ["9007199254740993"]),
     ],
 )
@@ -194,11 +210,16 @@ def test_numbers_survive_as_texts(numbers: list[float]) -> None:
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
-        (pa.array([Decimal("1.50"), None]), [1.5, np.nan]),
+        (pa.array([Decimal("0.35"), None, Decimal("7.00")]), [0.35, np.nan, 7.0]),
+        (pa.array([Decimal("12345678901234567.50"), None, Decimal("7.00")]), ["12345678901234567.5", "", "7"]),
+        (pa.array([0.93290526, None], pa.float32()), [0.93290526, np.nan]),
+        (pa.array([b"\xff", None]), None),
+        (pa.array([time(10, 1, 2), time(10, 1, 2, 500000)]), ["10:01:02", "10:01:02.5"]),
+        (pa.array([datetime(2024, 7, 1, 10, tzinfo=UTC)], pa.timestamp("ms", "Mars/X")), ["2024-07-01 10:00:00+00:00"]),
         (pa.array([True, None]), ["True", ""]),
         (pa.array([datetime(2024, 1, 31, 13, 5), None]), ["2024-01-31 13:05:00", ""]),
         (pa.array([datetime(2024, 1, 31, 0, 0)]), ["2024-01-31"]),
-        (pa.array([datetime(2024, 1, 31, 13, 5, 0, 250000, tzinfo=UTC)]), ["2024-01-31 13:05:00.250000Z"]),
+        (pa.array([datetime(2024, 1, 31, 13, 5, 0, 250000, tzinfo=UTC)]), ["2024-01-31 13:05:00.25+00:00"]),
         (pa.array([date(2024, 1, 31)]), ["2024-01-31"]),
         (pa.array([None, None]), ["", ""]),
         (pa.array([2**60, None]), [str(2**60), ""]),
@@ -224,6 +245,9 @@ def test_columns_of_a_database() -> None:
     assert query.column([date(2024, 1, 31), None]) == ["2024-01-31", ""]
     assert query.column([2**60, 1]) == [str(2**60), "1"]
     assert query.column([None, None]) == ["", ""]
+    assert query.column([Decimal("12345678901234567.50"), 7, 0.5]) == ["12345678901234567.5", "7", "0.5"]
+    assert query.column([7.0, "a"]) == ["7", "a"]
+    assert query.column([b"\xff", None]) is None
 
 
 def test_a_row_of_several_files_is_named_by_its_own(tmp_path: Path) -> None:
@@ -250,7 +274,14 @@ def test_a_row_of_several_files_is_named_by_its_own(tmp_path: Path) -> None:
         ("mixed", r"mixed: Parquet and others together, such as .*a\.csv"),
         ("ftp://host/a.csv", "nothing is read from ftp://"),
         ("cut.csv.gz", r"cut\.csv\.gz: damaged \(gzip\)"),
-        ("cut.csv.zst", r"cut\.csv\.zst: cannot be read \(Truncated"),
+        ("cut.csv.zst", r"cut\.csv\.zst: damaged \(zstd\)"),
+        ("bad.csv.gz", r"bad\.csv\.gz: damaged \(gzip\)"),
+        ("bad.csv.bz2", r"bad\.csv\.bz2: damaged \(bz2\)"),
+        ("login.csv", r"login\.csv: a web page"),
+        ("a.json", r"a\.json: JSON; write it as CSV"),
+        ("gapped.csv", r"gapped\.csv, line 1: it is empty, and has to name the columns"),
+        ("wide.csv", r'wide\.csv: its letters are written as utf-32: write encoding = "utf-32" under \[data\]'),
+        ("a.parquet.gz", r"a\.parquet\.gz: Parquet that was packed once more; unpack it"),
         ("cut.parquet", r"cut\.parquet: no Parquet that can be read"),
         ("latin.csv", 'line 2: not UTF-8; if it is of Windows, write encoding = "cp1252"'),
     ],
@@ -264,9 +295,21 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, path: str, message: str) ->
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(CSV.encode())[:-30])
     (tmp_path / "cut.csv.zst").write_bytes(pa.Codec("zstd").compress(CSV.encode(), asbytes=True)[:-30])
     (tmp_path / "cut.parquet").write_bytes((tmp_path / "mixed" / "b.parquet").read_bytes()[:-30])
+    damaged = bytearray(gzip.compress(CSV.encode()))
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "bad.csv.gz").write_bytes(damaged)
+    damaged = bytearray(bz2.compress(CSV.encode()))
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "bad.csv.bz2").write_bytes(damaged)
+    (tmp_path / "login.csv").write_text("\n<!doctype html><title>Log in</title>")
+    (tmp_path / "a.json").write_text('[\n  {"label": "yes"}\n]')
+    (tmp_path / "gapped.csv").write_text("\n" + CSV)
+    (tmp_path / "wide.csv").write_bytes(CSV.encode("utf-32"))
+    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress((tmp_path / "mixed" / "b.parquet").read_bytes()))
     (tmp_path / "latin.csv").write_bytes(CSV.replace("Ł", "L").encode("latin-1", "replace"))
     if path == "*.csv":
-        (tmp_path / "latin.csv").unlink()
+        for file in tmp_path.glob("*.csv"):
+            file.unlink()
     with pytest.raises(DataError, match=message):
         load(path if "://" in path else str(tmp_path / path))
 
@@ -280,3 +323,60 @@ def test_a_file_that_changes_while_it_is_read_is_not_learned_from(
     data = Data(path=str(path), task="classification", target="label", **KINDS)
     with pytest.raises(DataError, match=r"a\.csv: it has changed while it was read; run it again"):
         read(data, 0.3, say=lambda _: path.write_text(CSV + CSV.splitlines()[-1] + "\n") and None)
+
+
+def test_what_folders_say_is_a_column(tmp_path: Path) -> None:
+    """As Spark and Hive write it, year=2024/; and a part without a row is no fault."""
+    for year, rows in (("2023", FRAME.iloc[:40]), ("__HIVE_DEFAULT_PARTITION__", FRAME.iloc[40:]), ("2025", FRAME[:0])):
+        (tmp_path / "of" / f"year={year}").mkdir(parents=True)
+        rows.to_parquet(tmp_path / "of" / f"year={year}" / "part-0.parquet")
+    found = load(str(tmp_path / "of"), numeric=[*KINDS["numeric"], "year"]).frame["year"]
+    assert sorted(found.dropna()) == [2023.0] * 40
+    with pytest.raises(DataError, match="no rows in it"):
+        load(str(tmp_path / "of" / "year=2025"))
+
+
+def test_the_digest_differs_where_a_value_does(tmp_path: Path) -> None:
+    """Though the row stays where it is: a query would be taken for the same as before, and the model kept."""
+    (tmp_path / "a.csv").write_text(CSV)
+    changes = [("Köln", "none"), (",007,", ",7,"), ("Köln", "koeln"), ("True", "False"), (",yes,", ",no,")]
+    digests = {load(str(tmp_path / "a.csv")).sha256}
+    for old, new in changes:
+        (tmp_path / "b.csv").write_text(CSV.replace(old, new, 5))
+        digests.add(load(str(tmp_path / "b.csv"), missing=["none"] if new == "none" else []).sha256)
+    assert len(digests) == 1 + len(changes)
+    words = CSV.replace(",yes,", ",unknown,").replace(",no,", ",none,")
+    swapped = CSV.replace(",yes,", ",none,").replace(",no,", ",unknown,")
+    both = []
+    for text in (words, swapped):
+        (tmp_path / "c.csv").write_text(text)
+        both.append(load(str(tmp_path / "c.csv")))
+    assert both[0].is_held_out.tolist() == both[1].is_held_out.tolist()
+    assert both[0].sha256 != both[1].sha256
+
+
+@pytest.mark.parametrize("kind", ["float", "bool", "datetime64[ms]"])
+def test_a_group_is_one_whatever_it_is_written_as(tmp_path: Path, kind: str) -> None:
+    """A customer 7.0, True, or a day of CSV is that of Parquet; and listing the column moves no row."""
+    of = [n % 3 > 0 if kind == "bool" else n // 3 % 30 for n in range(90)]
+    frame = FRAME.assign(customer=pd.Series(of, dtype=kind))
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_parquet(tmp_path / "a.parquet")
+    same(load(str(tmp_path / "a.csv"), group="customer"), load(str(tmp_path / "a.parquet"), group="customer"))
+    if kind == "float":
+        listed = load(str(tmp_path / "a.csv"), group="customer", numeric=[*KINDS["numeric"], "customer"])
+        assert listed.is_held_out.tolist() == load(str(tmp_path / "a.csv"), group="customer").is_held_out.tolist()
+
+
+def test_rows_without_a_time_are_learned_from(tmp_path: Path) -> None:
+    """And a share of all rows is held out all the same."""
+    moments = FRAME["count"].where(FRAME["count"] % 3 > 0)
+    FRAME.assign(nr=moments).to_csv(tmp_path / "a.csv", index=False)
+    found = load(str(tmp_path / "a.csv"), time="nr")
+    assert (found.is_held_out.sum(), np.isnan(moments[found.is_held_out]).sum()) == (27, 0)
+    assert moments[found.is_held_out].min() > moments[~found.is_held_out].max()
+    assert "30 rows have no nr: they are learned from" in found.notes
+    FRAME.assign(nr=moments / 10).to_csv(tmp_path / "b.csv", index=False, sep=";", decimal=",")
+    others = {"numeric": ["count"], "text": ["city"], "date": [], "boolean": []}
+    same_rows = load(str(tmp_path / "b.csv"), time="nr", separator=";", decimal=",", **others)
+    assert same_rows.is_held_out.tolist() == found.is_held_out.tolist()

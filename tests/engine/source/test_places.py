@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -157,7 +159,7 @@ def data(**changes: str) -> Data:
         (
             "https://127.0.0.1:1/a.csv?key=secret",
             unchanged,
-            r"^https://\S+/a\.csv: cannot be fetched \(\w+\)$",
+            r"^https://\S+/a\.csv: cannot be fetched: the server cannot be reached",
         ),
     ],
 )
@@ -185,17 +187,31 @@ def test_what_a_store_refuses_is_said(
         ("{url}", "SELECT nextval('counted')", "in a read-only transaction"),
         ("mysql://host/db", "SELECT 1", "the driver of the database is missing"),
         ("ada:secret@host", "SELECT 1", "DATABASE_URL is no address of a database"),
+        ("postgresql://ada:secret@host:abc/db", "SELECT 1", "DATABASE_URL is no address of a database"),
+        ("postgresql://ada:sec/secret@127.0.0.1:1/db", "SELECT 1", r"^the query: postgresql://127\S+:1/db says: "),
+        ("sqlite:///{lite}", "-- nothing", "the query answers no rows; write a SELECT"),
+        ("sqlite:///{lite}", "DROP TABLE loans", "attempt to write a readonly database"),
+        ("sqlite:///{lite}", "CREATE TABLE others (nr)", "attempt to write a readonly database"),
+        ("sqlite:///{lite}x", "SELECT 1", "lite.dbx: no such file"),
     ],
 )
 def test_what_a_database_refuses_is_said(
-    loans: str, monkeypatch: pytest.MonkeyPatch, url: str, sql: str, message: str
+    loans: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, sql: str, message: str
 ) -> None:
-    """What it said, and no password."""
+    """What it said, and no password; and nothing is written."""
+    lite = tmp_path / "lite.db"
+    with closing(sqlite3.connect(lite)) as connection, connection:
+        connection.execute("CREATE TABLE loans (nr)")
+    before = lite.read_bytes()
     gone = loans.rpartition(":")[0] + f":{servers.free_port()}/postgres"
-    monkeypatch.setenv("DATABASE_URL", url.format(url=loans, wrong=loans.replace("secret", "secret2"), gone=gone))
+    monkeypatch.setenv(
+        "DATABASE_URL", url.format(url=loans, lite=lite, wrong=loans.replace("secret", "secret2"), gone=gone)
+    )
     with pytest.raises(DataError, match=message) as refused:
         read(data(sql=sql), 0.2)
     assert "secret" not in str(refused.value)
+    assert [*tmp_path.glob("lite*")] == [lite]
+    assert lite.read_bytes() == before
 
 
 def test_a_server_that_dies_is_one_line(project: Path) -> None:
@@ -204,7 +220,7 @@ def test_a_server_that_dies_is_one_line(project: Path) -> None:
         path = f"{address}/{Path(SETTINGS.data.path).name}"
         code, output = train(project, MLOPS_DATA__PATH=f"{path.replace('//', '//ada:secret@')}?key=secret")
     assert code == 3
-    assert output.splitlines()[-1] == f"Cannot train: {path}: cannot be fetched (ChunkedEncodingError)"
+    assert output.splitlines()[-1] == f"Cannot train: {path}: cannot be fetched: it broke off before its end"
     assert "secret" not in output
     assert not (project / "bundle").exists()
 
