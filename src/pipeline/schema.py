@@ -3,8 +3,8 @@
 Training, the service and the load test share this schema. Each description is a row of docs/settings.md.
 """
 
-import codecs
 import unicodedata
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
@@ -123,10 +123,6 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"{'path and sql are both given: one says where the data is' if self.path else 'path is missing'}"
             )
-        try:
-            codecs.lookup(self.encoding)
-        except LookupError:
-            raise ValueError(f"encoding: there is none called {self.encoding!r}") from None
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"{', '.join(twice)} is named more than once among the columns and target")
@@ -140,6 +136,23 @@ class Data(Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(
                     f"{key}: {other[0]!r} is none of the columns{' of dates' if key == 'date_formats' else ''}"
                 )
+        self._check_writing()
+
+    def _check_writing(self) -> None:
+        """How the file is written. Raises ValueError."""
+        try:
+            "".encode(self.encoding)  # which those of bytes refuse, such as hex
+        except (LookupError, UnicodeError):
+            raise ValueError(f"encoding: there is none called {self.encoding!r}") from None
+        if self.separator in '\r\n"':
+            raise ValueError(f"separator: {self.separator!r} ends a line or a text")
+        if self.decimal == self.thousands:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}: which one is meant, nobody can tell")
+        for name, form in self.date_formats.items():
+            try:
+                datetime.strptime(datetime(2024, 1, 31).strftime(form), form)
+            except ValueError:
+                raise ValueError(f"date_formats: {form!r} of {name} is no format of Python's strptime") from None
 
 
 def _composed(names: Any) -> Any:

@@ -16,6 +16,7 @@ from training.source.rows import DataError, listed
 
 NUMERALS = [Numerals(",", sign) for sign in ("", ".", "'", " ")] + [Numerals(".", sign) for sign in (",", "'", " ")]
 ENOUGH = 1_000  # cells of a column, to see how they are written
+OTHERS = "lists, records or bytes"
 KINDS: tuple[Kind, ...] = ("number", "text", "boolean", "date")
 
 
@@ -32,9 +33,11 @@ def propose(csv: str, name: str, wanted: Wanted = "", sql: str = "") -> Proposal
     bare = [each for each in seen.texts if each.strip() == name.strip()]
     if name not in seen.texts and len(bare) == 1:  # make takes blanks off
         name = bare[0]
+    if name in seen.others:
+        raise DataError(f"{seen.header}: column {name!r} holds {OTHERS}, and no target")
     if name not in seen.texts:
         near = difflib.get_close_matches(name, seen.texts, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"the file has {listed(seen.texts)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {listed(seen.texts)}"
         hint += "" if near else f". {csv_text.headless(seen.texts)}".rstrip(" .")
         raise DataError(f"{seen.header}: no column {name!r}; {hint}")
     numerals, looks = _looks(seen)
@@ -106,6 +109,8 @@ def sentences(proposal: Proposal) -> Iterator[tuple[str, str]]:
         "target",
         f"{Column(goal.name, None).shown}: {goal.why}" + (f"; looked for: {goal.positive!r}" if goal.positive else ""),
     )
+    if seen.others:
+        yield "left out", f"{', '.join(Column(name, None).shown for name in seen.others)}: {OTHERS}"
     for kind in (*KINDS, None):
         of_kind = [column for column in proposal.columns if column.kind == kind]
         for why, names in _alike((column.why, column.shown) for column in of_kind):

@@ -4,7 +4,7 @@ import codecs
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from training import cells
 from training.cells import Cells, Numerals
 from training.source import csv_text, files, parquet, table
 from training.source.files import File
-from training.source.rows import Hashes, texts
+from training.source.rows import DataError, Hashes, texts
 
 ROWS = 1_000_000  # that are looked at, from the start of the file
 SHOWN = 20_000  # of them, evenly, that are looked at as rows
@@ -35,13 +35,14 @@ class Sample(NamedTuple):
     texts: dict[str, Counter[str]]  # by column
     cells: dict[str, list[str]]  # by column, of some rows
     same: dict[str, str]  # columns that say in each row what another one says
+    others: list[str]  # columns of lists, of records, of bytes
 
 
 def take(path: str, sql: str = "") -> Sample:
     """Reads what lies there, or what a database answers. Raises DataError."""
     whole = _whole(path, sql=sql)
     found = table.find(whole)
-    data = whole if sql else _how(path, found[0])
+    data = whole if sql else _how(path, found)
     hashed, hashes, rows = Hashes(), list[np.ndarray](), 0
     with table.opened(data, found) as source:
         names = source.names
@@ -60,7 +61,7 @@ def take(path: str, sql: str = "") -> Sample:
                 break
     step = -(-rows // SHOWN)
     copies = rows - len(np.unique(np.concatenate(hashes)))
-    single = {name: column[::step] for name, column in kept.items() if column}  # not lists and records
+    single = {name: column[::step] for name, column in kept.items() if len(column) == rows}
     same = _same({name: digests[name].digest() for name in single})
     return Sample(
         source.name,
@@ -72,6 +73,7 @@ def take(path: str, sql: str = "") -> Sample:
         {name: counts[name] for name in single},
         single,
         same,
+        [name for name in names if name not in single],
     )
 
 
@@ -107,28 +109,35 @@ def _whole(path: str, **how: str) -> Data:
     return Data(path=path, task="regression", target="\0", numeric=["\1"], **how)  # type: ignore[arg-type]
 
 
-def _how(path: str, first: File) -> Data:
-    """How the letters of CSV are written, and what separates its columns."""
-    with files.at_hand([first]) as (here,):
-        if parquet.is_parquet(here):
+def _how(path: str, found: Sequence[File]) -> Data:
+    """How the letters of CSV are written, and what separates its columns. Raises DataError where files differ."""
+    with files.at_hand(found) as here:
+        if parquet.is_parquet(here[0]):
             return _whole(path)
-        encoding = _encoding(here)
-        return _whole(path, encoding=encoding, separator=_separator(here, encoding))
+        of = {encoding: file for file in here if (encoding := _encoding(file))}  # any does for plain letters
+        if len(of) > 1:
+            both = " and ".join(f"{file.name} is {encoding}" for encoding, file in [*of.items()][:2])
+            raise DataError(f"{files.public(path)}: {both}; write all files alike")
+        encoding = next(iter(of), "utf-8")
+        return _whole(path, encoding=encoding, separator=_separator(here[0], encoding))
 
 
 def _encoding(file: File) -> str:
-    """What is neither UTF-8 nor UTF-16 is taken for Windows' own."""
+    """Of the letters beyond ASCII, empty without: what is neither UTF-8 nor UTF-16 is taken for Windows' own."""
     with csv_text.binary(file) as stream:
-        start = stream.read(csv_text.BEGINS)
+        start = block = stream.read(csv_text.BEGINS)
         if (wide := csv_text.wide(start)) or b"\0" in start:
-            return wide or "utf-8"  # of no text file at all, which reading says
-        decoder = codecs.getincrementaldecoder("utf-8")()
+            return wide  # or of no text file at all, which reading says
+        decoder, found = codecs.getincrementaldecoder("utf-8")(), ""
         try:
-            while block := stream.read(2**20):
+            while block:
                 decoder.decode(block)
+                found = found if block.isascii() else "utf-8"
+                block = stream.read(2**20)
+            decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             return "cp1252"
-    return "utf-8"
+    return found
 
 
 def _separator(file: File, encoding: str) -> str:
@@ -138,5 +147,5 @@ def _separator(file: File, encoding: str) -> str:
     for sign in csv_text.SEPARATORS:
         with csv_text.text(file, encoding, errors="replace") as lines:
             widths[sign] = [len(row) for row in islice(csv.reader(lines, delimiter=sign), FIRST) if row]
-    even = [sign for sign in csv_text.SEPARATORS if len(set(widths[sign])) == 1]
+    even = [sign for sign in csv_text.SEPARATORS if len(set(widths[sign])) == 1 < widths[sign][0]]
     return max(even or csv_text.SEPARATORS, key=lambda sign: widths[sign][0])

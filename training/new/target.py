@@ -46,7 +46,9 @@ def decide(column: Column, texts: Texts, wanted: Wanted = "") -> Target:
         if text.strip() and text.strip() not in column.missing:
             present[text.strip()] += count
     if not present:
-        raise DataError(f"the target {name!r} is empty in every row")
+        words = ", ".join(map(repr, column.missing))
+        but = f", or says {words}: such words stand for a missing value, and for no class" if words else ""
+        raise DataError(f"the target {name!r} is empty in every row{but}")
     if len(present) == 1:
         raise DataError(
             f"the target {name!r} says {next(iter(present))[:40]!r} in every row: there is nothing to learn"
@@ -160,5 +162,6 @@ def goes_with(column: Column, cells: Sequence[str], target: Sequence[str], missi
 def _feature(column: Column, cells: Sequence[str]) -> np.ndarray:
     texts = pd.Series(cells).str.strip()
     if column.kind == "number":
-        return pd.to_numeric(texts, errors="coerce").to_numpy(float)
+        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(float)
+        return np.where(np.isfinite(numbers), numbers, np.nan)
     return pd.factorize(texts, sort=True)[0].astype(float)

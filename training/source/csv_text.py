@@ -1,6 +1,7 @@
 """CSV, read in parts of texts: every complaint names the file and the line."""
 
 import bz2
+import codecs
 import csv
 import gzip
 import io
@@ -31,29 +32,26 @@ SIGNS = {  # how other files begin, and what to do with them
     b"SQLite format 3": "an SQLite database; ask it by `sql` under [data] in pipeline.toml",
     b"\x89HDF": "an HDF5 file; write the table as Parquet or CSV",
     b"ARROW1": "an Arrow file; write it as Parquet",
-    b"<!DOCTYPE": "a web page, and not what a link on it leads to",
+    b"\xff\xff\xff\xff": "a stream of Arrow's; write it as Parquet",
+    b"PAR1": "Parquet that was packed once more; unpack it",
+    b"ORC": "an ORC file; write it as Parquet",
+    b"<!doctype": "a web page, and not what a link on it leads to",
     b"<html": "a web page, and not what a link on it leads to",
-    b'{"': "JSON; write it as CSV",
-    b'[{"': "JSON; write it as CSV",
+    b"<?xml": "XML, such as a store's answer to who may not read; write the table as CSV",
 }
+JSON = re.compile(rb'\s*(\[\s*)?\{\s*"')
+UNKNOWN = "\ufffd"  # for what is no letter
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def header(file: File, separator: str, encoding: str) -> list[str]:
     """The names of the columns, each letter as one code point where there is one. Raises DataError."""
-    with binary(file) as packed:
-        start = packed.read(BEGINS).removeprefix(b"\xef\xbb\xbf")
-    for sign, what in SIGNS.items():
-        if start.lstrip().startswith(sign):
-            raise DataError(f"{file.name}: {what}")
-    if not encoding.lower().startswith(("utf-16", "utf16", "utf-32", "utf32")):
-        if how := wide(start):
-            raise DataError(f'{file.name}: its letters are written as {how}: write encoding = "{how}" under [data]')
-        if b"\0" in start:
-            raise DataError(f"{file.name}: no text file; save it as CSV")
+    _check_begin(file, encoding)
     try:
         with _reader(file, separator, encoding) as reader:
             names = [normalize("NFC", name) for name in next(reader, [])]
+            if not names and next(reader, None) is not None:
+                raise DataError(f"{file.name}, line 1: it is empty, and has to name the columns")
     except UnicodeError:
         raise _undecoded(file, encoding) from None
     except csv.Error as error:
@@ -72,9 +70,25 @@ def header(file: File, separator: str, encoding: str) -> list[str]:
     return names
 
 
+def _check_begin(file: File, encoding: str) -> None:
+    """Raises DataError where a file is something else, by its first bytes."""
+    with binary(file) as packed:
+        start = packed.read(BEGINS).removeprefix(b"\xef\xbb\xbf")
+    for sign, what in SIGNS.items():
+        if start.lstrip().lower().startswith(sign.lower()):
+            raise DataError(f"{file.name}: {what}")
+    if JSON.match(start):
+        raise DataError(f"{file.name}: JSON; write it as CSV")
+    if not codecs.lookup(encoding).name.startswith(("utf-16", "utf-32")):
+        if how := wide(start):
+            raise DataError(f'{file.name}: its letters are written as {how}: write encoding = "{how}" under [data]')
+        if b"\0" in start:
+            raise DataError(f"{file.name}: no text file; save it as CSV")
+
+
 def parts(file: File, number: int, separator: str, encoding: str) -> Iterator[Part]:
     """The rows below the header, some at a time. number: of the file. Raises DataError."""
-    names, line, empty = header(file, separator, encoding), 1, True
+    names, line = header(file, separator, encoding), 1
     width = len(names)
     with _reader(file, separator, encoding) as reader:
         try:
@@ -91,22 +105,24 @@ def parts(file: File, number: int, separator: str, encoding: str) -> Iterator[Pa
                     kept = np.flatnonzero(filled).tolist()
                     if wrong := [n for n in kept if not whole[n]]:
                         count = f"{len(rows[wrong[0]])} cells, but the header has {width}"
+                        _read_to_the_end(file)  # of a damaged one, that is what has to be said
                         raise DataError(f"{file.name}, line {lines[wrong[0]]}: {count}")
                     rows, lines = [rows[n] for n in kept], lines[kept]
                 if rows:
-                    empty = False
                     columns = cast(Iterator[Column], zip(*rows, strict=True))
                     yield Part(dict(zip(names, columns, strict=True)), lines, number)
         except UnicodeError:
             raise _undecoded(file, encoding) from None
         except csv.Error as error:
             raise _unreadable(file, separator, encoding, error) from None
-    if empty:
-        raise DataError(f"{file.name}: no rows below the header")
 
 
 def wide(start: bytes) -> str:
-    """Which kind of UTF-16 a text begins as, by its mark or by the zero beside each letter; empty: none."""
+    """Which kind of UTF-16 or UTF-32 a text begins as, by its mark or by the zeros beside each letter; empty: none."""
+    if start.startswith((b"\xff\xfe\0\0", b"\0\0\xfe\xff")):
+        return "utf-32"
+    if start.count(0) > len(start) * 5 // 8:
+        return "utf-32-be" if start.startswith(b"\0") else "utf-32-le"
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
     if start.count(0) <= len(start) // 4:
@@ -115,7 +131,8 @@ def wide(start: bytes) -> str:
 
 
 def separated(file: File, separator: str, encoding: str) -> str:
-    """That something else separates the columns, where the header looks like it."""
+    """That something else separates the columns, where the header looks like it. Raises DataError of a damaged file."""
+    _read_to_the_end(file)
     with text(file, encoding, errors="replace") as lines:
         first = lines.readline()
     for sign, name in SEPARATORS.items():
@@ -146,14 +163,16 @@ def binary(file: File) -> Iterator[BinaryIO]:
             opened = unpack(stream)
         try:
             yield opened
-        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, pa.ArrowException) as error:
+        except (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile, pa.ArrowException, OSError) as error:
+            if isinstance(error, OSError) and (error.errno or not how):  # bz2 has no error of its own
+                raise
             raise DataError(f"{file.name}: damaged ({how}): {error}") from None
 
 
 @contextmanager
 def text(file: File, encoding: str, errors: str = "strict") -> Iterator[io.TextIOWrapper]:
     """Likewise, as text; a byte order mark is none of it."""
-    plain = "utf-8-sig" if encoding.lower().replace("-", "") == "utf8" else encoding
+    plain = "utf-8-sig" if codecs.lookup(encoding).name == "utf-8" else encoding
     with binary(file) as stream, io.TextIOWrapper(stream, plain, errors, newline="") as lines:
         yield lines
 
@@ -171,24 +190,27 @@ def _breaks(cell: str) -> int:
 
 
 def _undecoded(file: File, encoding: str) -> DataError:
-    if encoding.lower().replace("-", "") not in ("utf8", "utf8sig"):
-        return DataError(f"{file.name}: not {encoding} (pipeline.toml, data.encoding)")
+    _read_to_the_end(file)
+    with text(file, encoding, errors="replace") as lines:
+        line = next(number for number, row in enumerate(chain(lines, [UNKNOWN]), 1) if UNKNOWN in row)
+    where = f"{file.name}, line {line}"
+    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
+        advice = 'if it is of Windows, write encoding = "cp1252" under [data] in pipeline.toml'
+        return DataError(f"{where}: not UTF-8; {advice}")
+    advice = "save the file as UTF-8, or say how it is written by encoding under [data] in pipeline.toml"
+    return DataError(f"{where}: a letter that {encoding} does not have; {advice}")
+
+
+def _read_to_the_end(file: File) -> None:
+    """Raises DataError where a packed file is damaged."""
     with binary(file) as stream:
-        line = next(number for number, row in enumerate(chain(stream, [b"\xff"]), 1) if not _is_utf8(row))
-    advice = 'if it is of Windows, write encoding = "cp1252" under [data] in pipeline.toml'
-    return DataError(f"{file.name}, line {line}: not UTF-8; {advice}")
-
-
-def _is_utf8(row: bytes) -> bool:
-    try:
-        row.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        while stream.read(2**20):
+            pass
 
 
 def _unreadable(file: File, separator: str, encoding: str, error: csv.Error) -> DataError:
     """Where the file ceases to be CSV: read again, row by row, since the rows were counted in parts."""
+    _read_to_the_end(file)
     line = 1
     with _reader(file, separator, encoding) as reader, suppress(csv.Error):
         for _ in reader:

@@ -8,12 +8,14 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from unicodedata import normalize
+from urllib.parse import unquote
 
 import pyarrow as pa
 import requests
@@ -30,6 +32,16 @@ PATIENCE = 30.0  # s without a byte
 RETRIES = 10  # s of trying again
 OPTIONS = re.compile(r"\?[\w-]+=.*")  # behind an address, and no pattern
 WILD = re.compile(r"[*?\[]")
+NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+BROKEN = (  # what went wrong on the web
+    (requests.exceptions.SSLError, "its certificate is not good"),
+    (requests.exceptions.ConnectTimeout, "the server cannot be reached"),
+    (requests.exceptions.Timeout, f"the server said nothing for {PATIENCE:.0f} s"),
+    (requests.exceptions.ChunkedEncodingError, "it broke off before its end"),
+    (requests.exceptions.ConnectionError, "the server cannot be reached, or broke off"),
+    (requests.exceptions.TooManyRedirects, "it leads from one address to the next"),
+    (requests.exceptions.InvalidURL, "that is no address"),
+)
 VERSIONS = ("versionid", "generation", "etag", "last-modified")  # what tells two contents apart, the surest first
 
 
@@ -40,6 +52,7 @@ class File(NamedTuple):
     version: str  # as its store tells two contents apart; empty: it does not
     system: fs.FileSystem | None = None  # none: a file of this machine
     url: str = ""  # of the web
+    keys: Mapping[str, str] = MappingProxyType({})  # what the folders below the one that was named say: year=2024
 
     def open(self) -> io.BufferedReader:
         """Raises DataError."""
@@ -60,7 +73,7 @@ def explained(name: str) -> Iterator[None]:
 
 def find(path: str) -> list[File]:
     """In order of their names. Raises DataError where there is none."""
-    name, scheme = public(path), urlsplit(path).scheme if "://" in path else ""
+    name, scheme = public(path), path.partition("://")[0].lower() if "://" in path else ""
     if scheme in WEB:
         return [_on_the_web(path)]
     if scheme and scheme not in SCHEMES:
@@ -79,9 +92,23 @@ def find(path: str) -> list[File]:
         with ThreadPoolExecutor(16) as pool:
             versions = list(pool.map(lambda info: _version(system, info), infos))
     return [
-        File(f"{before}{info.path}" if len(infos) > 1 or info.path != inner else name, info.path, info.size, of, system)
+        File(
+            f"{before}{info.path}" if len(infos) > 1 or info.path != inner else name,
+            info.path,
+            info.size,
+            of,
+            system,
+            keys=_keys(info.path, inner),
+        )
         for info, of in zip(infos, versions, strict=True)
     ]
+
+
+def _keys(path: str, inner: str) -> dict[str, str]:
+    """What the folders of a file below the one that was named say, as Hive and Spark write it: year=2024."""
+    folders = PurePosixPath(path).relative_to(top(inner) or ".").parts[:-1]
+    said = [folder.partition("=") for folder in folders if "=" in folder]
+    return {normalize("NFC", unquote(key)): "" if value == NO_VALUE else unquote(value) for key, _, value in said}
 
 
 def _store(path: str, scheme: str) -> tuple[fs.FileSystem, str]:
@@ -104,6 +131,8 @@ def public(path: str) -> str:
         return path
     scheme, _, rest = OPTIONS.sub("", path).partition("://")
     place, slash, inner = rest.partition("/")
+    if "@" in inner and ":" in place and not place.rpartition(":")[2].isdigit():  # a slash in a password
+        place, slash, inner = rest.rpartition("@")[2].partition("/")
     who, _, host = place.rpartition("@")
     if who and scheme.startswith("abfs") and ":" not in who:  # Azure's container@account
         host = place
@@ -208,7 +237,8 @@ def _said(answer: requests.Response) -> tuple[int, str]:
     """Size and version, as headers say."""
     said = {key.lower(): value.strip('"') for key, value in answer.headers.items()}
     version = next((f"{key} {said[key]}" for key in VERSIONS if said.get(key)), "")
-    return int(said.get("content-length") or 0), version
+    size = said.get("content-length", "")
+    return int(size) if size.isdigit() else 0, version
 
 
 def _fetched(file: File, path: Path) -> File:
@@ -228,7 +258,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the server answered {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.RequestException):
-        return f"cannot be fetched ({type(error).__name__})"
+        what = next((what for kind, what in BROKEN if isinstance(error, kind)), "")
+        return f"cannot be fetched: {what}" if what else f"cannot be fetched ({type(error).__name__})"
     hints = {
         "valid account name": "whose store it is has to be in the environment (AZURE_STORAGE_ACCOUNT)",
         "DefaultAzureCredential": "the environment has no key for it (AZURE_STORAGE_KEY, or what `az login` leaves)",

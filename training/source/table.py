@@ -69,7 +69,7 @@ def opened(data: Data, found: Sequence[File]) -> Iterator[Table]:
     if data.sql:
         with query.asked(data.sql) as (names, parts):
             _unique(query.NAME, names)
-            yield Table(query.NAME, query.NAME, names, "row", [], lambda _: parts)
+            yield Table(query.NAME, query.NAME, names, "row", [], lambda _: _some(query.NAME, parts))
         return
     with files.at_hand(found) as here:
         yield _of_files(data, here)
@@ -88,6 +88,9 @@ def _of_files(data: Data, here: Sequence[File]) -> Table:
         headers = [parquet.header(file) for file in here]
     else:
         headers = [csv_text.header(file, data.separator, data.encoding) for file in here]
+    # What the names of folders say, as in year=2024/, where the file does not.
+    keys = [{name: value for name, value in file.keys.items() if name not in headers[0]} for file in here]
+    headers = [[*names, *of] for names, of in zip(headers, keys, strict=True)]
     for file, names in zip(here, headers, strict=True):
         _unique(file.name, names)
         if apart := sorted(set(names) ^ set(headers[0])):
@@ -96,16 +99,32 @@ def _of_files(data: Data, here: Sequence[File]) -> Table:
     def parts(wanted: Collection[str]) -> Iterator[Part]:
         for number, file in enumerate(here):
             if columnar[0]:
-                yield from parquet.parts(file, number, wanted)
+                read = parquet.parts(file, number, wanted)
             else:
-                yield from csv_text.parts(file, number, data.separator, data.encoding)
+                read = csv_text.parts(file, number, data.separator, data.encoding)
+            for part in read:
+                rows = len(part.numbers)
+                of_folders = {key: [value] * rows for key, value in keys[number].items() if key in wanted}
+                yield part._replace(columns=part.columns | of_folders)
 
     def hint() -> str:
         return "" if columnar[0] else csv_text.separated(first, data.separator, data.encoding)
 
     unit = "row" if columnar[0] else "line"
     header = first.name if columnar[0] else f"{first.name}, line 1"
-    return Table(name if several else first.name, header, headers[0], unit, [file.name for file in here], parts, hint)
+    name = name if several else first.name
+    names = [file.name for file in here]
+    return Table(name, header, headers[0], unit, names, lambda wanted: _some(name, parts(wanted)), hint)
+
+
+def _some(name: str, parts: Iterator[Part]) -> Iterator[Part]:
+    """Raises DataError where there is no row."""
+    rows = 0
+    for part in parts:
+        rows += len(part.numbers)
+        yield part
+    if not rows:
+        raise DataError(f"{name}: no rows in it")
 
 
 def _unique(name: str, names: Sequence[str]) -> None:

@@ -199,7 +199,7 @@ def test_a_word_for_no_answer_is_no_class() -> None:
         found = decide(cells)
         assert found.missing == ("NA",)
         assert "10 rows without one ('NA') are left out" in found.why
-    with pytest.raises(DataError, match="'y' is empty in every row"):
+    with pytest.raises(DataError, match="'y' is empty in every row, or says 'NA': such words stand for"):
         decide(["", "NA"] * 20)
     with pytest.raises(DataError, match="'y' says 'a' in every row"):
         decide(["a", "NA"] * 20)

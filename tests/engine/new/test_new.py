@@ -291,13 +291,14 @@ def test_an_edited_sample_is_a_persons(fresh: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "target", "expected"),
     [
-        ("a,b\n1,2\n", "c", "a.csv, line 1: no column 'c'; the file has 'a', 'b'"),
+        ("a,b\n1,2\n", "c", "a.csv, line 1: no column 'c'; there are 'a', 'b'"),
         ("amount,b\n1,2\n", "amounts", "did you mean 'amount'?"),
         ("a,\n" + "1,x\n2,y\n" * 20, "a", "'' is out, it has no name"),
-        ("a;1,b;2,c;3\n1,x,2\n", "d", "the file has 'a;1', 'b;2', 'c;3'"),
+        ("a;1,b;2,c;3\n1,x,2\n", "d", "there are 'a;1', 'b;2', 'c;3'"),
         ("8,307.0\n6,200.5\n", "mpg", "Its first line looks like a row"),
         ("b\nx\ny\n" * 20, "b", "the file has no other"),
         ("", "a", "the file is empty"),
+        ("a,b,y\n1,2\n" + "1,2,3\n" * 30, "y", "line 2: 2 cells, but the header has 3"),
         ("PAR1", "a", "no Parquet that can be read"),
         ("a;b;;\n1;2;;\n", "b", "2 columns have no name"),
         ("sep=;\na;b\n1;2\n", "b", "'sep=;' is a note to Excel; take the line out"),
@@ -326,6 +327,35 @@ def loans(dice: random.Random, n: int) -> Sequence[object]:
 
 
 LOANS = pd.DataFrame([loans(random.Random(n), n) for n in range(600)], columns=["id", "term", "state", "paid", "end"])
+
+
+def test_what_is_no_value_is_left_out(fresh: Path, tmp_path: Path) -> None:
+    """A list in each cell, in one of two files, and bytes; an infinite number among others is a missing one."""
+    folder = fresh / "data" / "loans"
+    folder.mkdir()
+    term = LOANS["term"].astype(float).where(LOANS.index % 100 != 3, float("inf"))
+    odd = LOANS.assign(term=term, photo=[b"\xff"] * len(LOANS), tags=[["a"]] * len(LOANS))
+    odd.iloc[:300].to_parquet(folder / "0.parquet")
+    odd.iloc[300:].assign(tags="a").to_parquet(folder / "1.parquet")
+    said = make_new(fresh, folder.relative_to(fresh), "end")
+    assert "left out  photo, tags: lists, records or bytes" in said
+    assert load_settings(fresh, {}).data.kinds == {"term": "number", "state": "text", "paid": "boolean"}
+    done = run(fresh, "training.train")
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = run(fresh, "training.new", "--csv", "data/loans", "--target", "tags", "--force")
+    assert "column 'tags' holds lists, records or bytes, and no target" in done.stdout
+
+
+def test_files_that_are_written_otherwise_are_named(fresh: Path) -> None:
+    """Two encodings in one folder: pipeline.toml has one."""
+    folder = fresh / "data" / "loans"
+    folder.mkdir()
+    for part, encoding in enumerate(("ascii", "utf-8", "cp1252")):
+        city = "Koln" if encoding == "ascii" else "Köln"
+        (folder / f"{part}.csv").write_text(f"city,end\n{city},yes\n", encoding=encoding)
+    done = run(fresh, "training.new", "--csv", "data/loans", "--target", "end")
+    said = "data/loans: data/loans/1.csv is utf-8 and data/loans/2.csv is cp1252; write all files alike"
+    assert (done.returncode, said in done.stdout) == (3, True)
 
 
 def test_parquet_is_looked_at_as_it_is(fresh: Path, tmp_path: Path) -> None:

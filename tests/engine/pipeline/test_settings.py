@@ -136,6 +136,10 @@ def test_an_unrelated_variable_is_no_setting(root: Path, monkeypatch: pytest.Mon
         ("holdout = 0.2", 'holdout = "0.2"', "training.holdout: Expected a number, got a text; take the quotes away"),
         ('["city"]', '["city", "outcome"]', "outcome"),
         ('["x"]', '["x", "city"]', "city"),
+        ('["x"]', '["x"]\nencoding = "hex"', "encoding: there is none called 'hex'"),
+        ('["x"]', '["x"]\nseparator = "\\n"', "separator: '\\n' ends a line"),
+        ('["x"]', '["x"]\nthousands = "."', "decimal and thousands are both '.'"),
+        ('["x"]', '["x"]\ndate = ["day"]\ndate_formats = {day = "%Q"}', "'%Q' of day is no format"),
         (
             'unknown_fields = "reject"',
             'unknown_fields = "drop"',

@@ -39,7 +39,7 @@ def text(**replaced: str) -> str:
     ("content", "expected"),
     [
         ("", "the file is empty"),
-        (HEADER, "no rows below the header"),
+        (HEADER, "no rows in it"),
         (text(line_1="id,amounts,city,label\n"), r"line 1: no column 'amount'.*data\.numeric.*Did you mean 'amounts'"),
         (text(line_1="id,amount,town,label\n"), r"line 1: no column 'city'.*data\.text.*There are: 'id', 'amount'"),
         (text(line_1="id,amount,city,outcome\n"), r"line 1: no column 'label'.*data\.target"),
