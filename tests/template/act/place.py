@@ -21,10 +21,10 @@ from tests.template.act.results import Results
 STANDINS, CLIENTS = Path(__file__).with_name("standins"), Path(__file__).with_name("clients")
 IMAGE = "local/act-runner:latest"
 # Changes of the service: a file, what stands in it, and what shall stand there.
-SLOW = (
+SLOW = (  # by less than the rate leaves, or a queue would say something else each time
     "serving/service.py",
     "scores = model_answer(",
-    '__import__("time").sleep(0.005)\n        scores = model_answer(',
+    '__import__("time").sleep(0.003)\n        scores = model_answer(',
 )
 NEVER_READY = (
     "serving/protocols/about.py",
