@@ -84,15 +84,19 @@ def decide(
     kept = f"{bound} {settings.floor:g}"
     if it is None or champion is None:
         return "pass", f"{is_so} ({kept}; compared with no champion)"
-    is_so = f"{name} is {champion[name] - sign * it.found:.4g}"  # on the rows that both answered
     decision = rule.decide(it, settings.tolerance, rows)
     theirs, limit = f"champion {champion[name]:.4g}", f"{settings.tolerance:g}"
+    compared = f"{name} is {champion[name] - sign * it.found:.4g}"  # on the rows that both answered
+    good = f"{compared} ({kept}; {theirs})"
+    if compared != is_so:  # of fewer rows than the floor is judged by
+        good = f"{is_so} ({kept}); on the {rows:,} rows that both answered it{compared.removeprefix(name)} ({theirs})"
+    is_so = compared
     if decision.outcome == "pass":
-        return "pass", f"{is_so} ({kept}; {theirs})"
+        return "pass", good
     worse = f"{is_so}, {it.found:.2g} worse than the champion's {champion[name]:.4g}"
     if decision.outcome == "fail":
         return "fail", f"{worse}, and surely worse by {it.surely:.2g} (tolerance {limit})"
-    seen = worse if it.found > 0 else f"{is_so} ({kept}; {theirs})"
+    seen = worse if it.found > 0 else good
     more_rows = f"; about {_round(decision.rows):,} would tell" if decision.rows else ""
     doubt = (
         f"it may be worse by {it.at_most:.2g}, and {rows:,} held-out rows cannot tell (tolerance {limit}){more_rows}"

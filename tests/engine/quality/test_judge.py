@@ -71,6 +71,12 @@ def test_too_few_rows_are_said() -> None:
     )
 
 
+def test_the_floor_and_the_comparison_may_be_of_other_rows() -> None:
+    """Where the champion has learned from some: a version that passes would seem to be below the floor."""
+    _, sentence = decide(quality("roc_auc", 0.9), {"roc_auc": 0.93}, {"roc_auc": 0.85}, loss(-0.01, SURE), 200)
+    assert sentence == ("roc_auc is 0.93 (floor 0.9); on the 200 rows that both answered it is 0.86 (champion 0.85)")
+
+
 def pair(rows: int, noise: float) -> tuple[Answers, Answers]:
     """A champion, and a candidate with noise on top of its answers."""
     dice = np.random.default_rng(7)
@@ -111,7 +117,7 @@ def test_both_figures_of_a_row_are_of_the_same_rows() -> None:
         assert each.candidate is not None
         assert each.champion is not None
         assert each.candidate - each.champion == pytest.approx(each.change)
-    assert f"roc_auc is {metrics(candidate.of(some))['roc_auc']:.4g}" in found.sentence
+    assert f"is {metrics(candidate.of(some))['roc_auc']:.4g}" in found.sentence
 
 
 def test_the_very_same_answers_pass_on_few_rows() -> None:

@@ -265,7 +265,7 @@ def test_a_champion_of_other_classes_is_not_asked(project: Path, train: Train) -
     [
         ({"MLOPS_DATA__TARGET": "LowDoc", "MLOPS_DATA__POSITIVE": "Y"}, "the champion predicts 'MIS_Status'. "),
         ({"MLOPS_DATA__POSITIVE": "P I F", "MLOPS_QUALITY__METRIC": "average_precision"}, "; champion 0.9"),
-        ({"MLOPS_TRAINING__HOLDOUT": "0.5"}, "; champion "),
+        ({"MLOPS_TRAINING__HOLDOUT": "0.5"}, "(champion 0.9"),
     ],
     ids=["target", "positive", "holdout"],
 )
