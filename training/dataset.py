@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.schema import Data, Kind
 from pipeline.transformer import FILE
+from pipeline.values import written
 from training import cells, split
 from training.cells import Cells, Numerals
 from training.source import csv_text, table
@@ -120,8 +121,10 @@ def _columns(
         told = {name: part.columns[name] for name in wanted if name in part.columns}
         for name, read_cells in readers.items():
             values, column = read_cells(_cells(data, source, part, name)), made[name]
-            if kinds[name] == "number":  # whatever its point is
+            if kinds[name] == "number":  # whatever its point is, and in whatever order a date has its parts
                 told[name] = values
+            elif name in forms:
+                told[name] = ["" if when is None else written(when) for when in values]
             if name in data.columns:
                 digest.add(name, values)
             column.frombytes(values.tobytes()) if isinstance(column, array) else column.extend(values)

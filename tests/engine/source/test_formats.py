@@ -380,3 +380,11 @@ def test_rows_without_a_time_are_learned_from(tmp_path: Path) -> None:
     others = {"numeric": ["count"], "text": ["city"], "date": [], "boolean": []}
     same_rows = load(str(tmp_path / "b.csv"), time="nr", separator=";", decimal=",", **others)
     assert same_rows.is_held_out.tolist() == found.is_held_out.tolist()
+
+
+def test_a_date_is_the_same_however_its_parts_stand(tmp_path: Path) -> None:
+    """As a spreadsheet writes it, and as a database does: the same rows are held out."""
+    (tmp_path / "iso.csv").write_text(CSV)
+    days = [day.strftime("%d.%m.%Y") for day in FRAME["day"]]
+    FRAME.assign(day=days).to_csv(tmp_path / "german.csv", index=False)
+    same(load(str(tmp_path / "german.csv"), date_formats={"day": "%d.%m.%Y"}), load(str(tmp_path / "iso.csv")))
