@@ -10,11 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from training.source.files import File, explained
-from training.source.rows import EXACT, Column, DataError, Part
+from training.source.rows import DIGITS, EXACT, Column, DataError, Part
 
 ROWS = 16_384  # of a part
 SIGN = b"PAR1"
-DIGITS = 15  # of a decimal, which a float64 has for certain
 
 
 def is_parquet(file: File) -> bool:

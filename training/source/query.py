@@ -17,14 +17,12 @@ import sqlalchemy
 from sqlalchemy.engine import URL, CursorResult
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from training.source.rows import EXACT, Column, DataError, Part, as_text
+from training.source.rows import DIGITS, EXACT, Column, DataError, Part, as_text
 
 VARIABLE = "DATABASE_URL"
 EXAMPLE = "postgresql://user:password@host/name"
 NAME = "the query"
 ROWS = 10_000  # of a part
-DIGITS = 15  # of a decimal, which a float64 has for certain
-READ_ONLY = {"sqlite": "PRAGMA query_only = ON"}  # of databases that have no transaction for it
 
 
 def where() -> str:
@@ -33,8 +31,7 @@ def where() -> str:
         url = sqlalchemy.make_url(os.environ.get(VARIABLE, ""))
     except (ArgumentError, ValueError):
         return ""
-    host = f"[{url.host}]" if url.host and ":" in url.host else url.host or ""
-    return f"{url.drivername}://{host}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+    return URL.create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
 
 
 def _address() -> URL:
@@ -63,8 +60,8 @@ def asked(sql: str) -> Iterator[tuple[list[str], Iterator[Part]]]:
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
         with engine.connect() as connection:
             readonly = {"postgresql_readonly": True} if engine.dialect.name == "postgresql" else {}
-            if first := READ_ONLY.get(engine.dialect.name):
-                connection.execute(sqlalchemy.text(first))
+            if engine.dialect.name == "sqlite":  # which has no transaction for it
+                connection.execute(sqlalchemy.text("PRAGMA query_only = ON"))
             streamed = connection.execution_options(stream_results=True, yield_per=ROWS, **readonly)
             with streamed.execute(sqlalchemy.text(sql.replace(":", r"\:"))) as result:
                 if not result.returns_rows:

@@ -14,6 +14,7 @@ from pipeline import values
 
 SHOWN = 20  # names of columns in a message
 EXACT = 2**53  # from here on a float does not tell whole numbers apart
+DIGITS = 15  # of a decimal, which a float64 has for certain
 KNOWN = 100_000  # texts of a column whose hash is kept
 # What people write where a value is missing.
 MISSING = {"n/a", "na", "n.a.", "nan", "null", "none", "nil", "?", "-", "--", ".", "missing", "unknown", "#n/a", "<na>"}
