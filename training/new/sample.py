@@ -22,6 +22,7 @@ from training.source.rows import DataError, Hashes, texts
 
 ROWS = 1_000_000  # that are looked at, from the start of the file
 SHOWN = 20_000  # of them, evenly, that are looked at as rows
+FILES = 20  # by which it is seen how their letters are written
 FIRST = 20  # rows, by which it is seen what separates the columns
 
 
@@ -111,7 +112,7 @@ def _whole(path: str, **how: str) -> Data:
 
 def _how(path: str, found: Sequence[File]) -> Data:
     """How the letters of CSV are written, and what separates its columns. Raises DataError where files differ."""
-    with files.at_hand(found) as here:
+    with files.at_hand(found[:FILES]) as here:
         if parquet.is_parquet(here[0]):
             return _whole(path)
         of = {encoding: file for file in here if (encoding := _encoding(file))}  # any does for plain letters

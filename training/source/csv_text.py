@@ -105,7 +105,7 @@ def parts(file: File, number: int, separator: str, encoding: str) -> Iterator[Pa
                     kept = np.flatnonzero(filled).tolist()
                     if wrong := [n for n in kept if not whole[n]]:
                         count = f"{len(rows[wrong[0]])} cells, but the header has {width}"
-                        _read_to_the_end(file)  # of a damaged one, that is what has to be said
+                        check_packed(file)  # of a damaged one, that is what has to be said
                         raise DataError(f"{file.name}, line {lines[wrong[0]]}: {count}")
                     rows, lines = [rows[n] for n in kept], lines[kept]
                 if rows:
@@ -131,8 +131,7 @@ def wide(start: bytes) -> str:
 
 
 def separated(file: File, separator: str, encoding: str) -> str:
-    """That something else separates the columns, where the header looks like it. Raises DataError of a damaged file."""
-    _read_to_the_end(file)
+    """That something else separates the columns, where the header looks like it."""
     with text(file, encoding, errors="replace") as lines:
         first = lines.readline()
     for sign, name in SEPARATORS.items():
@@ -153,8 +152,7 @@ def headless(names: Iterable[str]) -> str:
 def binary(file: File) -> Iterator[BinaryIO]:
     """What a file holds, unpacked where it is packed. Raises DataError."""
     with explained(file.name), file.open() as stream:
-        start = stream.peek(BEGINS)
-        how = next((name for sign, name in PACKED.items() if start.startswith(sign)), "")
+        how = _packing(stream.peek(BEGINS))
         opened: Any = stream
         if how == "zstd":
             opened = io.BufferedReader(pa.CompressedInputStream(stream, how))
@@ -190,7 +188,7 @@ def _breaks(cell: str) -> int:
 
 
 def _undecoded(file: File, encoding: str) -> DataError:
-    _read_to_the_end(file)
+    check_packed(file)
     with text(file, encoding, errors="replace") as lines:
         line = next(number for number, row in enumerate(chain(lines, [UNKNOWN]), 1) if UNKNOWN in row)
     where = f"{file.name}, line {line}"
@@ -201,16 +199,23 @@ def _undecoded(file: File, encoding: str) -> DataError:
     return DataError(f"{where}: a letter that {encoding} does not have; {advice}")
 
 
-def _read_to_the_end(file: File) -> None:
-    """Raises DataError where a packed file is damaged."""
+def check_packed(file: File) -> None:
+    """Raises DataError where a packed file is damaged, which only its end says."""
+    with file.open() as stream:
+        if not _packing(stream.peek(BEGINS)):
+            return
     with binary(file) as stream:
         while stream.read(2**20):
             pass
 
 
+def _packing(start: bytes) -> str:
+    return next((name for sign, name in PACKED.items() if start.startswith(sign)), "")
+
+
 def _unreadable(file: File, separator: str, encoding: str, error: csv.Error) -> DataError:
     """Where the file ceases to be CSV: read again, row by row, since the rows were counted in parts."""
-    _read_to_the_end(file)
+    check_packed(file)
     line = 1
     with _reader(file, separator, encoding) as reader, suppress(csv.Error):
         for _ in reader:

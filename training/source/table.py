@@ -108,7 +108,10 @@ def _of_files(data: Data, here: Sequence[File]) -> Table:
                 yield part._replace(columns=part.columns | of_folders)
 
     def hint() -> str:
-        return "" if columnar[0] else csv_text.separated(first, data.separator, data.encoding)
+        if columnar[0]:
+            return ""
+        csv_text.check_packed(first)
+        return csv_text.separated(first, data.separator, data.encoding)
 
     unit = "row" if columnar[0] else "line"
     header = first.name if columnar[0] else f"{first.name}, line 1"
