@@ -1,14 +1,12 @@
 """A fitted model's way to those who serve it: converted, registered with MLflow, and written to bundle/."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import mlflow
 import msgspec
 import numpy as np
 import pandas as pd
-from mlflow import MlflowClient
 from rich.markup import escape
 from sklearn.pipeline import Pipeline
 
@@ -19,7 +17,7 @@ from pipeline.schema import Settings
 from training import contents, model_card, registry
 from training.dataset import Dataset
 from training.gaps import answered
-from training.kept import BESIDE, BUNDLE, INPUTS
+from training.kept import BESIDE, BUNDLE, INPUTS, Known
 from training.onnx.export import Exported, asker, export
 from training.progress import console, under_way
 from training.quality.metrics import Answers
@@ -60,9 +58,8 @@ def convert(
 
 
 def register(
-    client: MlflowClient,
+    known: Known,
     settings: Settings,
-    root: Path,
     run_id: str,
     pipeline: Pipeline,
     converted: Converted,
@@ -71,20 +68,18 @@ def register(
     figures: Mapping[str, float],
     judged: Mapping[str, object],
     made_of: str,
-    champion: str,
     git: str,
-    preview: str,
 ) -> str:
     """The new version. No alias points to it yet.
 
-    figures: metrics on all held-out rows; judged: contents.judged_on; made_of: pipeline.bundle.model_inputs; champion:
-    the version that it was judged beside, or empty.
+    figures: metrics on all held-out rows; judged: contents.judged_on; made_of: pipeline.bundle.model_inputs.
     """
+    client, root, preview = known.client, known.root, known.preview
     name, (exported, contract, files, expected) = settings.project.name, converted
     with under_way("register with MLflow"):
         model_id = registry.log_model(pipeline, contents.signature(contract), dataset.held_out.frame.head(3))
         tags = {"git_sha": git, "runtime": exported.runtime, "quality": quality.sentence}
-        tags |= {INPUTS: made_of, BESIDE: champion} | ({"preview": preview} if preview else {})
+        tags |= {INPUTS: made_of, BESIDE: known.champion} | ({"preview": preview} if preview else {})
         version = str(registry.create_version(client, name, f"models:/{model_id}", run_id, tags, model_id).version)
     with under_way("write the bundle"):
         card = contents.card(

@@ -68,9 +68,9 @@ def judge(
         model = verdict(settings.quality, dataset, given, found, asked, columns)
     with under_way("see which columns matter"):
         ours, unknown = matters(pipeline, dataset.held_out.frame, given, asked.rows, settings.quality.metric)
-        said = [*model.notes, unknown[:500]] if unknown else model.notes
+        said = [*model.notes, *unknown]
         model = msgspec.structs.replace(model, importance=important(ours, asked.importance), notes=said)
-    note([unknown] if unknown else [])
+    note(unknown)
     mlflow.log_metrics(bounds(model))
     return model, found
 

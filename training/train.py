@@ -13,7 +13,6 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from rich.markup import escape
@@ -64,7 +63,7 @@ def train(settings: Settings, root: Path, preview: str = "", force: bool = False
         made_of = bundles.model_inputs(root, settings, dataset.sha256)
         if kept.keep(known, kept.INPUTS, made_of, made_of, UNCHANGED):
             return True
-    return _train(client, champion, settings, known, made_of, found, dataset, of_rows)
+    return _train(champion, settings, known, made_of, found, dataset, of_rows)
 
 
 def _read(settings: Settings, found: Sequence[File]) -> tuple[Dataset, np.ndarray]:
@@ -79,7 +78,6 @@ def _read(settings: Settings, found: Sequence[File]) -> tuple[Dataset, np.ndarra
 
 
 def _train(
-    client: MlflowClient,
     champion: ModelVersion | None,
     settings: Settings,
     known: Known,
@@ -98,7 +96,7 @@ def _train(
         origin = table.origin(data, found)
         seen, answers = evaluation.answers(settings, dataset, pipeline, origin)
         quality, figures = evaluation.judge(settings, dataset, pipeline, answers, champion, columns, origin.uri)
-        quality = msgspec.structs.replace(quality, promotions=history.last(client, name, settings.quality.metric))
+        quality = msgspec.structs.replace(quality, promotions=history.last(known.client, name, settings.quality.metric))
         evaluation.report(quality, root)
         if not quality.passed:
             return False
@@ -107,9 +105,8 @@ def _train(
         if kept.keep(known, kept.BUNDLE, came_out, made_of, "The very same model came out"):
             return True
         version = candidate.register(
-            client,
+            known,
             settings,
-            root,
             run_id,
             pipeline,
             converted,
@@ -118,13 +115,11 @@ def _train(
             figures,
             judged=contents.judged_on(data, settings.training.holdout, dataset, answers.positive, origin),
             made_of=made_of,
-            champion=known.champion,
             git=git,
-            preview=known.preview,
         )
     # Last, so that a run that is killed on the way leaves the aliases as they were.
     if not known.preview:
-        client.set_registered_model_alias(name, registry.CANDIDATE, version)
+        known.client.set_registered_model_alias(name, registry.CANDIDATE, version)
     named = f"a preview ({known.preview}), not the candidate" if known.preview else f"alias {registry.CANDIDATE}"
     console.print(f"Registered {name} version [bold]{version}[/bold], {escape(named)}.")
     return True

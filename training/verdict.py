@@ -88,8 +88,8 @@ def _told(answers: Answers) -> Array:
 
 def matters(
     pipeline: Pipeline, frame: pd.DataFrame, answers: Answers, rows: Array, metric: str
-) -> tuple[dict[str, float], str]:
-    """What each column does for a model's answers to held-out rows; and where that cannot be said, why.
+) -> tuple[dict[str, float], list[str]]:
+    """What each column does for a model's answers to held-out rows; and where that cannot be said, a note why.
 
     frame: all of these; rows: those that both versions answered, all where there is but one.
     """
@@ -97,13 +97,13 @@ def matters(
     rows = rows[importance.chosen(len(rows), len(frame.columns))]
     shuffled = importance.shuffled(frame.iloc[rows])
     if not len(shuffled):
-        return {}, f"{UNKNOWN}: it takes {len(frame.columns)} columns, and {importance.MOST} are the most"
+        return {}, [f"{UNKNOWN}: it takes {len(frame.columns)} columns, and {importance.MOST} are the most"]
     try:
         _, given = answer(pipeline, shuffled)
     except (DeriveError, EstimatorError) as error:  # of what no row says, such as a date before another one
-        return {}, f"{UNKNOWN}: it has no answer to rows in which one was shuffled ({error})"
+        return {}, [f"{UNKNOWN}: it has no answer to rows in which one was shuffled ({error})"[:500]]
     sign = 1 if more_is_better(metric) else -1
-    return importance.losses(answers.of(rows), given, [*map(str, frame)], metric, sign), ""
+    return importance.losses(answers.of(rows), given, [*map(str, frame)], metric, sign), []
 
 
 def important(ours: Mapping[str, float], theirs: Mapping[str, float]) -> list[Importance]:
