@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from pipeline.schema import Data
 from training.dataset import Dataset, read
 from training.source import parquet, query
+from training.source.files import public
 from training.source.rows import DataError, Hashes, texts
 
 FRAME = pd.DataFrame(
@@ -388,3 +389,18 @@ def test_a_date_is_the_same_however_its_parts_stand(tmp_path: Path) -> None:
     days = [day.strftime("%d.%m.%Y") for day in FRAME["day"]]
     FRAME.assign(day=days).to_csv(tmp_path / "german.csv", index=False)
     same(load(str(tmp_path / "german.csv"), date_formats={"day": "%d.%m.%Y"}), load(str(tmp_path / "iso.csv")))
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("https://ada:secret@host/a.csv?sig=secret", "https://host/a.csv"),
+        ("https://ada:sec/ret@host/a.csv", "https://host/a.csv"),
+        ("https://host:8080/a@b.csv", "https://host:8080/a@b.csv"),
+        ("s3://bucket/a@b.csv", "s3://bucket/a@b.csv"),
+        ("data/a@b.csv", "data/a@b.csv"),
+    ],
+)
+def test_no_key_is_shown(given: str, shown: str) -> None:
+    """Nor one with a slash in it; what else has an at sign stays."""
+    assert public(given) == shown
