@@ -1,5 +1,6 @@
-"""Where the service listens: HOST and PORT of the environment."""
+"""Where the service listens, HOST and PORT of the environment; and how long still after SIGTERM, SHUTDOWN_DELAY."""
 
+import re
 import socket
 from collections.abc import Mapping
 
@@ -20,3 +21,11 @@ def bind(environment: Mapping[str, str]) -> str:
             "it, or set 127.0.0.1, 0.0.0.0 or ::"
         ) from None
     return f"[{host}]:{port}" if family == socket.AF_INET6 and ":" in host else f"{host}:{port}"
+
+
+def shutdown_delay(environment: Mapping[str, str]) -> int:
+    """Seconds for which the service goes on after SIGTERM. Raises ValueError, which names the variable."""
+    given = environment.get("SHUTDOWN_DELAY") or "0"
+    if not re.fullmatch("[0-9]{1,3}", given):
+        raise ValueError(f"the variable SHUTDOWN_DELAY is {given!r}; expected whole seconds, such as 5")
+    return int(given)

@@ -35,6 +35,7 @@ model_threads = int(os.environ.get("THREADS") or 0)  # of each worker, for large
 wsgi_app, worker_class = f"serving.http.asgi:create_app({model_threads})", "serving.http.worker.Worker"
 try:
     bind = address.bind(os.environ)
+    delay = address.shutdown_delay(os.environ)
 except ValueError as error:
     print(f"Cannot serve: {error}.", file=sys.stderr)
     sys.exit(3)
@@ -42,7 +43,7 @@ workers = int(os.environ.get("WEB_CONCURRENCY") or cpu.available())
 worker_tmp_dir = shared_memory  # the heartbeat: on a slow disk it would stall the worker
 control_socket_disable = True  # it would be written to the home directory
 timeout = 30
-graceful_timeout = 4  # seconds that requests under way have after SIGTERM
+graceful_timeout = 4 + delay  # seconds that requests under way have after SIGTERM
 keepalive = 75  # longer than the idle time-out of usual load balancers, so that they close first
 
 

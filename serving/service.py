@@ -46,6 +46,7 @@ class Service(msgspec.Struct, frozen=True):
     limits: Serving
     routes: dict[tuple[str, str], Route]  # by method and path
     scrape: Route  # GET /metrics, which is Flask's
+    readiness: about.Readiness
     metrics: Metrics
     faults: Faults
     logs: list[Log]  # of each request that was answered
@@ -111,16 +112,17 @@ def load(bundle: Path | None = None) -> Service:
     model = Model(loaded.card, loaded.contract, decode, answer, min(inline, most), most, examples)
     lenient = records.Decoder(loaded.contract, limit, lenient=True)
     routes = [*instances.routes(model), *open_inference.routes(model), *mlflow.routes(model._replace(decode=lenient))]
-    routes += [*about.routes(model, loaded.folder), *(about.pages() if limit.page else ())]
+    readiness = about.Readiness()
+    routes += [*about.routes(model, loaded.folder, readiness), *(about.pages() if limit.page else ())]
     paths = [*(route.path for route in routes), openapi.PATH]
-    metrics = Metrics(loaded, paths, settings.perf.p95_ms, deciles)
+    metrics = Metrics(loaded, paths, settings.perf, deciles)
     scrape = about.scrape(metrics.exposition)
     tested = about.load_test(loaded.card, os.environ, ROOT / "reports")
     routes.append(openapi.route(loaded, limit, [*routes, scrape], tested))
     table = {(route.method, route.path): route for route in routes}
     trace = tracing.tracer(loaded.card.name)
     logs = [logger(limit.access_log), *([trace] if trace else [])]
-    return Service(loaded, limit, table, scrape, metrics, faults, logs)
+    return Service(loaded, limit, table, scrape, readiness, metrics, faults, logs)
 
 
 def _inline_bytes(answer: Callable[[bytes], object], record: bytes) -> int:

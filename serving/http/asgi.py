@@ -101,7 +101,7 @@ class App:
 
     def __init__(self, served: Service, threads: int) -> None:
         self._service = served
-        self.routes, self.limits = served.routes, served.limits
+        self.routes, self.limits, self.readiness = served.routes, served.limits, served.readiness
         self._bodies = Bodies(served.limits)
         self._pool = ThreadPoolExecutor(threads, "model")
         self._flask = WSGIMiddleware(wsgi(served), workers=threads)  # type: ignore[arg-type]

@@ -2,7 +2,7 @@
 
 - Connections are accepted one at a time, and shared out among the workers.
 - Where the service cannot be loaded, one line says why, and gunicorn ends with 3.
-- After SIGTERM the worker ends when all connections are gone, or after graceful_timeout.
+- After SIGTERM, and SHUTDOWN_DELAY, the worker ends when all connections are gone, or after graceful_timeout.
 """
 
 import asyncio
@@ -48,6 +48,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
 
     draining = False
     _deaf = False
+    _told = 0.0  # when it was told to end, by the monotonic clock
 
     def init_process(self) -> None:
         self.state = ServerState()
@@ -81,7 +82,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
         for listener in self.sockets:
             listener.sock.setblocking(False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
-            self.loop.add_signal_handler(number, self._end, number)
+            self.loop.add_signal_handler(number, self._leave, number)
         self._beat()
         self._patience = balance.Patience()
         self.count()
@@ -93,7 +94,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), 1.0)
             self._beat()
-        deadline = monotonic() + self.cfg.graceful_timeout
+        deadline = self._told + self.cfg.graceful_timeout
         while self._under_way() and monotonic() < deadline and self.alive:
             self._beat()
             await asyncio.sleep(0.02)
@@ -126,12 +127,28 @@ class Worker(BaseWorker):  # type: ignore[misc]
         if self.ppid != os.getppid() or self.state.total_requests >= self.max_requests:
             self._end(signal.SIGTERM)
 
-    def _end(self, number: int) -> None:
-        """SIGTERM: no more than what is under way. SIGINT, SIGQUIT: not even that."""
-        self.draining, self.alive = True, number == signal.SIGTERM
+    def _leave(self, number: int) -> None:
+        """Is ready no more, and after SIGTERM goes on for a while: who balances the load has to hear of it."""
+        self.asgi.readiness.leaving = True
+        delay = int(os.environ.get("SHUTDOWN_DELAY") or 0) if number == signal.SIGTERM else 0
+        if delay and not self.draining:
+            self._drain()
+            self.loop.call_later(delay, self._end, number)
+        elif not delay:
+            self._end(number)
+
+    def _drain(self) -> None:
+        """From now on keeps no connection after its next answer."""
+        self.draining, self._told = True, monotonic()
         for connection in self.connections():
             if connection.cycle is not None:
                 connection.cycle.keep_alive = False
+
+    def _end(self, number: int) -> None:
+        """SIGTERM: no more than what is under way. SIGINT, SIGQUIT: not even that."""
+        self.alive = number == signal.SIGTERM
+        if not self.draining:
+            self._drain()
         self._stop_listening()
         self._ended.set()
 

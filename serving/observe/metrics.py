@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.bundle import Bundle
+from pipeline.schema import Perf
 from serving.predictor import Array, Scores
 from serving.replies import Reply
 
@@ -30,10 +31,12 @@ COLUMN = {code: n for n, code in enumerate(STATUSES)}  # after them one for all 
 class Metrics:
     """What one worker counts."""
 
-    def __init__(self, bundle: Bundle, routes: Sequence[str], limit_ms: float | None, deciles: Sequence[float]) -> None:
-        """routes: the paths that are answered; limit_ms: of p95; deciles: of predictions, for a regression."""
+    def __init__(self, bundle: Bundle, routes: Sequence[str], limits: Perf, deciles: Sequence[float]) -> None:
+        """routes: the paths that are answered; limits: of the load test; deciles: of predictions, for a regression."""
         self.bundle, self.routes = bundle, [*dict.fromkeys(routes), UNKNOWN]
-        near = (limit_ms / 1000 * share for share in (0.5, 0.8, 1.0, 1.25)) if limit_ms else ()
+        p95 = limits.p95_ms / 1000 if limits.p95_ms else None
+        self.limits = {"p95_seconds": p95, "error_share": limits.max_error_rate}
+        near = (p95 * share for share in (0.5, 0.8, 1.0, 1.25)) if p95 else ()
         self.seconds = sorted({*SECONDS, *(round(bound, 7) for bound in near)})
         self.classes, self.deciles = bundle.contract.classes, sorted(set(deciles))
         number = len(self.routes)
@@ -116,6 +119,11 @@ class Metrics:
             about = "Values predicted; the buckets are deciles of what the recorded requests predict"
             predicted = _histogram(total["predicted"], self.deciles)
             yield core.HistogramMetricFamily("predicted_value", about, *predicted)
+        limits = core.GaugeMetricFamily("model_limit", "Limits of the load test, for alerts", labels=["limit"])
+        for name, limit in self.limits.items():
+            if limit is not None:
+                limits.add_metric([name], limit)
+        yield limits
         info = core.GaugeMetricFamily("model_info", "The model that answers", labels=["name", "version", "runtime"])
         info.add_metric([self.bundle.card.name, self.bundle.card.version, self.bundle.card.runtime], 1)
         yield info

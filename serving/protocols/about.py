@@ -1,5 +1,6 @@
 """What a service says of itself: to orchestrators whether it is alive and ready, to people its card and its pages."""
 
+import os
 from collections.abc import Callable, Mapping
 from math import inf
 from pathlib import Path
@@ -12,10 +13,12 @@ from serving.protocols.routes import TEXT, Headers, Model, Route, constant, fiel
 from serving.replies import JSON, Reply, as_json
 
 ABOUT = "about"
+SHOWN = 500  # characters of what the environment says
 STATUS = fields(status=TEXT)
 SERVER = Reply(204, "text/plain", b"", 0, ((b"allow", b"GET, HEAD, OPTIONS, POST"),))
 ALIVE = Reply(200, JSON, b'{"status":"alive"}')
 READY = Reply(200, JSON, b'{"status":"ready"}')
+LEAVING = Reply(503, JSON, b'{"status":"leaving"}')
 FOLDER = Path(__file__).parents[1] / "page"
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 # Nothing from elsewhere, no inline script, no frame around it: what a record or a class is called cannot run.
@@ -26,16 +29,33 @@ POLICY = (
 SAFE = ((b"content-security-policy", POLICY), (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-cache"))
 
 
-def routes(model: Model, folder: Path) -> list[Route]:
+class Readiness:
+    """Whether more requests shall come."""
+
+    leaving = False
+
+    def answer(self, _body: bytes, _headers: Headers) -> Reply:
+        return LEAVING if self.leaving else READY
+
+
+def routes(model: Model, folder: Path, readiness: Readiness) -> list[Route]:
     """folder: of the bundle."""
+    ready = "Whether the service is ready, and not about to end"
     return [
         constant("/", ALIVE),  # KServe's client for V1
         constant("/livez", ALIVE, "Whether the service is alive", ABOUT, STATUS),
-        constant("/readyz", READY, "Whether the service is ready", ABOUT, STATUS),
-        constant("/model", as_json(model.card), "The card of the model", ABOUT),
+        Route("GET", "/readyz", readiness.answer, inf, ready, ABOUT, STATUS, "application/json"),
+        constant("/model", as_json(card(model.card, os.environ)), "The card of the model", ABOUT),
         constant("/model-card", _for_people(folder / MODEL_CARD), "The same for people, in Markdown", ABOUT, TEXT),
         Route("OPTIONS", "*", lambda *_: SERVER, inf, "", ABOUT, {}),  # of the server: RFC 9110, 9.3.7
     ]
+
+
+def card(known: Card, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The card, and where IMAGE says it the image: one bundle may be served by many."""
+    image = environment.get("IMAGE", "").strip()[:SHOWN]
+    said: dict[str, Any] = msgspec.to_builtins(known)
+    return said | ({"image": image} if image else {})
 
 
 def _for_people(path: Path) -> Reply:
@@ -66,9 +86,6 @@ def pages() -> list[Route]:
 def _file(name: str) -> Reply:
     path = FOLDER / name
     return Reply(200, f"{MEDIA[path.suffix]}; charset=utf-8", path.read_bytes(), 0, SAFE)
-
-
-SHOWN = 500
 
 
 class Verdict(msgspec.Struct):

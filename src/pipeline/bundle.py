@@ -147,7 +147,11 @@ def model_inputs(root: Path, settings: Settings, data: str) -> str:
 
 def service_inputs(root: Path, settings: Settings, bundle_sha256: str, runtime: str) -> str:
     """Of a bundle, the code that serves it, its libraries, the Dockerfile and its part of pipeline.toml."""
-    part = {"project": settings.project, "serving": settings.serving, "p95_ms": settings.perf.p95_ms}
+    part = {
+        "project": settings.project,
+        "serving": settings.serving,
+        "perf": [settings.perf.p95_ms, settings.perf.max_error_rate],
+    }
     more = {"trusted": settings.training.trusted}
     requirements = root / "requirements" / f"{REQUIREMENTS[runtime]}.txt"
     files = [*_files(root, "src", "serving"), requirements]

@@ -260,9 +260,9 @@ def test_the_platforms_ports(trained: Path, tmp_path: Path) -> None:
         assert bound in done.stdout, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("name", ["HOST", "PORT", "AIP_HTTP_PORT"])
+@pytest.mark.parametrize("name", ["HOST", "PORT", "AIP_HTTP_PORT", "SHUTDOWN_DELAY"])
 @pytest.mark.parametrize("value", ["x86_64-conda-linux-gnu", "1.2.3.4.5", "70000", "-1"])
-def test_an_address_that_is_none_is_named(trained: Path, name: str, value: str) -> None:
+def test_a_variable_that_makes_no_sense_is_named(trained: Path, name: str, value: str) -> None:
     """Conda and some shells set HOST to the name of something else."""
     module = [sys.executable, "-m", "gunicorn", "--config", "serving/gunicorn.conf.py"]
     more = environment(trained, **{name: value})

@@ -1,6 +1,7 @@
 """serving.http: connections that do what clients should not, many at once, and the end of a worker."""
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -457,6 +458,24 @@ def test_a_replaced_service_fails_nobody(serve: Serve, records: list[bytes]) -> 
         old.process.wait(HANGS)
 
     assert replace(old.port, new.port, body(records[0]), stop) == ([], CLIENTS)
+
+
+def test_a_service_that_leaves_goes_on_for_a_while(serve: Serve, records: list[bytes]) -> None:
+    """With SHUTDOWN_DELAY: it says that it is not ready, takes connections still, and keeps none."""
+    service = serve(WEB_CONCURRENCY="2", SHUTDOWN_DELAY="2")
+    kept = http.client.HTTPConnection("127.0.0.1", service.port, timeout=HANGS)
+    kept.request("POST", "/predict", body(records[0]))
+    assert not kept.getresponse().will_close
+    began = time.monotonic()
+    service.process.send_signal(signal.SIGTERM)
+    while service.get("/readyz")[0] == 200:
+        assert time.monotonic() < began + 1
+    for _ in range(20):  # of both workers
+        assert service.get("/readyz") == (503, b'{"status":"leaving"}')
+        assert service.get("/predict", body(records[0]))[0] == 200
+    kept.close()
+    service.process.wait(HANGS)
+    assert 2 <= time.monotonic() - began < 4
 
 
 def test_an_idle_service_ends_at_once(serve: Serve) -> None:
