@@ -10,8 +10,8 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup new data train serve perf accept promote pipeline demo rollback history image up down locust test lint format add lock \
-  restore changes retraining comment issue updates
+.PHONY: help setup new data train serve perf accept promote deploy status pipeline demo rollback history image up down locust test lint format add lock \
+  restore changes retraining plan comment issue updates
 
 help:
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -86,6 +86,12 @@ promote: $(VENV)/.train ## make the candidate the champion, if it passed
 rollback: $(VENV)/.train ## go back to the champion before this one (REASON="why"; TO=version)
 	@$(run) release.rollback --to="$${TO:-previous}" --reason="$$REASON"
 
+deploy: $(VENV)/.train $(VENV)/.perf ## put the champion where it answers, and verify it (TARGET=kubernetes or host; DIGEST=…)
+	@$(run) release.deploy --target="$(TARGET)" $(call option,ENVIRONMENT,environment) $(call option,DIGEST,digest)
+
+status: $(VENV)/.train ## show what runs where, and whether it still answers
+	@$(run) release.deploy.record
+
 pipeline: train perf promote ## all of it: train, perf, promote
 
 demo: $(VENV)/.train $(VENV)/.perf ## see the gate at work: pass, pass, and fail for a slowed candidate
@@ -110,6 +116,9 @@ changes: $(VENV)/.train
 
 retraining: $(VENV)/.train
 	@$(run) release.changes --due
+
+plan: $(VENV)/.train
+	@$(run) release.deploy.plan $(call option,DIGEST,digest)
 
 comment: $(VENV)/.perf
 	@$(run) release.github.comment

@@ -11,7 +11,7 @@ chosen = @$(run) pytest $1 $(timed) && $(run) pytest $1 --numprocesses 2 --dist 
 template_tests = $(if $(timed),$(call chosen,$(if $(ALL),,-m "not slow")))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-model bench-tables bench-sizes bench-workflow test-all buildkitd act-runner test-act trivy test-scan
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-model bench-tables bench-sizes bench-workflow test-all buildkitd act-runner test-act test-deploy trivy test-scan
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -83,6 +83,9 @@ act-runner: ## build the image of act's runner, local/act-runner
 
 test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make buildkitd act-runner)
 	@$(run) pytest tests/template/act
+
+test-deploy: $(VENV)/.dev $(template_environment) ## deploy to a cluster and to a machine (needs Docker, docker-registry, sshd, caddy; a Kubernetes on 127.0.0.1)
+	@$(run) pytest tests/template/deploy
 
 TRIVY := v0.70.0
 trivy: ## build the scanner of pipeline.yml into Go's bin folder (needs Go; 5 min)

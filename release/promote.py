@@ -122,6 +122,8 @@ def metrics_of(verdict: Report) -> list[Metric]:
     values = {METRICS[row.key]: row.candidate for row in verdict.criteria if row.key in METRICS}
     if (row := _change(verdict)) is not None:
         values["perf.p95_change"] = row.change
+    runner = verdict.runner
+    values["perf.workers"] = len(runner.service_cpus) if runner.service_cpus else runner.cpus
     now = int(1000 * time.time())
     return [Metric(name, value, now, step=0) for name, value in values.items() if value is not None]
 

@@ -15,7 +15,7 @@ import msgspec
 from perf import verdict
 from perf.report.markdown import MARKER, MAX_BYTES, markdown
 from pipeline.markup import quoted, sentence
-from pipeline.notes import Changes
+from pipeline.notes import Changes, Deployment
 from release.github import api as rest
 from release.github.api import GitHub
 from training.quality import markdown as quality
@@ -87,6 +87,9 @@ def _body(github: GitHub, artifacts: Mapping[str, Mapping[str, Any]], failed: Se
             f"{quality.markdown(model)}\nNothing was built or measured.\n\n**Next:** "
             "`make train` reproduces it. The limits are in pipeline.toml under [quality]."
         )
+    deployed = read(github, artifacts, "deployment", "deployment.json", msgspec.json.Decoder(Deployment).decode)
+    if deployed is not None and not deployed.passed:
+        return f"### ❌ {sentence(deployed.environment)}: {sentence(deployed.sentence)}\n\n**Next:** `make status`"
     if failed:
         return f"### ❌ Failed: {', '.join(failed)}\n\n**Next:** the log of the job that failed says why."
     changes = read(github, artifacts, "model", "changes.json", msgspec.json.Decoder(Changes).decode, optional=True)

@@ -49,6 +49,15 @@ class Changes(Note, frozen=True):
     sentences: Annotated[list[Annotated[str, msgspec.Meta(max_length=500)]], msgspec.Meta(max_length=10)]
 
 
+class Deployment(Note, frozen=True):
+    """How the last `make deploy` ended."""
+
+    path, command = Path("reports/deployment.json"), "make deploy"
+    environment: Annotated[str, msgspec.Meta(max_length=100)]
+    passed: bool
+    sentence: Annotated[str, msgspec.Meta(max_length=2000)]
+
+
 class Baseline(Note, frozen=True):
     """What the candidate is compared with, as it was laid out."""
 

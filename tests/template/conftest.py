@@ -170,8 +170,8 @@ def _default(bake: Bake) -> Path:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leaves the workflows under act and the scan to `make test-act test-scan`: they take longest of all."""
-    if collection_path not in (Path(__file__).with_name("act"), Path(__file__).with_name("scan")):
+    """Leaves act, the scan and deployments to `make test-act test-scan test-deploy`: they take longest of all."""
+    if collection_path not in [Path(__file__).with_name(name) for name in ("act", "scan", "deploy")]:
         return None
     named = any(Path(argument.split("::")[0]).resolve().is_relative_to(collection_path) for argument in config.args)
     return None if named else True

@@ -44,6 +44,7 @@ class GitHub:
     jobs: list[dict[str, Any]] = field(default_factory=list)
     artifacts: list[dict[str, Any]] = field(default_factory=list)  # with their content under "zip"
     runs: list[dict[str, Any]] = field(default_factory=list)  # of the workflow pipeline.yml
+    environments: list[str] = field(default_factory=list)
     tip: str = ""  # the newest commit of main
     compared: dict[str, str | None] = field(default_factory=dict)  # statuses by "base...head"; None: unknown
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
@@ -97,6 +98,8 @@ class GitHub:
             return status and {"status": status}
         if method == "GET" and inside == "/actions/workflows/pipeline.yml/runs":
             return {"workflow_runs": [run for run in self.runs if run["head_branch"] == query["branch"]]}
+        if method == "GET" and inside == "/environments":
+            return {"environments": [{"name": name} for name in self.environments]}
         if method == "GET" and re.fullmatch(r"/actions/runs/\d+/jobs", inside):
             return {"jobs": self.jobs}
         if method == "GET" and re.fullmatch(r"/actions/(runs/\d+/)?artifacts", inside):
@@ -160,7 +163,9 @@ def serving(repository: str = REPOSITORY) -> Iterator[GitHub]:
         do_GET = do_POST = do_PATCH = handle_any
 
         def give(self, status: int, value: Any, page: int = 0) -> None:
-            key = next((key for key in ("jobs", "artifacts") if isinstance(value, dict) and key in value), "")
+            key = next(
+                (key for key in ("jobs", "artifacts", "environments") if isinstance(value, dict) and key in value), ""
+            )
             whole = value[key] if key else value
             more = ""
             if page and isinstance(whole, list):

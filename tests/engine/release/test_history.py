@@ -82,7 +82,8 @@ def promoted(client: MlflowClient, verdict: Report) -> tuple[dict[str, str], dic
 def test_promotion_keeps_what_was_measured(client: MlflowClient, register: Callable[..., str]) -> None:
     """As metrics of the run and tags of the version; without a baseline there is no change, and nothing made up."""
     tags, metrics = promoted(client, verdict_on(register()))
-    assert set(metrics) == set(METRICS.values())
+    assert set(metrics) == {*METRICS.values(), "perf.workers"}
+    assert metrics["perf.workers"] == 1
     assert metrics["perf.p95_ms"] == pytest.approx(3.06, rel=1e-3)
     assert metrics["perf.p95_due_ms"] == pytest.approx(3.06 * 1.1, rel=1e-3)
     assert (metrics["perf.error_rate"], metrics["perf.throughput"]) == (0.0, 100.0)

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.notes import Deployment
 from tests.engine.conftest import ROOT, run
 from tests.engine.perf.pages import FAILED
 from tests.engine.release.github_server import BOT, TOKEN, GitHub, serving, zipped
@@ -61,6 +62,17 @@ def test_a_run_that_was_cancelled_is_told(github: GitHub, keep: Any) -> None:
     assert keep("cancelled") == (0, "Opened #50.\n")
     assert github.issues[0]["body"].startswith("### ⚠️ The run was cancelled\n")
     assert "start the workflow again" in github.issues[0]["body"]
+
+
+def test_a_deployment_that_failed_is_told(github: GitHub, keep: Any) -> None:
+    """What was seen at the URL, and what was done about it."""
+    github.artifacts.clear()
+    said = "Not deployed: version 2, at https://loans.example: p95 is 164 ms. Version 1 runs again, and was verified."
+    note = Deployment("production", passed=False, sentence=said)
+    github.artifact("deployment", zipped(deployment_json=msgspec.json.encode(note)))
+    assert keep("failure") == (0, "Opened #50.\n")
+    first, *_ = github.issues[0]["body"].splitlines()
+    assert first.replace("\N{ZERO WIDTH SPACE}", "") == f"### ❌ production: {said}"
 
 
 def test_a_run_that_took_too_long_is_told(github: GitHub, keep: Any) -> None:

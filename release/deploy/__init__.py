@@ -1,0 +1,1 @@
+"""From a promoted version to one that answers at a URL."""

@@ -1,0 +1,167 @@
+"""Kubernetes, by kubectl: deploy/kubernetes/<environment>, with the namespace, the image and what a pod asks for."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from release.deploy.target import Needs, Running, TargetError
+
+NAME = "service"  # of the Deployment, its Service and its container
+SECONDS = 120  # that one call of kubectl may take
+ROLLOUT = "15m"  # that all pods may take; progressDeadlineSeconds ends one that does not get on
+LOG_LINES = 10
+RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
+
+
+class Kubernetes:
+    """One environment of a project in the cluster of the current context."""
+
+    def __init__(self, project: str, environment: str, root: Path, shell: Mapping[str, str] = os.environ) -> None:
+        self.folder = root / "deploy" / "kubernetes" / environment
+        if not (self.folder / "kustomization.yaml").is_file():
+            known = sorted(path.parent.name for path in self.folder.parent.glob("*/kustomization.yaml"))
+            raise TargetError(f"there is no {self.folder}; environments: {', '.join(set(known) - {'base'})}")
+        self.namespace = shell.get("DEPLOY_NAMESPACE") or f"{project}-{environment}"[:63].rstrip("-")
+
+    def running(self) -> Running | None:
+        found = self._kubectl("get", "deployment", NAME, "--ignore-not-found", "--output=json")
+        return running_of(json.loads(found)) if found.strip() else None
+
+    def put(self, wanted: Running) -> None:
+        self._make_namespace()
+        documents = list(yaml.safe_load_all(kubectl("kustomize", str(self.folder))))
+        text = yaml.safe_dump_all(placed(documents, wanted, self.namespace), sort_keys=False)
+        self._kubectl(
+            "apply", "--server-side", "--force-conflicts", "--field-manager=make-deploy", "--filename=-", text=text
+        )
+        try:
+            self._kubectl("rollout", "status", f"deployment/{NAME}", f"--timeout={ROLLOUT}", seconds=1000)
+        except TargetError as error:
+            raise TargetError(f"the new pods do not get ready: {self._why() or error}") from None
+
+    @contextmanager
+    def address(self) -> Iterator[str]:
+        """By a proxy to the API server, which asks one pod or the other, and is slower than a URL of your own."""
+        with subprocess.Popen(
+            ["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        ) as proxy:
+            try:
+                assert proxy.stdout is not None  # noqa: S101  a pipe was asked for
+                port = re.search(r":(\d+)$", proxy.stdout.readline().strip())
+                if port is None:
+                    raise TargetError("`kubectl proxy` does not start")
+                path = f"api/v1/namespaces/{self.namespace}/services/http:{NAME}:http/proxy"
+                yield f"http://127.0.0.1:{port[1]}/{path}"
+            finally:
+                proxy.terminate()
+
+    def _make_namespace(self) -> None:
+        """Whoever may not make one has got one."""
+        if kubectl("get", "namespace", self.namespace, "--ignore-not-found", "--output=name").strip():
+            return
+        namespace = {"kind": "Namespace", "metadata": {"name": self.namespace, "labels": RESTRICTED}}
+        kubectl("create", "--filename=-", text=json.dumps({"apiVersion": "v1", **namespace}))
+
+    def _why(self) -> str:
+        """Why pods are not ready: what the cluster says of them, and the last words of the service."""
+        selected = f"--selector=app={NAME}"
+        pods = json.loads(self._kubectl("get", "pods", selected, "--output=json"))["items"]
+        waiting = {pod["metadata"]["name"]: why for pod in pods if (why := complaint(pod))}
+        for pod, why in waiting.items():
+            try:
+                log = self._kubectl("logs", pod, f"--tail={LOG_LINES}").strip()
+            except TargetError:  # it never ran
+                log = ""
+            return f"{why}\n{log}".rstrip()
+        return ""
+
+    def _kubectl(self, *arguments: str, text: str = "", seconds: int = SECONDS) -> str:
+        return kubectl(f"--namespace={self.namespace}", *arguments, text=text, seconds=seconds)
+
+
+def placed(documents: Sequence[Mapping[str, Any]], wanted: Running, namespace: str) -> list[dict[str, Any]]:
+    """What Kustomize made, with the namespace, and in each container called `service` the image and what it takes."""
+    image, needs = wanted
+    memory = needs.memory_mb
+    resources = {
+        "requests": {"cpu": f"{1000 * needs.cpu:.0f}m", "memory": f"{memory}M"},
+        "limits": {"cpu": str(needs.workers), "memory": f"{2 * memory}M"},
+    }
+    done = []
+    for document in documents:
+        copy = json.loads(json.dumps(document))
+        copy["metadata"].setdefault("namespace", namespace)
+        for container in _containers(copy):
+            variables = {each["name"]: each for each in container.get("env", [])}
+            variables |= {"IMAGE": {"name": "IMAGE", "value": image}}
+            variables |= {"WEB_CONCURRENCY": {"name": "WEB_CONCURRENCY", "value": str(needs.workers)}}
+            container |= {"image": image, "env": list(variables.values()), "resources": resources}
+        done.append(copy)
+    return done
+
+
+def running_of(deployment: Mapping[str, Any]) -> Running:
+    """What a Deployment of ours runs; where somebody has edited what it asks for, that has a default."""
+    (container,) = _containers(deployment)
+    variables = {each["name"]: each.get("value", "") for each in container.get("env", [])}
+    requests = container.get("resources", {}).get("requests", {})
+    try:
+        needs = Needs(int(variables["WEB_CONCURRENCY"]), _cpu(requests["cpu"]), int(requests["memory"].rstrip("M")))
+    except (KeyError, ValueError):
+        needs = Needs()
+    return Running(container["image"], needs)
+
+
+def complaint(pod: Mapping[str, Any]) -> str:
+    """What the cluster says of a pod that is not ready; empty of one that is."""
+    status = pod["status"]
+    for container in status.get("containerStatuses", []):
+        state = container["state"] | {key: each for key, each in container.get("lastState", {}).items() if each}
+        for kind in ("waiting", "terminated"):
+            if kind in state and not container["ready"]:
+                said = state[kind]
+                return ": ".join(part for part in (said.get("reason", kind), said.get("message", "").strip()) if part)
+        if not container["ready"]:
+            return "it runs, but /readyz does not answer 200"
+    for condition in status.get("conditions", []):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"{condition['reason']}: {condition['message']}"
+    return ""
+
+
+def kubectl(*arguments: str, text: str = "", seconds: int = SECONDS) -> str:
+    """Runs kubectl; returns what it wrote. Raises TargetError with its last line."""
+    try:
+        done = subprocess.run(
+            ["kubectl", *arguments],
+            input=text,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise TargetError("there is no `kubectl` on PATH; install it") from None
+    except subprocess.TimeoutExpired:
+        raise TargetError(f"`kubectl` took more than {seconds} s") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise TargetError(f"kubectl: {last.removeprefix('error: ')[:500]}")
+    return done.stdout
+
+
+def _containers(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    pod = document.get("spec", {}).get("template", {}).get("spec", {})
+    return [each for each in pod.get("containers", []) if each["name"] == NAME]
+
+
+def _cpu(quantity: str) -> float:
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)

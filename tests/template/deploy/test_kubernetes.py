@@ -1,0 +1,137 @@
+"""Versions on a real Kubernetes, under load: none may lose a request.
+
+In this order each test finds what it begins with; alone, it deploys that first.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+from release.deploy.record import read
+from tests.template.deploy.conftest import NAME, Cluster, Project
+from tests.template.deploy.traffic import FRESH, KEPT, traffic
+
+
+def runs(project: Project, cluster: Cluster, version: str) -> None:
+    """Makes sure that a version runs, on two pods."""
+    found = cluster.kubectl("get", "deployment", "service", "--ignore-not-found", "--output=name")
+    if not found or cluster.image() != project.images[version]:
+        done = project.deploy(project.images[version], DEPLOY_URL=cluster.url)
+        assert done.returncode == 0, done.stdout + done.stderr
+    cluster.wait_for_pods(2)
+
+
+def test_first_deployment(project: Project, cluster: Cluster) -> None:
+    """It answers, hardened, with what was measured of it; MLflow knows where it runs."""
+    done = project.deploy(project.images["1"], DEPLOY_URL=cluster.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Production runs nothing yet." in done.stdout
+    assert "GET /model names version 1, 10 times in a row." in done.stdout
+    assert "recorded requests get the bundle's own answers, to the last digit." in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("Deployed: version 1 runs in production. p95 is")
+    version, known = read(project.client(), NAME)["production"]
+    assert (version, known.image, known.target, known.url) == ("1", project.images["1"], "kubernetes", cluster.url)
+    assert known.verified >= known.since and 0 < known.p95_ms < 100
+    cluster.wait_for_pods(2)
+    (container,) = cluster.pods()[0]["spec"]["containers"]
+    assert container["image"] == project.images["1"]
+    assert container["resources"]["requests"] == {"cpu": "600m", "memory": "150M"}
+
+
+def test_update_loses_no_request(project: Project, cluster: Cluster) -> None:
+    runs(project, cluster, "1")
+    with traffic(cluster.url, project.record) as seen:
+        done = project.deploy(DEPLOY_URL=cluster.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert seen.nothing_lost, seen
+    assert min(seen.answered[version] for version in "12") > 100
+
+
+def test_earlier_version_by_digest(project: Project, cluster: Cluster) -> None:
+    """A rollback is a deployment of an earlier image."""
+    runs(project, cluster, "2")
+    with traffic(cluster.url, project.record) as seen:
+        done = project.deploy(project.images["1"], DEPLOY_URL=cluster.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert seen.nothing_lost, seen
+    assert read(project.client(), NAME)["production"][0] == "1"
+
+
+def test_slow_version_goes_back_by_itself(project: Project, cluster: Cluster) -> None:
+    """What was promoted and is slower there than p95_ms: the version before runs again, and is verified too."""
+    runs(project, cluster, "1")
+    project.promote("2", project.images["slow"])
+    with traffic(cluster.url, project.record) as seen:
+        done = project.deploy(DEPLOY_URL=cluster.url)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "and p95_ms is 100. Version 1 runs again, and was verified." in done.stderr
+    assert done.stderr.startswith("Not deployed: version 2, at http://127.0.0.1:30080: p95 is")
+    assert seen.nothing_lost, seen
+    assert cluster.image() == project.images["1"]
+    assert read(project.client(), NAME)["production"][0] == "1"
+
+
+def test_version_that_never_gets_ready_leaves_the_old_one(project: Project, cluster: Cluster) -> None:
+    runs(project, cluster, "1")
+    project.promote("2", project.images["dead"])
+    with traffic(cluster.url, project.record) as seen:
+        done = project.deploy(DEPLOY_URL=cluster.url)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "the new pods do not get ready" in done.stderr
+    assert "/nowhere" in done.stderr  # the service's own last words
+    assert seen.nothing_lost and set(seen.answered) == {"1"}
+    cluster.wait_for_pods(2)
+    assert cluster.image() == project.images["1"]
+
+
+def test_scaled_out_and_in(project: Project, cluster: Cluster) -> None:
+    runs(project, cluster, "1")
+    with traffic(cluster.url, project.record) as seen:
+        for count in (3, 1, 2):
+            least = {"spec": {"minReplicas": count, "maxReplicas": count}}
+            cluster.kubectl("patch", "hpa", "service", f"--patch={json.dumps(least)}")
+            cluster.wait_for_pods(count)
+            time.sleep(15)
+    assert seen.nothing_lost, seen
+
+
+def test_evicted_pod(project: Project, cluster: Cluster) -> None:
+    """As when a node is drained."""
+    runs(project, cluster, "1")
+    pod = cluster.pods()[0]["metadata"]["name"]
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": cluster.namespace},
+    }
+    path = f"/api/v1/namespaces/{cluster.namespace}/pods/{pod}/eviction"
+    with traffic(cluster.url, project.record) as seen:
+        cluster.kubectl("create", f"--raw={path}", "--filename=-", text=json.dumps(eviction))
+        time.sleep(5)
+        cluster.wait_for_pods(2)
+        time.sleep(15)
+    assert seen.nothing_lost, seen
+    assert pod not in {each["metadata"]["name"] for each in cluster.pods()}
+
+
+def test_killed_pod(project: Project, cluster: Cluster) -> None:
+    """Without a word, as for want of memory: it costs what was under way in it."""
+    runs(project, cluster, "1")
+    uid = cluster.pods()[0]["metadata"]["uid"]
+    inside = [
+        path.parent.name
+        for path in Path("/proc").glob("[0-9]*/cgroup")
+        if uid in path.read_text() and b"gunicorn" in (path.parent / "cmdline").read_bytes()
+    ]
+    with traffic(cluster.url, project.record) as seen:
+        time.sleep(2)
+        for pid in inside:
+            os.kill(int(pid), signal.SIGKILL)
+        time.sleep(10)
+    assert len(inside) >= 2
+    assert len(seen.lost) <= KEPT + FRESH, (
+        seen
+    )  # one of each connection, which was under way or sent before it was known
+    assert seen.refused < 100  # in the second or two until the cluster knows: who connects again loses nothing
