@@ -307,6 +307,46 @@ def test_which_runs_are_commented_on(github: Parser, conclusion: str | None, com
     )
 
 
+RAN = {"conclusion": "success", "event": "push", "head_branch": "main"}
+DEPLOYS = {"DEPLOY_TARGET": "host"}
+
+
+@pytest.mark.parametrize(
+    ("context", "variables", "wanted", "ran"),
+    [
+        (event("workflow_run", workflow_run=RAN), DEPLOYS, '["production"]', ["plan", "deploy", "tell"]),
+        (event("workflow_run", workflow_run=RAN), DEPLOYS, "[]", ["plan"]),
+        (event("workflow_run", workflow_run=RAN), {}, "[]", []),
+        (event("workflow_run", workflow_run=RAN | {"conclusion": "failure"}), DEPLOYS, "[]", []),
+        (event("workflow_run", workflow_run=RAN | {"head_branch": "faster"}), DEPLOYS, "[]", []),
+        (event("workflow_run", workflow_run=RAN | {"event": "pull_request"}), DEPLOYS, "[]", []),  # of a fork's main
+        (event("workflow_dispatch"), DEPLOYS, '["staging", "production"]', ["plan", "deploy", "tell"]),
+        (BRANCH, DEPLOYS, "[]", []),
+    ],
+    ids=["promoted", "nothing new", "switched off", "failed", "branch", "fork", "by hand", "by hand on a branch"],
+)
+def test_what_is_deployed(
+    github: Parser, context: dict[str, Any], variables: dict[str, str], wanted: str, ran: list[str]
+) -> None:
+    """What the default branch has promoted, once it is switched on, with the code of the default branch."""
+    outputs = {"plan": {"environments": wanted}}
+    started = start(github, FOLDER / "deploy.yml", context, variables, outputs=outputs)
+    assert started.ran() == ran
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "result"),
+    [({}, "success"), ({"deploy": "failure"}, "failure"), ({"plan": "failure"}, "failure")],
+)
+def test_a_deployment_that_fails_is_told(github: Parser, outcomes: dict[str, str], result: str) -> None:
+    context = event("workflow_run", workflow_run=RAN)
+    outputs = {"plan": {"environments": '["production"]'}}
+    started = start(github, FOLDER / "deploy.yml", context, DEPLOYS, outcomes=outcomes, outputs=outputs)
+    assert started.ran()[-1] == "tell"
+    (step,) = [each for each in started.workflow["jobs"]["tell"]["steps"] if "make issue" in each.get("run", "")]
+    assert github.filled_in(step["env"]["RESULT"], started.within(started.workflow["jobs"]["tell"])) == result
+
+
 @pytest.mark.parametrize(
     ("repository", "runs"),
     [

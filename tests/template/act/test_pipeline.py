@@ -18,6 +18,8 @@ from tests.engine.conftest import run
 from tests.engine.release.github_server import zipped
 from tests.template.act.place import NEVER_READY, SLOW, Ended, Place
 from tests.template.act.registry import READER, WRITER
+from tests.template.deploy.conftest import missing
+from tests.template.deploy.machine import lacks, serving_machine
 
 MAIN = {"ref": "refs/heads/main"}
 PROMOTED = dict.fromkeys(
@@ -246,6 +248,36 @@ def test_a_rollback_brings_the_previous_champion_back(first: tuple[Ended, str], 
     with contextlib.closing(sqlite3.connect(store)) as db:
         rows = dict(db.execute("SELECT key, value FROM model_version_tags WHERE version = 1"))
     assert (rows["rolled_back_by"], rows["rolled_back_reason"]) == ("octocat", BACK["reason"])
+
+
+ROLLED_BACK = {"conclusion": "success", "event": "workflow_dispatch", "head_branch": "main"}
+AFTERWARDS = MAIN | {"repository": {"default_branch": "main"}, "workflow_run": ROLLED_BACK}
+
+
+def test_what_was_rolled_back_to_is_deployed(back: Ended, baked: Place, tmp_path: Path) -> None:
+    """By SSH, with a key that is a secret. A machine that cannot be reached opens an issue, one that can closes it."""
+    if what := lacks():
+        missing(what)
+    image = f"{baked.images}@{baked.champion()}"
+    with serving_machine(tmp_path, "local/act-runner", "acme-s-loans-production") as machine:
+        proxy = [f"--env={key}={machine.variables[key]}" for key in ("PROXY_IMAGE", "HTTP_PORT", "HTTPS_PORT")]
+        known = ["--var=DEPLOY_TARGET=host", f"--var=SSH_KNOWN_HOSTS={machine.known_hosts}", *proxy]
+        nowhere = [*known, "--var=DEPLOY_HOST=ssh://nobody@127.0.0.1:9"]
+        failed = baked.run("workflow_run", "deploy.yml", *nowhere, payload=AFTERWARDS)
+        assert failed.jobs["Deploy to production"] == "failure", failed.printed
+        assert "Cannot deploy: docker at ssh://nobody@127.0.0.1:9" in failed.said("Deploy to production")
+        (issue,) = [each for each in baked.github.issues if each["state"] == "open"]
+        assert issue["title"] == "Deployment failed"
+        right = [*known, f"--var=DEPLOY_HOST={machine.host}", f"--secret=SSH_KEY={machine.key}"]
+        ended = baked.run("workflow_run", "deploy.yml", *right, payload=AFTERWARDS)
+        assert ended.status == 0, ended.printed
+        said = ended.said("Deploy to production")
+        assert f"Deploying version 1, {image} ..." in said
+        assert "Deployed: version 1 runs in production. p95 is" in said
+        assert "PRIVATE KEY" not in ended.printed
+        assert issue["state"] == "closed"
+        again = baked.run("workflow_run", "deploy.yml", *right, payload=AFTERWARDS)
+        assert again.jobs == {"See what is to be deployed": "success"}
 
 
 def test_retraining_without_new_data_is_one_job(back: Ended, baked: Place) -> None:
