@@ -84,7 +84,7 @@ act-runner: ## build the image of act's runner, local/act-runner
 test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make buildkitd act-runner)
 	@$(run) pytest tests/template/act
 
-test-deploy: $(VENV)/.dev $(template_environment) ## deploy to a cluster and to a machine (needs Docker, docker-registry, sshd, caddy; a Kubernetes on 127.0.0.1)
+test-deploy: $(VENV)/.dev $(template_environment) ## deploy to a cluster and to a machine (needs Docker, docker-registry, sshd, caddy, prometheus; a Kubernetes on 127.0.0.1)
 	@$(run) pytest tests/template/deploy
 
 TRIVY := v0.70.0

@@ -22,6 +22,9 @@ class Host:
     def __init__(self, project: str, environment: str, root: Path, shell: Mapping[str, str] = os.environ) -> None:
         self.name = f"{project}-{environment}"
         self.file = root / "deploy" / "host" / "compose.yml"
+        monitoring = root / "deploy" / "monitoring"
+        self.monitoring = {"RULES": (monitoring / "rules.yml").read_text()}
+        self.monitoring["DASHBOARD"] = (monitoring / "dashboard.json").read_text()
         self.address_of = shell.get("DEPLOY_HOST", "")
         if not self.address_of.startswith("ssh://"):
             raise TargetError("DEPLOY_HOST does not say which machine; such as DEPLOY_HOST=ssh://user@machine")
@@ -37,7 +40,7 @@ class Host:
 
     def put(self, wanted: Running) -> None:
         image, needs = wanted
-        values = {"IMAGE": image, "WORKERS": str(needs.workers), "MEMORY": f"{2 * needs.memory_mb}M"}
+        values = {"IMAGE": image, "WORKERS": str(needs.workers), "MEMORY": f"{2 * needs.memory_mb}M"} | self.monitoring
         self._compose("pull", "--quiet", *COPIES, **values)
         for copy in COPIES:  # the other one answers meanwhile
             try:
@@ -47,7 +50,7 @@ class Host:
                     "logs", "--tail=10", *self._docker("ps", "--all", "--quiet", *self._of(copy)).split()
                 )
                 raise TargetError(f"copy {copy} does not get ready: {error}\n{log}".rstrip()) from None
-        self._compose("up", "--detach", "--no-deps", "proxy", **values)
+        self._compose("up", "--detach", **values)  # the rest
 
     @contextmanager
     def address(self) -> Iterator[str]:

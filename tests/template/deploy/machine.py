@@ -1,7 +1,8 @@
-"""This machine, reached by SSH as if it were another, with Debian's Caddy in an image in place of Caddy's own."""
+"""This machine, by SSH as if it were another. Debian's Caddy and Prometheus stand in for their makers' images."""
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,16 +11,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.engine.conftest import ROOT
 from tests.engine.docker.containers import docker
 
-PROXY = "deploy-test/caddy"
-CADDY = """FROM {image}
+STANDIN = """FROM {base}
 USER root
-COPY caddy /usr/bin/caddy
-ENV XDG_DATA_HOME=/data
+COPY {name} /usr/bin/{name}
 HEALTHCHECK NONE
-CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]
+{rest}
 """
+REST = {  # by program of Debian's: what makes its image like the one that its makers publish
+    "caddy": """ENV XDG_DATA_HOME=/data
+CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]""",
+    "prometheus": 'ENTRYPOINT ["/usr/bin/prometheus"]',
+}
+COMPOSE = ROOT / "deploy" / "host" / "compose.yml"
 SSHD = """Port {port}
 ListenAddress 127.0.0.1
 HostKey {folder}/host
@@ -41,6 +47,7 @@ class Machine:
 
     host: str  # DEPLOY_HOST
     url: str  # where the proxy answers
+    prometheus: str
     key: str  # that opens it
     known_hosts: str
     variables: dict[str, str]  # of a deployment to it from here
@@ -54,14 +61,14 @@ def free_port() -> int:
 
 def lacks() -> str:
     """What has to be installed; empty: nothing."""
-    there = shutil.which("caddy") and _sshd()
-    return "" if there else "sshd and caddy: apt install openssh-server caddy"
+    there = all(map(shutil.which, REST)) and _sshd()
+    return "" if there else "sshd, caddy and prometheus: apt install openssh-server caddy prometheus"
 
 
 @contextmanager
 def serving_machine(folder: Path, image: str, project: str) -> Iterator[Machine]:
-    """Its keys lie in a folder; what a project runs there is gone afterwards. image: any, to put the proxy on."""
-    port, http = free_port(), free_port()
+    """Its keys lie in a folder; what a project runs there is gone afterwards. image: a base for Debian's programs."""
+    port, http, prometheus = free_port(), free_port(), free_port()
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
     (folder / "sshd.conf").write_text(SSHD.format(port=port, folder=folder))
@@ -71,10 +78,7 @@ def serving_machine(folder: Path, image: str, project: str) -> Iterator[Machine]
     (folder / "bin").mkdir()
     (folder / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh.conf "$@"\n')
     (folder / "bin" / "ssh").chmod(0o755)
-    (folder / "image").mkdir()
-    shutil.copy(str(shutil.which("caddy")), folder / "image" / "caddy")
-    (folder / "image" / "Dockerfile").write_text(CADDY.format(image=image))
-    docker("build", "--quiet", "--tag", PROXY, str(folder / "image"))
+    made = [each for name in REST if (each := _standin(folder / name, name, image))]
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     server = subprocess.Popen([str(_sshd()), "-D", "-f", folder / "sshd.conf", "-E", folder / "sshd.log"])
@@ -82,17 +86,33 @@ def serving_machine(folder: Path, image: str, project: str) -> Iterator[Machine]
     variables = {
         "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         "DEPLOY_HOST": host,
-        "PROXY_IMAGE": PROXY,
         "HTTP_PORT": f"127.0.0.1:{http}",
         "HTTPS_PORT": f"127.0.0.1:{free_port()}",
+        "PROMETHEUS_PORT": str(prometheus),
+        "COMPOSE_PROFILES": "monitoring",
     }
     _remove(project)  # of a run that was killed
     try:
-        yield Machine(host, f"http://127.0.0.1:{http}", (folder / "user").read_text(), known_hosts, variables)
+        urls = f"http://127.0.0.1:{http}", f"http://127.0.0.1:{prometheus}"
+        yield Machine(host, *urls, (folder / "user").read_text(), known_hosts, variables)
     finally:
         _remove(project)
+        for name in made:
+            docker("rmi", "--force", name)
         server.terminate()
         server.wait()
+
+
+def _standin(folder: Path, name: str, base: str) -> str:
+    """Makes the image that compose.yml names of Debian's program, where there is none; its name if it was made."""
+    (image,) = re.findall(rf"image: (\S*{name}:\S+)", COMPOSE.read_text())
+    if subprocess.run(["docker", "image", "inspect", image], check=False, capture_output=True).returncode == 0:
+        return ""
+    folder.mkdir()
+    shutil.copy(str(shutil.which(name)), folder / name)
+    (folder / "Dockerfile").write_text(STANDIN.format(base=base, name=name, rest=REST[name]))
+    docker("build", "--quiet", "--tag", image, str(folder))
+    return str(image)
 
 
 def _remove(project: str) -> None:

@@ -1,12 +1,16 @@
 """Versions on one machine, reached by SSH, behind a proxy, under load: none may lose a request."""
 
+import json
 import subprocess
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import requests
 
 from release.deploy.record import read
-from tests.engine.conftest import run
+from tests.engine.conftest import ROOT, run
 from tests.engine.docker.containers import docker
 from tests.template.deploy.conftest import NAME, Project, missing
 from tests.template.deploy.machine import Machine, lacks, serving_machine
@@ -74,3 +78,29 @@ def test_version_that_is_not_as_it_should_be(project: Project, machine: Machine,
     assert done.stderr.endswith("Version 1 runs again, and was verified.\n")
     assert seen.nothing_lost, seen
     assert images() == {project.images["1"]}
+
+
+def asked(machine: Machine, query: str) -> list[dict[str, Any]]:
+    """What Prometheus answers to a query of today."""
+    reply = requests.get(f"{machine.prometheus}/api/v1/query", params={"query": query}, timeout=10)
+    assert reply.ok, f"{query}: {reply.text}"
+    found: list[dict[str, Any]] = reply.json()["data"]["result"]
+    return found
+
+
+def test_prometheus_answers_all_that_the_dashboard_asks(project: Project, machine: Machine) -> None:
+    """And its rules: those that record have a value, and those that alert can be told."""
+    runs(project, machine, "1")
+    with traffic(machine.url, project.record):
+        time.sleep(35)  # two scrapes, for a rate
+    panels = json.loads((ROOT / "deploy" / "monitoring" / "dashboard.json").read_text())["panels"]
+    for panel in panels:
+        queries = [each["expr"].replace("$__rate_interval", "1m") for each in panel["targets"]]
+        queries = [query.replace("$namespace", f"{NAME}-production") for query in queries]
+        assert any(asked(machine, query) for query in queries), panel["title"]
+    (group,) = requests.get(f"{machine.prometheus}/api/v1/rules", timeout=10).json()["data"]["groups"]
+    assert {rule["health"] for rule in group["rules"]} == {"ok"}
+    for name in ("service:p95_seconds", "service:error_share"):
+        (found,) = asked(machine, name)
+        assert found["metric"]["namespace"] == f"{NAME}-production"
+    assert {found["metric"]["instance"] for found in asked(machine, "up == 1")} == {"one:8000", "two:8000"}
