@@ -87,7 +87,7 @@ rollback: $(VENV)/.train ## go back to the champion before this one (REASON="why
 	@$(run) release.rollback --to="$${TO:-previous}" --reason="$$REASON"
 
 deploy: $(VENV)/.train $(VENV)/.perf ## put the champion where it answers, and verify it (TARGET=kubernetes or host; DIGEST=…)
-	@$(run) release.deploy --target="$(TARGET)" $(call option,ENVIRONMENT,environment) $(call option,DIGEST,digest)
+	@$(run) release.deploy --target="$(TARGET)" $(call option,ENVIRONMENT,environment) $(call option,DIGEST,digest) $(call option,CANARY,canary)
 
 status: $(VENV)/.train ## show what runs where, and whether it still answers
 	@$(run) release.deploy.record

@@ -1,7 +1,7 @@
 """Puts a version that was promoted where it answers, sees that it does, and goes back where it does not.
 
-    make deploy TARGET=kubernetes [ENVIRONMENT=production] [DIGEST=sha256:…]
-    python -m release.deploy --target kubernetes [--environment production] [--digest DIGEST]
+    make deploy TARGET=kubernetes [ENVIRONMENT=production] [DIGEST=sha256:…] [CANARY=minutes]
+    python -m release.deploy --target kubernetes [--environment production] [--digest DIGEST] [--canary MINUTES]
 
 Without a digest that is the champion. DEPLOY_URL is where the environment answers; without it the way to it is the
 target's own, through which it answers more slowly.
@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -78,30 +79,47 @@ def wanted(client: MlflowClient, name: str, digest: str) -> ModelVersion:
     raise Refused(f"no version was promoted with an image of {digest}; MLflow knows {there or 'none'}")
 
 
-def deploy(client: MlflowClient, place: Place, version: ModelVersion) -> str:
-    """Puts a version there and verifies it; returns what to say. Raises Undone or TargetError."""
+def deploy(client: MlflowClient, place: Place, version: ModelVersion, canary: float | None = None) -> str:
+    """Puts a version there and verifies it; returns what to say. Raises Undone or TargetError.
+
+    canary: the minutes for which one pod of it is tried first; None: it is not.
+    """
     before, image = place.target.running(), version.tags["image"]
-    metrics = client.get_run(version.run_id).data.metrics
+    wanted = Running(image, needs_of(client.get_run(version.run_id).data.metrics))
     print(f"{place.environment.capitalize()} runs {before.image if before else 'nothing yet'}.", flush=True)
     print(f"Deploying version {version.version}, {image} ...", flush=True)
+    if canary is not None and before is not None:
+        attempt(place.target, version, wanted, canary)
     try:
-        place.target.put(Running(image, needs_of(metrics)))
+        place.target.put(wanted)
         checked = verify(client, place, version)
     except (TargetError, Undone) as error:
         raise Undone(f"version {version.version}, {error}. {back(client, place, before, image)}") from None
     return f"Deployed: version {version.version} runs in {place.environment}. {checked.sentence}"
 
 
-def verify(client: MlflowClient, place: Place, version: ModelVersion) -> Checked:
-    """Asks the URL, and notes in MLflow what it said. Raises Undone or TargetError."""
-    image, since = version.tags["image"], production.when()
-    with (
-        tempfile.TemporaryDirectory() as scratch,
-        nullcontext(place.url) if place.url else place.target.address() as url,
-    ):
+def attempt(target: Target, version: ModelVersion, wanted: Running, minutes: float) -> None:
+    """Tries a version on one pod, beside what runs. Raises Undone or TargetError; what ran goes on in any case."""
+    if not isinstance(target, Kubernetes):
+        raise Refused("a canary takes TARGET=kubernetes")
+    try:
+        with target.canary(wanted) as url:
+            print(f"One pod has its share of the traffic, for {minutes:g} minutes.", flush=True)
+            time.sleep(60 * minutes)
+            check(url, version, real=True)
+    except (TargetError, Undone) as error:
+        raise Undone(
+            f"version {version.version}, as a canary, {error}. It was taken back; the rest never changed"
+        ) from None
+
+
+def check(url: str, version: ModelVersion, real: bool = False) -> Checked:
+    """What release.deploy.verify sees there; real: in what it has answered before, as well. Raises Undone."""
+    with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_snapshot(version, scratch)
-        verifier = ["-m", "release.deploy.verify", url, "--version", folder, "--image", image]
-        done = subprocess.run([sys.executable, *verifier], stdout=subprocess.PIPE, text=True, check=False)
+        options = ["--version", folder, "--image", version.tags["image"], *(["--real"] if real else [])]
+        command = [sys.executable, "-m", "release.deploy.verify", url, *options]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     *lines, last = done.stdout.splitlines() or [""]
     print("\n".join(lines), flush=True)
     if done.returncode == 3:
@@ -109,6 +127,14 @@ def verify(client: MlflowClient, place: Place, version: ModelVersion) -> Checked
     checked = msgspec.json.decode(last, type=Checked)
     if not checked.passed:
         raise Undone(f"at {url}: {checked.sentence}")
+    return checked
+
+
+def verify(client: MlflowClient, place: Place, version: ModelVersion) -> Checked:
+    """Asks the URL of a place, and notes in MLflow what it said. Raises Undone or TargetError."""
+    image, since = version.tags["image"], production.when()
+    with nullcontext(place.url) if place.url else place.target.address() as url:
+        checked = check(url, version)
     there = record.read(client, version.name).get(place.environment)
     if there is not None and there[0] == str(version.version) and there[1].image == image:
         since = there[1].since
@@ -143,6 +169,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--target", required=True, choices=TARGETS)
     parser.add_argument("--environment", default="production")
     parser.add_argument("--digest", default="", help="of an image that was promoted; none: the champion's")
+    parser.add_argument(
+        "--canary", type=float, metavar="MINUTES", help="try one pod first, with its share of the traffic"
+    )
     arguments = parser.parse_args(argv)
     try:
         name = load_settings().project.name
@@ -150,7 +179,10 @@ def main(argv: list[str] | None = None) -> int:
         version = wanted(client, name, arguments.digest)
         target = TARGETS[arguments.target](name, arguments.environment, Path())
         url = os.environ.get("DEPLOY_URL", "").rstrip("/")
-        code, said = 0, deploy(client, Place(arguments.environment, arguments.target, target, url), version)
+        code, said = (
+            0,
+            deploy(client, Place(arguments.environment, arguments.target, target, url), version, arguments.canary),
+        )
     except (Refused, Undone) as error:
         code, said = 1, f"Not deployed: {error}"
     except (SettingsError, TargetError, MlflowException, OSError) as error:

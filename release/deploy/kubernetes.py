@@ -1,5 +1,6 @@
 """Kubernetes, by kubectl: deploy/kubernetes/<environment>, with the namespace, the image and what a pod asks for."""
 
+import copy
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import yaml
 from release.deploy.target import Needs, Running, TargetError
 
 NAME = "service"  # of the Deployment, its Service and its container
+CANARY = "canary"  # likewise, of one pod that is tried
 SECONDS = 120  # that one call of kubectl may take
 ROLLOUT = "15m"  # that all pods may take; progressDeadlineSeconds ends one that does not get on
 LOG_LINES = 10
@@ -26,8 +28,8 @@ class Kubernetes:
     def __init__(self, project: str, environment: str, root: Path, shell: Mapping[str, str] = os.environ) -> None:
         self.folder = root / "deploy" / "kubernetes" / environment
         if not (self.folder / "kustomization.yaml").is_file():
-            known = sorted(path.parent.name for path in self.folder.parent.glob("*/kustomization.yaml"))
-            raise TargetError(f"there is no {self.folder}; environments: {', '.join(set(known) - {'base'})}")
+            known = {path.parent.name for path in self.folder.parent.glob("*/kustomization.yaml")} - {"base"}
+            raise TargetError(f"there is no {self.folder}; environments: {', '.join(sorted(known))}")
         self.namespace = shell.get("DEPLOY_NAMESPACE") or f"{project}-{environment}"[:63].rstrip("-")
 
     def running(self) -> Running | None:
@@ -36,18 +38,22 @@ class Kubernetes:
 
     def put(self, wanted: Running) -> None:
         self._make_namespace()
-        documents = list(yaml.safe_load_all(kubectl("kustomize", str(self.folder))))
-        text = yaml.safe_dump_all(placed(documents, wanted, self.namespace), sort_keys=False)
-        self._kubectl(
-            "apply", "--server-side", "--force-conflicts", "--field-manager=make-deploy", "--filename=-", text=text
-        )
-        try:
-            self._kubectl("rollout", "status", f"deployment/{NAME}", f"--timeout={ROLLOUT}", seconds=1000)
-        except TargetError as error:
-            raise TargetError(f"the new pods do not get ready: {self._why() or error}") from None
+        self._apply(placed(self._documents(), wanted))
+        self._roll_out(NAME)
 
     @contextmanager
-    def address(self) -> Iterator[str]:
+    def canary(self, wanted: Running) -> Iterator[str]:
+        """One pod beside what runs, with its share of the traffic; gone afterwards. The URL is of that pod alone."""
+        try:
+            self._apply(canary_of(placed(self._documents(), wanted)))
+            self._roll_out(CANARY)
+            with self.address(CANARY) as url:
+                yield url
+        finally:
+            self._kubectl("delete", "deployment,service", CANARY, "--ignore-not-found", "--wait=false")
+
+    @contextmanager
+    def address(self, service: str = NAME) -> Iterator[str]:
         """By a proxy to the API server, which asks one pod or the other, and is slower than a URL of your own."""
         with subprocess.Popen(
             ["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -57,10 +63,24 @@ class Kubernetes:
                 port = re.search(r":(\d+)$", proxy.stdout.readline().strip())
                 if port is None:
                     raise TargetError("`kubectl proxy` does not start")
-                path = f"api/v1/namespaces/{self.namespace}/services/http:{NAME}:http/proxy"
+                path = f"api/v1/namespaces/{self.namespace}/services/http:{service}:http/proxy"
                 yield f"http://127.0.0.1:{port[1]}/{path}"
             finally:
                 proxy.terminate()
+
+    def _documents(self) -> list[dict[str, Any]]:
+        return list(yaml.safe_load_all(kubectl("kustomize", str(self.folder))))
+
+    def _apply(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        text = yaml.safe_dump_all(documents, sort_keys=False)
+        options = ("--server-side", "--force-conflicts", "--field-manager=make-deploy")
+        self._kubectl("apply", *options, "--filename=-", text=text)
+
+    def _roll_out(self, deployment: str) -> None:
+        try:
+            self._kubectl("rollout", "status", f"deployment/{deployment}", f"--timeout={ROLLOUT}", seconds=1000)
+        except TargetError as error:
+            raise TargetError(f"the new pods do not get ready: {self._why() or error}") from None
 
     def _make_namespace(self) -> None:
         """Whoever may not make one has got one."""
@@ -86,25 +106,34 @@ class Kubernetes:
         return kubectl(f"--namespace={self.namespace}", *arguments, text=text, seconds=seconds)
 
 
-def placed(documents: Sequence[Mapping[str, Any]], wanted: Running, namespace: str) -> list[dict[str, Any]]:
-    """What Kustomize made, with the namespace, and in each container called `service` the image and what it takes."""
+def placed(documents: Sequence[Mapping[str, Any]], wanted: Running) -> list[dict[str, Any]]:
+    """What Kustomize made, with the image and what it takes in each container called `service`."""
     image, needs = wanted
     memory = needs.memory_mb
     resources = {
         "requests": {"cpu": f"{1000 * needs.cpu:.0f}m", "memory": f"{memory}M"},
         "limits": {"cpu": str(needs.workers), "memory": f"{2 * memory}M"},
     }
-    done = []
-    for document in documents:
-        copy = json.loads(json.dumps(document))
-        copy["metadata"].setdefault("namespace", namespace)
-        for container in _containers(copy):
-            variables = {each["name"]: each for each in container.get("env", [])}
-            variables |= {"IMAGE": {"name": "IMAGE", "value": image}}
-            variables |= {"WEB_CONCURRENCY": {"name": "WEB_CONCURRENCY", "value": str(needs.workers)}}
-            container |= {"image": image, "env": list(variables.values()), "resources": resources}
-        done.append(copy)
+    done = copy.deepcopy([dict(each) for each in documents])
+    for container in (container for document in done for container in _containers(document)):
+        variables = {each["name"]: each for each in container.get("env", [])}
+        variables |= {"IMAGE": {"name": "IMAGE", "value": image}}
+        variables |= {"WEB_CONCURRENCY": {"name": "WEB_CONCURRENCY", "value": str(needs.workers)}}
+        container |= {"image": image, "env": list(variables.values()), "resources": resources}
     return done
+
+
+def canary_of(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One pod like those of the Deployment, which its Service takes for one of them, and a Service of its own."""
+    (deployment,) = (copy.deepcopy(dict(each)) for each in documents if each["kind"] == "Deployment")
+    deployment["metadata"]["name"] = CANARY
+    spec = deployment["spec"]
+    spec["replicas"] = 1
+    spec["selector"]["matchLabels"] |= {"track": CANARY}
+    spec["template"]["metadata"]["labels"] |= {"track": CANARY}
+    port = {"name": "http", "port": 80, "targetPort": "http"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": CANARY}}
+    return [deployment, service | {"spec": {"selector": {"app": NAME, "track": CANARY}, "ports": [port]}}]
 
 
 def running_of(deployment: Mapping[str, Any]) -> Running:

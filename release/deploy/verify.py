@@ -1,6 +1,6 @@
 """Asks a URL whether it serves a version as it should.
 
-    python -m release.deploy.verify URL --version FOLDER [--image IMAGE]
+    python -m release.deploy.verify URL --version FOLDER [--image IMAGE] [--real]
 
 FOLDER has what serves the version: serving/, src/ and bundle/. GET /model has to name it, time after time; a short load
 has to keep p95_ms and max_error_rate; and the recorded requests have to get the bundle's own answers.
@@ -26,6 +26,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from scipy.stats import binomtest
 
 from perf.locustfile import HEADERS, bodies_of
@@ -45,6 +46,7 @@ SAME = 1e-6  # of another kind of CPU, the last digits differ
 LOAD = Schedule(rate=20.0, users=2, warmup=1.0, seconds=15.0)
 LOADS = 4  # at most, where it cannot be told after fewer
 SLOWEST = 0.05  # share of the requests that may take longer than p95_ms
+PROBES = ("/livez", "/readyz", "/metrics", "/model")
 SURELY = 0.01  # chance of calling a share too high that is not
 
 
@@ -152,13 +154,27 @@ def loaded(url: str, folder: Path, perf: Perf) -> Checked:
     return Checked(True, sentence, p95)
 
 
-def verify(url: str, folder: Path, image: str, perf: Perf) -> Checked:
-    """All of it, a line for each step. Raises BundleError."""
+def fared(url: str, most: float | None) -> str:
+    """Whether what it has answered before keeps max_error_rate; a sentence. Raises Unverified."""
+    reply = requests.get(f"{url}/metrics", timeout=TIMEOUT)
+    samples = [each for family in text_string_to_metric_families(reply.text) for each in family.samples]
+    counts = [each for each in samples if each.name == "http_requests_total" and each.labels["route"] not in PROBES]
+    total = round(sum(each.value for each in counts))
+    failed = round(sum(each.value for each in counts if each.labels["status"].startswith("5")))
+    if most is not None and total and too_many(failed, total, most, last=True):
+        raise Unverified(f"{failed} of {total} requests of real traffic failed, and max_error_rate is {most:g}")
+    return f"{total} requests of real traffic came before that, {failed} failed"
+
+
+def verify(url: str, folder: Path, image: str, perf: Perf, real: bool) -> Checked:
+    """All of it, a line for each step; real: what was answered before counts as well. Raises BundleError."""
     card = bundles.read(folder / "bundle").card
     wanted = {"name": card.name, "version": card.version, "bundle_sha256": card.bundle_sha256, "image": image}
     try:
         named(url, wanted)
         print(f"GET /model names version {card.version}, {IN_A_ROW} times in a row.", flush=True)
+        if real:
+            print(f"{fared(url, perf.max_error_rate)}.", flush=True)
         checked = loaded(url, folder, perf)
         print(f"{checked.sentence}.", flush=True)
         print(f"{answered(url, folder)}.", flush=True)
@@ -176,9 +192,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("url")
     parser.add_argument("--version", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--image", default="", help="by digest, as GET /model names it")
+    parser.add_argument("--real", action="store_true", help="look at what it has answered before, as well")
     arguments = parser.parse_args(argv)
     try:
-        checked = verify(arguments.url.rstrip("/"), arguments.version, arguments.image, load_settings().perf)
+        perf, url = load_settings().perf, arguments.url.rstrip("/")
+        checked = verify(url, arguments.version, arguments.image, perf, arguments.real)
     except (BundleError, SettingsError, OSError) as error:
         print(f"Cannot verify {arguments.url}: {error}", file=sys.stderr)
         return 3

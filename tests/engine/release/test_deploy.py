@@ -9,7 +9,7 @@ from mlflow import MlflowClient
 
 from release.deploy.__main__ import wanted
 from release.deploy.host import Host
-from release.deploy.kubernetes import Kubernetes, complaint, placed, running_of
+from release.deploy.kubernetes import Kubernetes, canary_of, complaint, placed, running_of
 from release.deploy.plan import environments
 from release.deploy.record import Deployed, read, write
 from release.deploy.target import Needs, Running, TargetError, needs_of
@@ -40,11 +40,10 @@ def documents() -> list[dict[str, Any]]:
     return [each for name in names for each in yaml.safe_load_all((folder / name).read_text())]
 
 
-def test_manifests_get_namespace_image_and_needs() -> None:
+def test_manifests_get_image_and_needs() -> None:
     """And what a Deployment says is read back, so that it can be put there again."""
     wanted = Running(IMAGE, Needs(2, 0.6, 260))
-    done = {each["kind"]: each for each in placed(documents(), wanted, "loans-staging")}
-    assert {each["metadata"]["namespace"] for each in done.values()} == {"loans-staging"}
+    done = {each["kind"]: each for each in placed(documents(), wanted)}
     (container,) = done["Deployment"]["spec"]["template"]["spec"]["containers"]
     assert container["image"] == IMAGE
     assert container["resources"]["requests"] == {"cpu": "600m", "memory": "260M"}
@@ -57,10 +56,21 @@ def test_manifests_keep_what_the_user_has_added() -> None:
     pod = deployment["spec"]["template"]["spec"]
     pod["containers"][0]["env"].append({"name": "OTEL_SDK_DISABLED", "value": "true"})
     pod["containers"].append({"name": "sidecar", "image": "sidecar:1"})
-    (done,) = placed([deployment], Running(IMAGE, Needs()), "loans")
+    (done,) = placed([deployment], Running(IMAGE, Needs()))
     service, sidecar = done["spec"]["template"]["spec"]["containers"]
     assert {"name": "OTEL_SDK_DISABLED", "value": "true"} in service["env"]
     assert sidecar == {"name": "sidecar", "image": "sidecar:1"}
+
+
+def test_a_canary_is_a_pod_like_the_others() -> None:
+    """The Service that all ask takes it for one of them; the Deployment, which counts its own, does not."""
+    deployment, service = canary_of(placed(documents(), Running(IMAGE, Needs())))
+    usual, whole, *_ = documents()
+    assert (deployment["metadata"]["name"], deployment["spec"]["replicas"]) == ("canary", 1)
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert whole["spec"]["selector"].items() <= labels.items()
+    assert not usual["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert service["spec"]["selector"].items() <= labels.items()
 
 
 def test_a_deployment_that_somebody_edited_can_still_be_read() -> None:
@@ -101,9 +111,9 @@ def test_an_environment_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "machine", "tcp://machine"])
-def test_a_machine_is_reached_by_ssh(given: str, tmp_path: Path) -> None:
+def test_a_machine_is_reached_by_ssh(given: str) -> None:
     with pytest.raises(TargetError, match="DEPLOY_HOST=ssh://user@machine"):
-        Host("loans", "production", tmp_path, {"DEPLOY_HOST": given})
+        Host("loans", "production", ROOT, {"DEPLOY_HOST": given})
 
 
 @pytest.mark.parametrize(

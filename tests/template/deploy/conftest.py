@@ -31,10 +31,10 @@ class Project:
     images: dict[str, str]  # by version, and by what is wrong with it
     record: bytes
 
-    def deploy(self, image: str = "", environment: str = "production", **more: str) -> subprocess.CompletedProcess[str]:
-        options = ["--target", "kubernetes", "--environment", environment]
+    def deploy(self, image: str = "", *options: str, **more: str) -> subprocess.CompletedProcess[str]:
+        """To production; no image: the champion."""
         digest = ["--digest", image.partition("@")[2]] if image else []
-        return run(self.folder, "release.deploy", *options, *digest, timeout=600, **more)
+        return run(self.folder, "release.deploy", "--target", "kubernetes", *digest, *options, timeout=600, **more)
 
     def client(self) -> MlflowClient:
         return MlflowClient(f"sqlite:///{self.folder / 'mlflow.db'}")

@@ -5,11 +5,15 @@ In this order each test finds what it begins with; alone, it deploys that first.
 
 import json
 import os
+import re
+import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 from release.deploy.record import read
+from tests.engine.conftest import ROOT
 from tests.template.deploy.conftest import NAME, Cluster, Project
 from tests.template.deploy.traffic import FRESH, KEPT, traffic
 
@@ -40,11 +44,17 @@ def test_first_deployment(project: Project, cluster: Cluster) -> None:
     assert container["resources"]["requests"] == {"cpu": "600m", "memory": "150M"}
 
 
-def test_update_loses_no_request(project: Project, cluster: Cluster) -> None:
+def test_update_by_way_of_a_canary_loses_no_request(project: Project, cluster: Cluster) -> None:
+    """One pod of the new version has its share of the traffic first."""
     runs(project, cluster, "1")
     with traffic(cluster.url, project.record) as seen:
-        done = project.deploy(DEPLOY_URL=cluster.url)
+        done = project.deploy("", "--canary", "0.2", DEPLOY_URL=cluster.url)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"\d{2,} requests of real traffic came before that, 0 failed\.", done.stdout), done.stdout
+    assert cluster.kubectl("get", "deployments,services", "--output=name").split() == [
+        "deployment.apps/service",
+        "service/service",
+    ]
     assert seen.nothing_lost, seen
     assert min(seen.answered[version] for version in "12") > 100
 
@@ -71,6 +81,46 @@ def test_slow_version_goes_back_by_itself(project: Project, cluster: Cluster) ->
     assert seen.nothing_lost, seen
     assert cluster.image() == project.images["1"]
     assert read(project.client(), NAME)["production"][0] == "1"
+
+
+def test_canary_is_taken_back(project: Project, cluster: Cluster) -> None:
+    """One that is too slow: most of the traffic never met it."""
+    runs(project, cluster, "1")
+    project.promote("2", project.images["slow"])
+    with traffic(cluster.url, project.record) as seen:
+        done = project.deploy("", "--canary", "0.1", DEPLOY_URL=cluster.url)
+        time.sleep(15)  # until it has left
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("Not deployed: version 2, as a canary, at http://127.0.0.1:")
+    assert done.stderr.endswith("and p95_ms is 100. It was taken back; the rest never changed.\n")
+    assert seen.nothing_lost, seen
+    assert seen.answered["1"] > seen.answered["2"] > 0
+    cluster.wait_for_pods(2)
+    assert cluster.image() == project.images["1"]
+
+
+OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
+
+
+def test_a_cluster_takes_all_that_may_be_applied(project: Project, cluster: Cluster, tmp_path: Path) -> None:
+    """Each overlay, and production with monitoring, by the API server itself."""
+    runs(project, cluster, "1")
+    found = subprocess.run(["go", "mod", "download", "-json", OPERATOR], capture_output=True, check=True)
+    kinds = Path(json.loads(found.stdout)["Dir"]) / "example" / "prometheus-operator-crd"
+    for kind in ("prometheusrules", "servicemonitors"):
+        crd = kinds / f"monitoring.coreos.com_{kind}.yaml"
+        cluster.kubectl("apply", "--server-side", f"--filename={crd}")
+        cluster.kubectl("wait", "--for=condition=Established", f"--filename={crd}")
+    shutil.copytree(ROOT / "deploy" / "kubernetes", tmp_path / "kubernetes")
+    own = {"resources": ["../production"], "components": ["../components/monitoring"]}
+    (tmp_path / "kubernetes" / "own").mkdir()
+    (tmp_path / "kubernetes" / "own" / "kustomization.yaml").write_text(json.dumps(own))
+    for name in ("staging", "production", "own"):
+        text = cluster.kubectl("kustomize", str(tmp_path / "kubernetes" / name))
+        said = cluster.kubectl(
+            "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--filename=-", text=text
+        )
+        assert said.count("serverside-applied (server dry run)") == len(text.split("\n---\n"))
 
 
 def test_version_that_never_gets_ready_leaves_the_old_one(project: Project, cluster: Cluster) -> None:
