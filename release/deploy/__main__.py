@@ -166,7 +166,7 @@ def back(client: MlflowClient, place: Place, before: Running | None, image: str)
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m release.deploy", description=__doc__.split("\n")[0])
-    parser.add_argument("--target", required=True, choices=TARGETS)
+    parser.add_argument("--target", default="", metavar="|".join(TARGETS))
     parser.add_argument("--environment", default="production")
     parser.add_argument("--digest", default="", help="of an image that was promoted; none: the champion's")
     parser.add_argument(
@@ -175,6 +175,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         name = load_settings().project.name
+        if arguments.target not in TARGETS:
+            raise Refused(f"say where to: {' or '.join(f'make deploy TARGET={each}' for each in TARGETS)}")
         client = registry.connect(name)
         version = wanted(client, name, arguments.digest)
         target = TARGETS[arguments.target](name, arguments.environment, Path())
