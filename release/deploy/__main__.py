@@ -55,6 +55,13 @@ class Place(msgspec.Struct, frozen=True):
     url: str  # empty: the target's own way
 
 
+def target_of(kind: str, name: str, environment: str) -> Target:
+    """Where an environment of a project is. Raises Refused or TargetError."""
+    if kind not in TARGETS:
+        raise Refused(f"say where to: {' or '.join(f'make deploy TARGET={each}' for each in TARGETS)}")
+    return TARGETS[kind](name, environment, Path())
+
+
 def wanted(client: MlflowClient, name: str, digest: str) -> ModelVersion:
     """The champion, or the version that was promoted with an image of that digest. Raises Refused."""
     if not digest:
@@ -175,11 +182,9 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         name = load_settings().project.name
-        if arguments.target not in TARGETS:
-            raise Refused(f"say where to: {' or '.join(f'make deploy TARGET={each}' for each in TARGETS)}")
+        target = target_of(arguments.target, name, arguments.environment)
         client = registry.connect(name)
         version = wanted(client, name, arguments.digest)
-        target = TARGETS[arguments.target](name, arguments.environment, Path())
         url = os.environ.get("DEPLOY_URL", "").rstrip("/")
         code, said = (
             0,
