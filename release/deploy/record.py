@@ -35,8 +35,8 @@ class Deployed(msgspec.Struct, frozen=True):
     image: str  # by digest
     target: str
     since: str
-    verified: str = ""  # when; empty: it could not be
-    p95_ms: float = 0.0  # then
+    verified: str  # when
+    p95_ms: float  # then
     url: str = ""  # empty: no URL was given
 
 
@@ -63,7 +63,7 @@ def read(client: MlflowClient, name: str) -> dict[str, tuple[str, Deployed]]:
 def now(url: str, version: str) -> str:
     """What the URL of a version says today."""
     if not url:
-        return "not asked: no URL"
+        return "no URL"
     try:
         reply = requests.get(f"{url}/model", timeout=TIMEOUT)
         card: Mapping[str, Any] = reply.json() if reply.ok else {}
@@ -76,12 +76,12 @@ def now(url: str, version: str) -> str:
 
 
 def table(there: Mapping[str, tuple[str, Deployed]]) -> Table:
-    rows = Table("environment", "version", "digest", "since", "verified", "p95 then", "now")
+    rows = Table("environment", "version", "digest", "since", "verified", "p95", "now", box=None)
     for environment, (version, known) in there.items():
         digest = known.image.partition("@sha256:")[2][:12] or known.image
-        p95 = amount(known.p95_ms or None, "ms")
-        seen = known.verified or "no"
-        rows.add_row(*map(escape, (environment, version, digest, known.since, seen, p95, now(known.url, version))))
+        p95 = amount(known.p95_ms, "ms")
+        since, verified = (at[5:16].replace("T", " ") for at in (known.since, known.verified))  # in 80 columns
+        rows.add_row(*map(escape, (environment, version, digest, since, verified, p95, now(known.url, version))))
     return rows
 
 

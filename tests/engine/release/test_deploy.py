@@ -161,7 +161,7 @@ def test_what_cannot_be_deployed_is_said(client: MlflowClient, digest: str, says
 
 
 def test_one_version_runs_in_an_environment(client: MlflowClient) -> None:
-    known = Deployed(IMAGE, "kubernetes", "2026-01-01T00:00:00+00:00")
+    known = Deployed(IMAGE, "kubernetes", "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00", 3.2)
     first, second = (client.get_model_version("loans", number) for number in "12")
     write(client, first, "staging", known)
     write(client, first, "production", known)
