@@ -71,7 +71,7 @@ def wanted(client: MlflowClient, name: str, digest: str) -> ModelVersion:
         if not production.in_registry(champion.tags.get("image", "")):
             raise Refused(
                 f"the champion, version {champion.version}, is in no registry, from which it could be pulled. Next: "
-                "make image PUSH=registry/path, then make promote IMAGE=registry/path@sha256:… with the digest that it says"
+                "make image PUSH=registry/path, then make promote IMAGE=registry/path@sha256:… as it says"
             )
         return champion
     start = digest.rpartition("@")[2].removeprefix("sha256:")
