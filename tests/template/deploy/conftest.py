@@ -119,7 +119,7 @@ def _project(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Project
     return Project(folder, images, (folder / "bundle" / "requests.jsonl").read_bytes().splitlines()[0])
 
 
-MEASURED = {"workers": 1.0, "cpu_ms": 3.0, "throughput": 200.0, "memory_mb": 118.0}  # as a promotion logs it
+MEASURED = {"workers": 1.0, "cpu_ms": 2.0, "throughput": 200.0, "memory_mb": 118.0}  # as a promotion logs it
 WRONG = {  # images that were built, and are not what they should be
     "slow": "ENV MLOPS_FAULT_LOCK_MS=100",
     "dead": "ENV BUNDLE=/nowhere",

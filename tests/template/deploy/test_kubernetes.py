@@ -41,7 +41,7 @@ def test_first_deployment(project: Project, cluster: Cluster) -> None:
     cluster.wait_for_pods(2)
     (container,) = cluster.pods()[0]["spec"]["containers"]
     assert container["image"] == project.images["1"]
-    assert container["resources"]["requests"] == {"cpu": "600m", "memory": "150M"}
+    assert container["resources"]["requests"] == {"cpu": "400m", "memory": "150M"}
 
 
 def test_update_by_way_of_a_canary_loses_no_request(project: Project, cluster: Cluster) -> None:
