@@ -85,7 +85,7 @@ test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (ne
 	@$(run) pytest tests/template/act
 
 test-deploy: $(VENV)/.dev $(template_environment) ## deploy to a cluster and to a machine (needs Docker, docker-registry, sshd, caddy, prometheus; a Kubernetes on 127.0.0.1)
-	@$(run) pytest tests/template/deploy
+	@$(run) pytest --numprocesses 2 --dist loadfile tests/template/deploy
 
 TRIVY := v0.70.0
 trivy: ## build the scanner of pipeline.yml into Go's bin folder (needs Go; 5 min)
