@@ -92,16 +92,16 @@ def deploy(client: MlflowClient, place: Place, version: ModelVersion, canary: fl
     canary: the minutes for which one pod of it is tried first; None: it is not.
     """
     before, image = place.target.running(), version.tags["image"]
-    wanted = Running(image, needs_of(client.get_run(version.run_id).data.metrics))
+    running = Running(image, needs_of(client.get_run(version.run_id).data.metrics))
     print(f"{place.environment.capitalize()} runs {before.image if before else 'nothing yet'}.", flush=True)
     print(f"Deploying version {version.version}, {image} ...", flush=True)
     if canary is not None and before is not None:
-        attempt(place.target, version, wanted, canary)
+        attempt(place.target, version, running, canary)
     try:
-        place.target.put(wanted)
+        place.target.put(running)
         checked = verify(client, place, version)
     except (TargetError, Undone) as error:
-        raise Undone(f"version {version.version}, {error}. {back(client, place, before, image)}") from None
+        raise Undone(f"version {version.version}, {error}. {back(client, place, before, version)}") from None
     return f"Deployed: version {version.version} runs in {place.environment}. {checked.sentence}"
 
 
@@ -125,8 +125,8 @@ def check(url: str, version: ModelVersion, real: bool = False) -> Checked:
     with tempfile.TemporaryDirectory() as scratch:
         folder = registry.download_snapshot(version, scratch)
         options = ["--version", folder, "--image", version.tags["image"], *(["--real"] if real else [])]
-        command = [sys.executable, "-m", "release.deploy.verify", url, *options]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        verifier = [sys.executable, "-m", "release.deploy.verify", url, *options]
+        done = subprocess.run(verifier, stdout=subprocess.PIPE, text=True, check=False)
     *lines, last = done.stdout.splitlines() or [""]
     print("\n".join(lines), flush=True)
     if done.returncode == 3:
@@ -150,17 +150,17 @@ def verify(client: MlflowClient, place: Place, version: ModelVersion) -> Checked
     return checked
 
 
-def back(client: MlflowClient, place: Place, before: Running | None, image: str) -> str:
+def back(client: MlflowClient, place: Place, before: Running | None, version: ModelVersion) -> str:
     """Goes back to what ran before; a sentence that says how that went."""
     if before is None:
         return "Nothing ran there before, so it was left as it is"
-    if before.image == image:
+    if before.image == version.tags["image"]:
         return "The same image ran there before, so there is nothing to go back to"
     try:
         place.target.put(before)
     except TargetError as error:
         return f"And going back to {before.image} failed: {error}"
-    versions = client.search_model_versions(f"name='{load_settings().project.name}'")
+    versions = client.search_model_versions(f"name='{version.name}'")
     earlier = next((each for each in versions if each.tags.get("image") == before.image), None)
     if earlier is None:
         return f"{before.image} runs again, which MLflow does not know, so that it was not verified"
@@ -186,10 +186,8 @@ def main(argv: list[str] | None = None) -> int:
         client = registry.connect(name)
         version = wanted(client, name, arguments.digest)
         url = os.environ.get("DEPLOY_URL", "").rstrip("/")
-        code, said = (
-            0,
-            deploy(client, Place(arguments.environment, arguments.target, target, url), version, arguments.canary),
-        )
+        place = Place(arguments.environment, arguments.target, target, url)
+        code, said = 0, deploy(client, place, version, arguments.canary)
     except (Refused, Undone) as error:
         code, said = 1, f"Not deployed: {error}"
     except (SettingsError, TargetError, MlflowException, OSError) as error:

@@ -2,16 +2,16 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from release.deploy.target import Needs, Running, TargetError
+from release.deploy.target import Needs, Running, TargetError, called
 
 COPIES = ("one", "two")
+CALL_SECONDS = 600  # that one call of Docker may take: a pull
 SECONDS = 60  # until a new copy has to be healthy
 MEBIBYTE = 1024**2
 
@@ -64,24 +64,11 @@ class Host:
         return self._docker("compose", f"--file={self.file}", f"--project-name={self.name}", *arguments, **values)
 
     def _docker(self, *arguments: str, **values: str) -> str:
-        """Runs Docker there. Raises TargetError with its last words."""
+        """What Docker writes there. Raises TargetError, which names the machine."""
         try:
-            done = subprocess.run(
-                ["docker", *arguments],
-                env=self.shell | values,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=600,
-                check=False,
-            )
-        except FileNotFoundError:
-            raise TargetError("there is no `docker` on PATH; install Docker's command line") from None
-        except subprocess.TimeoutExpired:
-            raise TargetError(f"`docker {arguments[0]}` took more than 600 s") from None
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise TargetError(f"docker at {self.address_of}: {last[:500]}")
+            done = called("docker", *arguments, seconds=CALL_SECONDS, environment=self.shell | values)
+        except TargetError as error:
+            raise TargetError(f"at {self.address_of}: {error}") from None
         return done.stdout + (done.stderr if arguments[0] == "logs" else "")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from release.deploy.target import Needs, Running, TargetError
+from release.deploy.target import Needs, Running, TargetError, called
 
 NAME = "service"  # of the Deployment, its Service and its container
 CANARY = "canary"  # likewise, of one pod that is tried
@@ -125,7 +125,8 @@ def placed(documents: Sequence[Mapping[str, Any]], wanted: Running) -> list[dict
 
 def canary_of(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One pod like those of the Deployment, which its Service takes for one of them, and a Service of its own."""
-    (deployment,) = (copy.deepcopy(dict(each)) for each in documents if each["kind"] == "Deployment")
+    ours = next(each for each in documents if (each["kind"], each["metadata"]["name"]) == ("Deployment", NAME))
+    deployment = copy.deepcopy(dict(ours))
     deployment["metadata"]["name"] = CANARY
     spec = deployment["spec"]
     spec["replicas"] = 1
@@ -166,25 +167,8 @@ def complaint(pod: Mapping[str, Any]) -> str:
 
 
 def kubectl(*arguments: str, text: str = "", seconds: int = SECONDS) -> str:
-    """Runs kubectl; returns what it wrote. Raises TargetError with its last line."""
-    try:
-        done = subprocess.run(
-            ["kubectl", *arguments],
-            input=text,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise TargetError("there is no `kubectl` on PATH; install it") from None
-    except subprocess.TimeoutExpired:
-        raise TargetError(f"`kubectl` took more than {seconds} s") from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise TargetError(f"kubectl: {last.removeprefix('error: ')[:500]}")
-    return done.stdout
+    """What kubectl writes. Raises TargetError."""
+    return called("kubectl", *arguments, text=text, seconds=seconds).stdout
 
 
 def _containers(document: Mapping[str, Any]) -> list[dict[str, Any]]:

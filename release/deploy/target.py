@@ -1,6 +1,7 @@
 """Where a version runs: what each kind of target can do."""
 
 import math
+import subprocess
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
@@ -14,6 +15,32 @@ SPARE = 1.25  # times the measured memory
 
 class TargetError(RuntimeError):
     """The target cannot be reached, or refuses, or what was put there does not get ready; the message says which."""
+
+
+def called(
+    *command: str, text: str = "", seconds: int, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a program for at most some seconds, with a text to read. Raises TargetError with its last line."""
+    program = command[0]
+    try:
+        done = subprocess.run(
+            command,
+            input=text,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise TargetError(f"there is no `{program}` on PATH; install it") from None
+    except subprocess.TimeoutExpired:
+        raise TargetError(f"`{program}` took more than {seconds} s") from None
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise TargetError(f"{program}: {last.removeprefix('error: ')[:500]}")
+    return done
 
 
 class Needs(NamedTuple):

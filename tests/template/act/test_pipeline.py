@@ -265,7 +265,7 @@ def test_what_was_rolled_back_to_is_deployed(back: Ended, baked: Place, tmp_path
         nowhere = [*known, "--var=DEPLOY_HOST=ssh://nobody@127.0.0.1:9"]
         failed = baked.run("workflow_run", "deploy.yml", *nowhere, payload=AFTERWARDS)
         assert failed.jobs["Deploy to production"] == "failure", failed.printed
-        assert "Cannot deploy: docker at ssh://nobody@127.0.0.1:9" in failed.said("Deploy to production")
+        assert "Cannot deploy: at ssh://nobody@127.0.0.1:9: docker: " in failed.said("Deploy to production")
         (issue,) = [each for each in baked.github.issues if each["state"] == "open"]
         assert issue["title"] == "Deployment failed"
         right = [*known, f"--var=DEPLOY_HOST={machine.host}", f"--secret=SSH_KEY={machine.key}"]
