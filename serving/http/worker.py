@@ -22,6 +22,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from serving.address import shutdown_delay
 from serving.http import balance
 from serving.http.connection import Connection
 
@@ -130,7 +131,7 @@ class Worker(BaseWorker):  # type: ignore[misc]
     def _leave(self, number: int) -> None:
         """Is ready no more, and after SIGTERM goes on for a while: who balances the load has to hear of it."""
         self.asgi.readiness.leaving = True
-        delay = int(os.environ.get("SHUTDOWN_DELAY") or 0) if number == signal.SIGTERM else 0
+        delay = shutdown_delay(os.environ) if number == signal.SIGTERM else 0
         if delay and not self.draining:
             self._drain()
             self.loop.call_later(delay, self._end, number)
