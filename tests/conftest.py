@@ -17,8 +17,6 @@ import requests
 
 from pipeline.schema import METRICS, Data
 from pipeline.settings import load_settings
-from training.source import table
-from training.source.rows import texts
 
 ROOT = Path(__file__).parents[1]
 CODE = ("src", "training", "serving", "perf", "requirements", "pipeline.toml", ".python-version", "Dockerfile")
@@ -29,6 +27,9 @@ PART = {"MLOPS_DATA__PATH": "data.csv", "MLOPS_DATA__SQL": "", "MLOPS_DATA__ENCO
 
 def first_rows(data: Data) -> tuple[list[str], list[list[str]]]:
     """The names of the columns, and the first rows as texts, wherever they lie."""
+    from training.source import table
+    from training.source.rows import texts
+
     with contextlib.chdir(ROOT), table.opened(data, table.find(data)) as source:
         parts, rows = source.parts(source.names), list[list[str]]()
         while len(rows) < LOOKED_AT and (part := next(parts, None)):

@@ -18,6 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before scikit-learn: on little data, thre
 ROOT = Path(__file__).parents[2]
 PROJECT = Path(__file__).with_name("project")
 sys.path.insert(0, str(PROJECT / "src"))  # its `model` comes before that of this repository
+assert "model" not in sys.modules
 
 import training  # noqa: E402, F401  before scikit-learn as well
 from tests.conftest import environment  # noqa: E402
