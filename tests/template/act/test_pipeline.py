@@ -259,7 +259,7 @@ def test_what_was_rolled_back_to_is_deployed(back: Ended, baked: Place, tmp_path
     if what := lacks():
         missing(what)
     image = f"{baked.images}@{baked.champion()}"
-    with serving_machine(tmp_path, "local/act-runner", "acme-s-loans-production") as machine:
+    with serving_machine(tmp_path, "acme-s-loans-production") as machine:
         proxy = [f"--env={key}={machine.variables[key]}" for key in ("HTTP_PORT", "HTTPS_PORT")]
         known = ["--var=DEPLOY_TARGET=host", f"--var=SSH_KNOWN_HOSTS={machine.known_hosts}", *proxy]
         nowhere = [*known, "--var=DEPLOY_HOST=ssh://nobody@127.0.0.1:9"]

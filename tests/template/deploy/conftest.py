@@ -44,7 +44,7 @@ class Project:
         self.client().set_model_version_tag(NAME, version, "image", image)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def as_promoted(project: Project) -> None:
     """Whatever the test before has promoted as version 2."""
     project.promote("2", project.images["2"])

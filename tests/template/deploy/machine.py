@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -12,19 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.engine.conftest import ROOT
-from tests.engine.docker.containers import docker
+from tests.template.deploy.standin import images, installed, remove
 
-STANDIN = """FROM {base}
-USER root
-COPY {name} /usr/bin/{name}
-HEALTHCHECK NONE
-{rest}
-"""
-REST = {  # by program of Debian's: what makes its image like the one that its makers publish
-    "caddy": """ENV XDG_DATA_HOME=/data
-CMD ["caddy", "run", "--config", "/etc/caddy/Caddyfile", "--adapter", "caddyfile"]""",
-    "prometheus": 'ENTRYPOINT ["/usr/bin/prometheus"]',
-}
+PROGRAMS = ["caddy", "prometheus"]
 COMPOSE = ROOT / "deploy" / "host" / "compose.yml"
 SSHD = """Port {port}
 ListenAddress 127.0.0.1
@@ -61,13 +50,17 @@ def free_port() -> int:
 
 def lacks() -> str:
     """What has to be installed; empty: nothing."""
-    there = all(map(shutil.which, REST)) and _sshd()
-    return "" if there else "sshd, caddy and prometheus: apt install openssh-server caddy prometheus"
+    there = all(map(installed, PROGRAMS)) and _sshd()
+    return (
+        ""
+        if there
+        else "sshd, caddy, prometheus and busybox: apt install openssh-server caddy prometheus busybox-static"
+    )
 
 
 @contextmanager
-def serving_machine(folder: Path, image: str, project: str) -> Iterator[Machine]:
-    """Its keys lie in a folder; what a project runs there is gone afterwards. image: a base for Debian's programs."""
+def serving_machine(folder: Path, project: str) -> Iterator[Machine]:
+    """Its keys lie in a folder; what a project runs there is gone afterwards."""
     port, http, prometheus = free_port(), free_port(), free_port()
     for key in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / key], check=True)
@@ -78,7 +71,6 @@ def serving_machine(folder: Path, image: str, project: str) -> Iterator[Machine]
     (folder / "bin").mkdir()
     (folder / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh.conf "$@"\n')
     (folder / "bin" / "ssh").chmod(0o755)
-    made = [each for name in REST if (each := _standin(folder / name, name, image))]
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     server = subprocess.Popen([str(_sshd()), "-D", "-f", folder / "sshd.conf", "-E", folder / "sshd.log"])
@@ -91,37 +83,15 @@ def serving_machine(folder: Path, image: str, project: str) -> Iterator[Machine]
         "PROMETHEUS_PORT": str(prometheus),
         "COMPOSE_PROFILES": "monitoring",
     }
-    _remove(project)  # of a run that was killed
+    remove(project)  # of a run that was killed
+    urls = f"http://127.0.0.1:{http}", f"http://127.0.0.1:{prometheus}"
     try:
-        urls = f"http://127.0.0.1:{http}", f"http://127.0.0.1:{prometheus}"
-        yield Machine(host, *urls, (folder / "user").read_text(), known_hosts, variables)
+        with images(folder, COMPOSE, PROGRAMS):
+            yield Machine(host, *urls, (folder / "user").read_text(), known_hosts, variables)
     finally:
-        _remove(project)
-        for name in made:
-            docker("rmi", "--force", name)
+        remove(project)
         server.terminate()
         server.wait()
-
-
-def _standin(folder: Path, name: str, base: str) -> str:
-    """Makes the image that compose.yml names of Debian's program, where there is none; its name if it was made."""
-    (image,) = re.findall(rf"image: (\S*{name}:\S+)", COMPOSE.read_text())
-    if subprocess.run(["docker", "image", "inspect", image], check=False, capture_output=True).returncode == 0:
-        return ""
-    folder.mkdir()
-    shutil.copy(str(shutil.which(name)), folder / name)
-    (folder / "Dockerfile").write_text(STANDIN.format(base=base, name=name, rest=REST[name]))
-    docker("build", "--quiet", "--tag", image, str(folder))
-    return str(image)
-
-
-def _remove(project: str) -> None:
-    ours = f"--filter=label=com.docker.compose.project={project}"
-    for container in docker("ps", "--all", "--quiet", ours).split():
-        docker("rm", "--force", "--volumes", container)
-    for kind in ("network", "volume"):
-        for name in docker(kind, "ls", "--quiet", ours).split():
-            docker(kind, "rm", name)
 
 
 def _sshd() -> str | None:

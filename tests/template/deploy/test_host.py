@@ -16,6 +16,8 @@ from tests.template.deploy.conftest import NAME, Project, missing
 from tests.template.deploy.machine import Machine, lacks, serving_machine
 from tests.template.deploy.traffic import traffic
 
+pytestmark = pytest.mark.usefixtures("as_promoted")
+
 COPIES = [f"{NAME}-production-{copy}-1" for copy in ("one", "two")]
 
 
@@ -32,7 +34,7 @@ def images() -> set[str]:
 def _machine(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     if what := lacks():
         missing(what)
-    with serving_machine(tmp_path_factory.mktemp("machine"), project.images["1"], f"{NAME}-production") as machine:
+    with serving_machine(tmp_path_factory.mktemp("machine"), f"{NAME}-production") as machine:
         yield machine
 
 
