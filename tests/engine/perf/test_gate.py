@@ -272,7 +272,8 @@ def test_locust_sends_from_one_process_or_several(service: str, standin: Path, t
     def start(options: str, port: int, *more: str) -> "subprocess.Popen[str]":
         command = [*LOCUST, *options.replace("http://127.0.0.1:8000", service).split(), *more, f"--master-port={port}"]
         environment = os.environ | {"BUNDLE": str(standin / "bundle")}
-        return subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **both)
 
     with contextlib.ExitStack() as stack:
         ports = [free_port() for _ in range(3)]
@@ -281,14 +282,26 @@ def test_locust_sends_from_one_process_or_several(service: str, standin: Path, t
             stack.enter_context(start(options, port, *short, f"--master-bind-port={port}"))
             for options, port in zip((master, several, "--headless --host http://127.0.0.1:8000"), ports, strict=True)
         ]
-        answers = [each.communicate(timeout=60)[0] for each in senders]
+        answers = [each.communicate(timeout=60) for each in senders]
         other.communicate(timeout=60)
     assert [each.returncode for each in (*senders, other)] == [0] * 4
-    for each in answers:
+    for each, said in answers:
         lists = re.sub(r"\]\s*\[", "],[", each.strip())  # each process prints one
         (found,) = itertools.chain(*json.loads(f"[{lists}]"))
         assert (found["name"], found["method"], found["num_failures"]) == ("/predict", "POST", 0)
         assert found["num_requests"] > 20
+        assert f"p95 of {found['num_requests']:,} requests is " in said  # of each single one
+
+
+@pytest.mark.parametrize(("limit", "code", "word"), [("0.001", 1, "above"), ("9999", 0, "within")])
+def test_locust_alone_fails_above_the_limit(
+    service: str, standin: Path, tmp_path: Path, limit: str, code: int, word: str
+) -> None:
+    command = [*LOCUST, "--headless", "-u", "2", "-r", "2", "-t", "2s", "--host", service, "--p95-ms", limit]
+    environment = os.environ | {"BUNDLE": str(standin / "bundle")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    assert re.search(rf"p95 of [\d,]+ requests is [\d.]+ ms, {word} p95_ms = {limit}\.", done.stderr), done.stderr
 
 
 def test_the_locustfile_needs_a_bundle(tmp_path: Path) -> None:

@@ -12,10 +12,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from release.deploy.record import read
 from tests.engine.conftest import ROOT
+from tests.engine.docker.containers import docker
 from tests.template.deploy.conftest import NAME, Cluster, Project
 from tests.template.deploy.traffic import FRESH, KEPT, traffic
+
+pytestmark = pytest.mark.usefixtures("as_promoted")
 
 
 def runs(project: Project, cluster: Cluster, version: str) -> None:
@@ -185,3 +190,42 @@ def test_killed_pod(project: Project, cluster: Cluster) -> None:
         seen
     )  # one of each connection, which was under way or sent before it was known
     assert seen.refused < 100  # in the second or two until the cluster knows: who connects again loses nothing
+
+
+def test_load_from_inside(project: Project, cluster: Cluster, registry: str, tmp_path: Path) -> None:
+    """Two workers and their master: p95 of each request of theirs, and a failed Job where that is above p95_ms."""
+    runs(project, cluster, "1")
+    folder = tmp_path / "load"
+    shutil.copytree(ROOT / "deploy" / "kubernetes" / "load", folder)
+    (named,) = set(re.findall(r"image: (\S+)", (folder / "load.yaml").read_text()))
+    version = named.rpartition(":")[2]
+    assert f"locust=={version} " in (ROOT / "requirements" / "perf.txt").read_text()
+    image = f"{registry}/locust:{version}"
+    (tmp_path / "Dockerfile").write_text(LOCUST)
+    shutil.copy(ROOT / "requirements" / "perf.txt", tmp_path)
+    docker("build", "--quiet", "--tag", image, str(tmp_path))
+    docker("push", "--quiet", image)
+    text = (folder / "load.yaml").read_text().replace(named, image).replace("run-time=60s", "run-time=10s")
+    (folder / "load.yaml").write_text(text)
+    settings = tmp_path / "pipeline.toml"
+    for limit, end in (("1000.0", "complete"), ("0.01", "failed")):
+        settings.write_text(f"[perf]\np95_ms = {limit}\n")
+        files = [ROOT / "perf" / "locustfile.py", project.folder / "bundle" / "requests.jsonl", settings]
+        for kind in ("job/load-master", "job/load-worker", "configmap/load"):
+            cluster.kubectl("delete", kind, "--ignore-not-found")
+        cluster.kubectl("create", "configmap", "load", *(f"--from-file={file}" for file in files))
+        cluster.kubectl("apply", "--server-side", f"--kustomize={folder}")
+        cluster.kubectl("wait", f"--for=condition={end}", "job/load-master", "--timeout=120s")
+        said = cluster.kubectl("logs", "job/load-master")
+        found = re.search(rf"p95 of ([\d,]+) requests is [\d.]+ ms, (within|above) p95_ms = {float(limit):g}", said)
+        assert found, said
+        assert int(found[1].replace(",", "")) > 500
+    cluster.kubectl("delete", f"--kustomize={folder}")
+
+
+LOCUST = """FROM python:3.13-slim
+COPY perf.txt /
+RUN python -m venv --without-pip /venv && \\
+    pip --python /venv/bin/python install --quiet --no-cache-dir --require-hashes -r /perf.txt
+ENTRYPOINT ["/venv/bin/locust"]
+"""
