@@ -10,8 +10,8 @@ export PYTHONPATH := $(CURDIR):$(CURDIR)/src
 
 -include template.mk
 
-.PHONY: help setup new data train serve perf accept promote deploy status pipeline demo rollback history image up down locust test lint format add lock \
-  restore changes retraining plan comment issue updates
+.PHONY: help setup new data tune train serve perf accept promote deploy status pipeline demo rollback history image up down locust test lint format add lock \
+  migrate-store restore changes retraining plan comment issue updates
 
 help:
 	@sed -nE 's/^([a-z]+):.*## (.*)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -48,6 +48,9 @@ new: $(VENV)/.train ## begin with your own data (CSV=path TARGET=column)
 
 data: $(VENV)/.train ## show what training reads, and what has changed since the champion
 	@$(run) training.show
+
+tune: $(VENV)/.train ## search for better parameters of build() (TRIALS=40)
+	@$(run) training.tune $(call option,TRIALS,trials)
 
 train: $(VENV)/.train ## train, register the candidate, write bundle/ (FORCE=1: though nothing has changed)
 	@$(run) training.train $(call option,PREVIEW,preview) $(call flag,FORCE,force)
@@ -96,6 +99,9 @@ pipeline: train perf promote ## all of it: train, perf, promote
 
 demo: $(VENV)/.train $(VENV)/.perf ## see the gate at work: pass, pass, and fail for a slowed candidate
 	@$(run) release.demo
+
+migrate-store: $(VENV)/.train
+	@$(run) release.migrate
 
 compose = SERVICE_IMAGE="$(built)" MLFLOW_USER="$$(id -u):$$(id -g)" PWD="$(CURDIR)" docker compose
 

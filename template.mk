@@ -11,7 +11,7 @@ chosen = @$(run) pytest $1 $(timed) && $(run) pytest $1 --numprocesses 2 --dist 
 template_tests = $(if $(timed),$(call chosen,$(if $(ALL),,-m "not slow")))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-model bench-tables bench-sizes bench-workflow test-all buildkitd act-runner test-act test-deploy trivy test-scan
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-model bench-tables bench-sizes bench-tune bench-workflow test-all buildkitd versitygw act-runner test-act test-deploy trivy test-scan
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -63,6 +63,9 @@ bench-tables: $(VENV)/.train $(VENV)/.perf ## make new on tables of other people
 bench-sizes: $(VENV)/.train $(VENV)/.perf ## time and memory of training, from 10,000 to 10,000,000 rows (ROWS="10000 100000")
 	@$(run) benchmarks.tables.sizes --write $(ROWS)
 
+bench-tune: $(VENV)/.train $(template_environment) ## make tune with 1, 2 and 4 workers of Dask
+	@$(run) benchmarks.tune.run --write
+
 settings-reference: $(VENV)/.dev ## write docs/settings.md anew
 	@$(run) hooks.settings_reference
 
@@ -77,6 +80,10 @@ buildkitd: ## build the BuildKit daemon of the tests into Go's bin folder (needs
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && cd "$$scratch" && go mod init buildkitd 2>/dev/null && \
 	  go get github.com/moby/buildkit/cmd/buildkitd@$(BUILDKIT) && \
 	  go build -o "$$(go env GOPATH)/bin/buildkitd" github.com/moby/buildkit/cmd/buildkitd
+
+VERSITYGW := v1.8.0
+versitygw: ## build the store of objects of the tests into Go's bin folder (needs Go)
+	@CGO_ENABLED=0 go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 
 act-runner: ## build the image of act's runner, local/act-runner
 	@docker build --quiet --tag local/act-runner tests/template/act/runner
