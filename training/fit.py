@@ -35,19 +35,25 @@ class EstimatorError(ValueError):
     """`build` of src/model/estimator.py gave nothing that can be trained, or its estimator failed."""
 
 
-def fit(task: Task, seed: int, part: Half, trusted: Sequence[str] = (), say: Say = in_silence) -> Pipeline:
-    """A pipeline that takes the file's own columns, fitted on this part of them. Raises EstimatorError.
-
-    trusted: packages whose types it may hold besides those that `pipeline.bundle` names; say: is told how far it is.
-    """
-    with _blamed("build()"), sklearn.config_context():  # the service has not what build() sets
+def built(task: Task, seed: int) -> BaseEstimator:
+    """What `build` of src/model/estimator.py returns. Raises EstimatorError."""
+    with blamed("build()"), sklearn.config_context():  # the service has not what build() sets
         from model.estimator import build  # noqa: PLC0415  its mistakes are the user's to read, not a traceback's
 
         estimator = build(task, seed)
     _check(estimator, task)
     round_target_encoders(estimator)
+    return estimator
+
+
+def fit(task: Task, seed: int, part: Half, trusted: Sequence[str] = (), say: Say = in_silence) -> Pipeline:
+    """A pipeline that takes the file's own columns, fitted on this part of them. Raises EstimatorError.
+
+    trusted: packages whose types it may hold besides those that `pipeline.bundle` names; say: is told how far it is.
+    """
+    estimator = built(task, seed)
     derive = Derive()
-    with _blamed("fit()"), threadpool_limits(None if len(part.frame) >= MANY_ROWS else 1, "openmp"):
+    with blamed("fit()"), threadpool_limits(None if len(part.frame) >= MANY_ROWS else 1, "openmp"):
         say("derive the columns")
         known = derive.fit_transform(part.frame), part.target.to_numpy()
         del part  # the rows as the file has them: memory for the estimator
@@ -70,7 +76,7 @@ def answer(pipeline: Pipeline, frame: pd.DataFrame, say: Say = in_silence) -> tu
     Raises EstimatorError.
     """
     derive, model = pipeline.named_steps.values()
-    with _blamed("predict"):
+    with blamed("predict"):
         say("derive the columns")
         table = derive.transform(frame)
         say("ask the model")
@@ -90,7 +96,7 @@ def answer(pipeline: Pipeline, frame: pd.DataFrame, say: Say = in_silence) -> tu
                 f"{ESTIMATOR}: predict_proba gives {odd[0]:.3g} for a row, which is no probability; they lie between "
                 "0 and 1"
             )
-        with _blamed("predict"):
+        with blamed("predict"):
             named = np.ravel(model.predict(table.head(NAMED)))  # of CatBoost, they are a column
         _check_named(named, model.classes_, values[:NAMED])
     return table, values
@@ -166,7 +172,7 @@ def _check(estimator: object, task: Task) -> None:
 
 
 @contextmanager
-def _blamed(what: str) -> Iterator[None]:
+def blamed(what: str) -> Iterator[None]:
     """Errors of the user's code, or of scikit-learn's that it calls, as one line with the last place in src/model."""
     try:
         yield

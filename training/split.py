@@ -34,7 +34,7 @@ def by_time(data: Data, cells: pd.Series, holdout: float, place: Callable[[int],
 
     place: where a row stands, by the index. Raises DataError.
     """
-    when = _moments(data, cells, place)
+    when = moments(data, cells, place)
     known = np.sort(when[np.isfinite(when)])
     starts = np.unique(known)[1:]  # where the newest part may begin: not at the very first
     if not len(starts):
@@ -44,7 +44,7 @@ def by_time(data: Data, cells: pd.Series, holdout: float, place: Callable[[int],
     return np.asarray(when >= begins)  # NaN is no later
 
 
-def _moments(data: Data, cells: pd.Series, place: Callable[[int], str]) -> Array:
+def moments(data: Data, cells: pd.Series, place: Callable[[int], str]) -> Array:
     """float64: numbers as they are, dates as seconds; NaN where there is none."""
     if cells.dtype == float:
         return cells.to_numpy()

@@ -174,6 +174,13 @@ class Training(Struct, frozen=True, forbid_unknown_fields=True):
             description="Share of the rows that the model never sees. A hash of the row decides, so new rows move none",
         ),
     ] = 0.2
+    backend: Annotated[
+        Literal["local", "dask"],
+        Meta(
+            description="Where make tune computes: on this machine, or on a cluster of Dask that runs already, at "
+            "DASK_SCHEDULER_ADDRESS"
+        ),
+    ] = "local"
     trusted: Annotated[
         list[str],
         Meta(

@@ -1,5 +1,6 @@
 """The model. Return any scikit-learn estimator from `build`: it is trained, registered, served and load-tested."""
 
+from scipy.stats import loguniform
 from sklearn.base import BaseEstimator
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -21,3 +22,14 @@ def build(task: str, seed: int) -> BaseEstimator:
         random_state=seed,
     )
     return make_pipeline(columns, trees)
+
+
+def space(task: str) -> dict[str, object]:
+    """What `make tune` may try for the parameters of `build`: values, or a distribution of SciPy."""
+    trees = "histgradientboostingregressor" if task == "regression" else "histgradientboostingclassifier"
+    return {
+        f"{trees}__learning_rate": loguniform(0.02, 0.3),
+        f"{trees}__max_leaf_nodes": [7, 15, 31, 63],
+        f"{trees}__min_samples_leaf": [5, 10, 20, 50],
+        f"{trees}__l2_regularization": loguniform(0.001, 10),
+    }

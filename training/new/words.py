@@ -1,6 +1,7 @@
 """The model. Return any scikit-learn estimator from `build`: it is trained, registered, served, load-tested."""
 
 import pandas as pd
+from scipy.stats import loguniform
 from sklearn.base import BaseEstimator
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.feature_extraction.text import TfidfVectorizer
@@ -21,6 +22,13 @@ def build(task: str, seed: int) -> BaseEstimator:
     if task == "regression":
         return make_pipeline(columns, Ridge(random_state=seed))
     return make_pipeline(columns, LogisticRegression(C=10, max_iter=2000, random_state=seed))
+
+
+def space(task: str) -> dict[str, object]:
+    """What `make tune` may try for the parameters of `build`: values, or a distribution of SciPy."""
+    if task == "regression":
+        return {"ridge__alpha": loguniform(0.01, 100)}
+    return {"logisticregression__C": loguniform(0.01, 100)}
 
 
 def _groups(frame: pd.DataFrame) -> list[str]:
