@@ -18,7 +18,6 @@ from .conftest import Bake
 from .github.parser import Parser
 from .test_github import _github, event, pipeline  # noqa: F401  a fixture
 
-pytestmark = pytest.mark.slow
 USER = "runner"  # as GitHub calls it
 ANSWERS = {"project_name": "O'Neil's \"Loans\" 🏦", "project_slug": "my-loans", "author": "José <j@example.org>"}
 
