@@ -20,7 +20,7 @@ LAYERS = (
 )
 # Folders in these, likewise. "." is the folder's own files.
 WITHIN = {
-    "training": (("onnx", "quality", "source"), (".",), ("new",)),
+    "training": (("onnx", "quality", "source"), (".",), ("new", "tune")),
     "release": (("github",), (".",), ("deploy",)),
 }
 HEIGHT = {folder: height for height, layer in enumerate(LAYERS) for folder in layer}

@@ -1,13 +1,16 @@
 """Where `make tune` computes: processes of this machine, or the workers of a Dask cluster that runs already."""
 
 import os
+import pickle
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import uuid4
 
 from joblib import parallel_config
 
@@ -23,14 +26,15 @@ class ClusterError(RuntimeError):
 
 
 @contextmanager
-def workers(backend: str, root: Path, shared: Sequence[Any]) -> Iterator[str]:
-    """For as long as the block runs, joblib computes there; a sentence that says where. Raises ClusterError.
+def workers(backend: str, root: Path, shared: Any) -> Iterator[tuple[str, Any]]:
+    """For as long as the block runs, joblib computes there. Raises ClusterError.
 
-    shared: arguments of what is computed that each worker gets once.
+    Gives a sentence that says where, and what a worker calls to have `shared`, which is sent to each once.
     """
     if backend == "local":
         with parallel_config(n_jobs=-1):
-            yield f"on {os.process_cpu_count() if hasattr(os, 'process_cpu_count') else os.cpu_count()} CPUs"
+            cpus = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
+            yield f"on {cpus} CPUs", Here(shared)
         return
     try:
         from distributed import Client, KilledWorker  # noqa: PLC0415  only who has a cluster has it
@@ -47,11 +51,37 @@ def workers(backend: str, root: Path, shared: Sequence[Any]) -> Iterator[str]:
         if not there:
             raise ClusterError(f"the scheduler of Dask at {address} has no workers")
         _send(client, root, Path(folder))
+        data = Path(folder, f"shared-{uuid4().hex}")
+        data.write_bytes(pickle.dumps(shared))
+        client.upload_file(str(data), load=False)
         try:
-            with parallel_config(backend="dask", scatter=list(shared), wait_for_workers_timeout=SECONDS):
-                yield f"on {len(there)} workers of Dask at {address}"
+            with parallel_config(backend="dask", wait_for_workers_timeout=SECONDS):
+                yield f"on {len(there)} workers of Dask at {address}", There(data.name)
         except (KilledWorker, CancelledError, TimeoutError) as error:
             raise ClusterError(f"Dask at {address} gave up: {error}") from error
+
+
+class Here(NamedTuple):
+    value: Any
+
+    def __call__(self) -> Any:
+        return self.value
+
+
+class There(NamedTuple):
+    """What joblib scatters would be lost with the worker that has it; a file lies with each, and with later ones."""
+
+    name: str
+
+    def __call__(self) -> Any:
+        return _loaded(self.name)
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str) -> Any:
+    from distributed import get_worker  # noqa: PLC0415  only who has a cluster has it
+
+    return pickle.loads(Path(get_worker().local_directory, name).read_bytes())  # noqa: S301  of our own search
 
 
 def _send(client: Any, root: Path, scratch: Path) -> None:

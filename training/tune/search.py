@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,10 +20,11 @@ from training import split
 from training.dataset import Dataset
 from training.fit import ESTIMATOR, EstimatorError, blamed
 from training.progress import note, under_way
-from training.quality.score import Score
+from training.tune.score import Score
 
 FOLDS = 5
 FACTOR = 3  # of so many candidates one goes on
+AGAIN = 3  # times that what a cluster has cancelled is done anew
 ROUNDS = 3  # at most: a ninth of the rows is little enough
 
 
@@ -39,6 +41,10 @@ class Rows(NamedTuple):
     table: pd.DataFrame
     target: np.ndarray
     groups: np.ndarray | None
+
+
+Part = tuple[np.ndarray, np.ndarray]  # which rows are learned from, and which are judged on
+Shared = Callable[[], Rows]  # what a worker calls to have them
 
 
 def rows_of(data: Data, dataset: Dataset) -> Rows:
@@ -89,7 +95,7 @@ def space_of(task: Task, estimator: BaseEstimator) -> dict[str, Any]:
 def halved(
     estimator: BaseEstimator,
     candidates: Sequence[Candidate],
-    rows: Rows,
+    shared: Shared,
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     score: Score,
     dice: np.random.Generator,
@@ -105,9 +111,9 @@ def halved(
         parts = [(some(learned, share, dice), some(judged, share, dice)) for learned, judged in folds]
         tried = [clone(estimator).set_params(**each.parameters) for each in left]
         what = f"round {number + 1} of {rounds}, {len(left)} x {len(folds)} fits on {share:.0%} of the rows"
-        values, problem = scores(what, tried, rows, parts, score)
+        values, problem = scores(what, tried, shared, parts, score)
         for candidate, own in zip(left, values, strict=True):
-            candidate.values, candidate.rows = own, round(share * len(rows.target))
+            candidate.values, candidate.rows = own, round(share * sum(map(len, folds[0])))
         able = [each for each in left if np.isfinite(each.values).all()]
         if not able:
             raise EstimatorError(f"{ESTIMATOR}: no candidate of space() could be fitted: {problem}")
@@ -122,31 +128,47 @@ def some(rows: np.ndarray, share: float, dice: np.random.Generator) -> np.ndarra
 
 
 def scores(
-    what: str, tried: Sequence[BaseEstimator], rows: Rows, parts: Sequence[tuple[np.ndarray, np.ndarray]], score: Score
+    what: str,
+    tried: Sequence[BaseEstimator],
+    shared: Shared,
+    parts: Sequence[tuple[np.ndarray, np.ndarray]],
+    score: Score,
 ) -> tuple[list[np.ndarray], str]:
     """For each estimator its scores, of shape (parts,), NaN where it could not be fitted; and why one could not be.
 
-    parts: which rows are learned from, and which are judged on.
+    shared: gives a worker the rows; parts: which rows are learned from, and which are judged on.
     """
     values, problem = [np.full(len(parts), np.nan) for _ in tried], ""
-    jobs = [(at, part) for at in range(len(tried)) for part in range(len(parts))]
+    todo = [(at, part) for at in range(len(tried)) for part in range(len(parts))]
+    count, again = len(todo), AGAIN
     with under_way(what) as say:
-        # What joblib does not find in a tuple it hands to one worker of Dask alone, with which it would be lost.
-        fits = Parallel(return_as="generator_unordered")(
-            delayed(fitted)(tried[at], rows, parts[part], score, (at, part)) for at, part in jobs
-        )
-        for done, ((at, part), value, why) in enumerate(fits, 1):
-            values[at][part] = value
-            problem = why or problem
-            say(f"{done} of {len(jobs)} fits")
+        while todo:
+            # What joblib does not find in a tuple it hands to one worker of Dask alone, with which it would be lost.
+            fits = Parallel(return_as="generator_unordered")(
+                delayed(fitted)(tried[at], shared, parts[part], score, (at, part)) for at, part in todo
+            )
+            try:
+                for (at, part), value, why in fits:
+                    values[at][part] = value
+                    todo.remove((at, part))
+                    problem = why or problem
+                    say(f"{count - len(todo)} of {count} fits")
+            except CancelledError:  # by a cluster that has lost a worker
+                again -= 1
+                if not again:
+                    raise
     return values, problem
 
 
 def fitted(
-    estimator: BaseEstimator, rows: Rows, part: tuple[np.ndarray, np.ndarray], score: Score, number: tuple[int, int]
+    estimator: BaseEstimator,
+    shared: Shared,
+    part: tuple[np.ndarray, np.ndarray],
+    score: Score,
+    number: tuple[int, int],
 ) -> tuple[tuple[int, int], float, str]:
     """Its number, and its score on rows that it has not seen; or NaN, and what went wrong."""
-    learned, judged = part
+    (learned, judged), rows = part, shared()
     try:
         with warnings.catch_warnings(), threadpool_limits(1, "openmp"):
             warnings.simplefilter("ignore")  # each worker would say them anew
