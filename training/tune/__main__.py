@@ -5,8 +5,8 @@
 
 Cross-validated on the rows that are learned from; the held-out ones stay unseen. Successive halving: all candidates on
 few rows, a third of them on three times as many, and so on (Jamieson and Talwalkar, AISTATS 2016), since scikit-learn's
-HalvingRandomSearchCV cannot say how far it is. The best one is then
-compared with `build` as it is, on other folds. MLflow has a run of it all, and below that one for each candidate.
+HalvingRandomSearchCV cannot say how far it is. The best one is then compared with `build` as it is, on other folds; by
+time there is only one way to part the rows. MLflow has a run of it all, and below that one for each candidate.
 
 Exit code 0: done, whatever was found; 3: could not run, and the last line says why.
 """
@@ -97,9 +97,7 @@ def search(settings: Settings, rows: Rows, shared: Shared, trials: int, client: 
     log(client, run_id, score, candidates, around)
     better = clone(estimator).set_params(**best.parameters)
     other = list(folds_of(data, rows, seed + 1).split(rows.table, rows.target, rows.groups))
-    both, problem = scores(
-        "compare the best one with build(), on other folds", [estimator, better], shared, other, score
-    )
+    both, problem = scores("compare the best one with build()", [estimator, better], shared, other, score)
     if problem:
         raise EstimatorError(f"{ESTIMATOR}: build() or the best candidate cannot be fitted on all rows: {problem}")
     return Found(parameters, sign, *both)

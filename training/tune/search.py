@@ -96,7 +96,7 @@ def halved(
     estimator: BaseEstimator,
     candidates: Sequence[Candidate],
     shared: Shared,
-    folds: Sequence[tuple[np.ndarray, np.ndarray]],
+    folds: Sequence[Part],
     score: Score,
     dice: np.random.Generator,
 ) -> Candidate:
@@ -131,7 +131,7 @@ def scores(
     what: str,
     tried: Sequence[BaseEstimator],
     shared: Shared,
-    parts: Sequence[tuple[np.ndarray, np.ndarray]],
+    parts: Sequence[Part],
     score: Score,
 ) -> tuple[list[np.ndarray], str]:
     """For each estimator its scores, of shape (parts,), NaN where it could not be fitted; and why one could not be.
@@ -163,7 +163,7 @@ def scores(
 def fitted(
     estimator: BaseEstimator,
     shared: Shared,
-    part: tuple[np.ndarray, np.ndarray],
+    part: Part,
     score: Score,
     number: tuple[int, int],
 ) -> tuple[tuple[int, int], float, str]:
