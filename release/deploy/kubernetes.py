@@ -1,12 +1,17 @@
-"""Kubernetes, by kubectl: deploy/kubernetes/<environment>, with the namespace, the image and what a pod asks for."""
+"""Kubernetes, by kubectl: deploy/kubernetes/<environment>, with the namespace, the image and what a pod asks for.
+
+Where components/kserve puts an InferenceService in its place, KServe makes the Deployment and its Service.
+"""
 
 import copy
 import json
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +20,13 @@ import yaml
 from release.deploy.target import Needs, Running, TargetError, called
 
 NAME = "service"  # of the Deployment, its Service and its container
+BY_KSERVE = "service-predictor"  # the Deployment and the Service that KServe makes
+CONTAINERS = (NAME, "kserve-container")
+LABELLED = f"--selector=app.kubernetes.io/name={NAME}"  # its pods
 CANARY = "canary"  # likewise, of one pod that is tried
 SECONDS = 120  # that one call of kubectl may take
 ROLLOUT = "15m"  # that all pods may take; progressDeadlineSeconds ends one that does not get on
+KSERVE_SECONDS = 60  # that KServe may take to act on what it was told
 LOG_LINES = 10
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted"}
 
@@ -33,19 +42,24 @@ class Kubernetes:
         self.namespace = shell.get("DEPLOY_NAMESPACE") or f"{project}-{environment}"[:63].rstrip("-")
 
     def running(self) -> Running | None:
-        found = self._kubectl("get", "deployment", NAME, "--ignore-not-found", "--output=json")
+        found = self._kubectl("get", "deployment", self.name, "--ignore-not-found", "--output=json")
         return running_of(json.loads(found)) if found.strip() else None
 
     def put(self, wanted: Running) -> None:
         self._make_namespace()
-        self._apply(placed(self._documents(), wanted))
-        self._roll_out(NAME)
+        self._apply(placed(self.documents, wanted))
+        until = time.monotonic() + KSERVE_SECONDS
+        while self.name == BY_KSERVE and self.running() != wanted:
+            if time.monotonic() > until:
+                raise TargetError("KServe makes no Deployment of the InferenceService; `kubectl describe` it")
+            time.sleep(1)
+        self._roll_out(self.name)
 
     @contextmanager
     def canary(self, wanted: Running) -> Iterator[str]:
         """One pod beside what runs, with its share of the traffic; gone afterwards. The URL is of that pod alone."""
         try:
-            self._apply(canary_of(placed(self._documents(), wanted)))
+            self._apply(canary_of(self._deployment(wanted)))
             self._roll_out(CANARY)
             with self.address(CANARY) as url:
                 yield url
@@ -53,7 +67,7 @@ class Kubernetes:
             self._kubectl("delete", "deployment,service", CANARY, "--ignore-not-found", "--wait=false")
 
     @contextmanager
-    def address(self, service: str = NAME) -> Iterator[str]:
+    def address(self, service: str = "") -> Iterator[str]:
         """By a proxy to the API server, which asks one pod or the other, and is slower than a URL of your own."""
         with subprocess.Popen(
             ["kubectl", "proxy", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -63,13 +77,26 @@ class Kubernetes:
                 port = re.search(r":(\d+)$", proxy.stdout.readline().strip())
                 if port is None:
                     raise TargetError("`kubectl proxy` does not start")
-                path = f"api/v1/namespaces/{self.namespace}/services/http:{service}:http/proxy"
+                path = f"api/v1/namespaces/{self.namespace}/services/http:{service or self.name}:http/proxy"
                 yield f"http://127.0.0.1:{port[1]}/{path}"
             finally:
                 proxy.terminate()
 
-    def _documents(self) -> list[dict[str, Any]]:
+    @cached_property
+    def documents(self) -> list[dict[str, Any]]:
+        """What Kustomize makes of the environment's folder. Raises TargetError."""
         return list(yaml.safe_load_all(kubectl("kustomize", str(self.folder))))
+
+    @cached_property
+    def name(self) -> str:
+        """Of the Deployment and of its Service."""
+        return BY_KSERVE if any(each["kind"] == "InferenceService" for each in self.documents) else NAME
+
+    def _deployment(self, wanted: Running) -> dict[str, Any]:
+        documents = self.documents
+        if self.name == BY_KSERVE:
+            documents = [json.loads(self._kubectl("get", "deployment", self.name, "--output=json"))]
+        return next(each for each in placed(documents, wanted) if each["kind"] == "Deployment")
 
     def _apply(self, documents: Sequence[Mapping[str, Any]]) -> None:
         text = yaml.safe_dump_all(documents, sort_keys=False)
@@ -91,8 +118,7 @@ class Kubernetes:
 
     def _why(self) -> str:
         """Why pods are not ready: what the cluster says of them, and the last words of the service."""
-        selected = f"--selector=app={NAME}"
-        pods = json.loads(self._kubectl("get", "pods", selected, "--output=json"))["items"]
+        pods = json.loads(self._kubectl("get", "pods", LABELLED, "--output=json"))["items"]
         waiting = {pod["metadata"]["name"]: why for pod in pods if (why := complaint(pod))}
         for pod, why in waiting.items():
             try:
@@ -123,18 +149,23 @@ def placed(documents: Sequence[Mapping[str, Any]], wanted: Running) -> list[dict
     return done
 
 
-def canary_of(documents: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One pod like those of the Deployment, which its Service takes for one of them, and a Service of its own."""
-    ours = next(each for each in documents if (each["kind"], each["metadata"]["name"]) == ("Deployment", NAME))
-    deployment = copy.deepcopy(dict(ours))
-    deployment["metadata"]["name"] = CANARY
-    spec = deployment["spec"]
-    spec["replicas"] = 1
-    spec["selector"]["matchLabels"] |= {"track": CANARY}
-    spec["template"]["metadata"]["labels"] |= {"track": CANARY}
+def canary_of(deployment: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One pod like those of a Deployment, which its Service takes for one of them, and a Service of its own."""
+    pod = copy.deepcopy(deployment["spec"]["template"])
+    labels = pod["metadata"]["labels"] | {"track": CANARY}
+    pod["metadata"] = pod["metadata"] | {"labels": labels}
+    spec = {"replicas": 1, "selector": {"matchLabels": labels}, "template": pod}
+    spec |= {key: each for key, each in deployment["spec"].items() if key == "progressDeadlineSeconds"}
     port = {"name": "http", "port": 80, "targetPort": "http"}
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": CANARY}}
-    return [deployment, service | {"spec": {"selector": {"app": NAME, "track": CANARY}, "ports": [port]}}]
+    return [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": CANARY}, "spec": spec},
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": CANARY},
+            "spec": {"selector": labels, "ports": [port]},
+        },
+    ]
 
 
 def running_of(deployment: Mapping[str, Any]) -> Running:
@@ -143,7 +174,7 @@ def running_of(deployment: Mapping[str, Any]) -> Running:
     variables = {each["name"]: each.get("value", "") for each in container.get("env", [])}
     requests = container.get("resources", {}).get("requests", {})
     try:
-        needs = Needs(int(variables["WEB_CONCURRENCY"]), _cpu(requests["cpu"]), int(requests["memory"].rstrip("M")))
+        needs = Needs(int(variables["WEB_CONCURRENCY"]), _cpu(requests["cpu"]), _memory_mb(requests["memory"]))
     except (KeyError, ValueError):
         needs = Needs()
     return Running(container["image"], needs)
@@ -172,9 +203,15 @@ def kubectl(*arguments: str, text: str = "", seconds: int = SECONDS) -> str:
 
 
 def _containers(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    pod = document.get("spec", {}).get("template", {}).get("spec", {})
-    return [each for each in pod.get("containers", []) if each["name"] == NAME]
+    spec = document.get("spec", {})
+    pod = spec.get("predictor") or spec.get("template", {}).get("spec", {})
+    return [each for each in pod.get("containers", []) if each["name"] in CONTAINERS]
 
 
 def _cpu(quantity: str) -> float:
     return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
+
+
+def _memory_mb(quantity: str) -> int:
+    """Kubernetes makes 2G of 2000M."""
+    return int(quantity[:-1]) * {"M": 1, "G": 1000}[quantity[-1]]

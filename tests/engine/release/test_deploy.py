@@ -50,6 +50,14 @@ def test_manifests_get_image_and_needs() -> None:
     assert running_of(done["Deployment"]) == wanted
 
 
+def test_memory_is_read_as_the_cluster_writes_it() -> None:
+    """Of 2000M it makes 2G."""
+    wanted = Running(IMAGE, Needs(2, 0.6, 2000))
+    (deployment, *_) = placed(documents(), wanted)
+    deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["memory"] = "2G"
+    assert running_of(deployment) == wanted
+
+
 def test_manifests_keep_what_the_user_has_added() -> None:
     """Variables and further containers of an overlay."""
     (deployment, *_) = documents()
@@ -64,7 +72,7 @@ def test_manifests_keep_what_the_user_has_added() -> None:
 
 def test_a_canary_is_a_pod_like_the_others() -> None:
     """The Service that all ask takes it for one of them; the Deployment, which counts its own, does not."""
-    deployment, service = canary_of(placed(documents(), Running(IMAGE, Needs())))
+    deployment, service = canary_of(placed(documents(), Running(IMAGE, Needs()))[0])
     usual, whole, *_ = documents()
     assert (deployment["metadata"]["name"], deployment["spec"]["replicas"]) == ("canary", 1)
     labels = deployment["spec"]["template"]["metadata"]["labels"]

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 from mlflow import MlflowClient
 
+from release.deploy.kubernetes import LABELLED
 from tests.engine.conftest import ROOT, copy_project, run
 from tests.engine.docker.containers import BUILT_FROM, docker
 
@@ -166,12 +167,12 @@ class Cluster:
 
     def pods(self) -> list[dict[str, Any]]:
         """Those that are ready and are not about to end."""
-        listed = json.loads(self.kubectl("get", "pods", "--selector=app=service", "--output=json"))["items"]
+        listed = json.loads(self.kubectl("get", "pods", LABELLED, "--output=json"))["items"]
         return [each for each in listed if ready(each) and "deletionTimestamp" not in each["metadata"]]
 
-    def image(self) -> str:
+    def image(self, deployment: str = "service") -> str:
         return self.kubectl(
-            "get", "deployment", "service", "--output=jsonpath={.spec.template.spec.containers[0].image}"
+            "get", "deployment", deployment, "--output=jsonpath={.spec.template.spec.containers[0].image}"
         )
 
     def wait_for_pods(self, count: int, seconds: float = 60) -> None:
@@ -185,16 +186,21 @@ def ready(pod: dict[str, Any]) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
 
 
-@pytest.fixture(name="cluster", scope="session")
-def _cluster() -> Iterator[Cluster]:
-    """The namespace to which production is deployed; it is gone after the tests."""
+@pytest.fixture(name="kubernetes", scope="session")
+def _kubernetes() -> None:
+    """One that is nobody's own, on this machine."""
     server = ["kubectl", "config", "view", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"]
     try:
         address = subprocess.run(server, capture_output=True, text=True, check=False).stdout
     except FileNotFoundError:
         address = ""
-    if urlsplit(address).hostname not in ("127.0.0.1", "localhost"):  # never somebody's own cluster
+    if urlsplit(address).hostname not in ("127.0.0.1", "localhost"):
         missing("a Kubernetes that kubectl reaches, which pulls images from a registry on 127.0.0.1")
+
+
+@pytest.fixture(name="cluster", scope="session")
+def _cluster(kubernetes: None) -> Iterator[Cluster]:
+    """The namespace to which production is deployed; it is gone after the tests."""
     cluster = Cluster(f"{NAME}-production", f"http://127.0.0.1:{NODE_PORT}")
     yield cluster
     cluster.kubectl("delete", "namespace", cluster.namespace, "--ignore-not-found", "--wait=false")

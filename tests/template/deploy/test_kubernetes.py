@@ -108,7 +108,7 @@ OPERATOR = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 
 
 def test_a_cluster_takes_all_that_may_be_applied(project: Project, cluster: Cluster, tmp_path: Path) -> None:
-    """Each overlay, and production with monitoring, by the API server itself."""
+    """Each overlay, production with monitoring and staging with KServe too, by the API server itself."""
     runs(project, cluster, "1")
     found = subprocess.run(["go", "mod", "download", "-json", OPERATOR], capture_output=True, check=True)
     kinds = Path(json.loads(found.stdout)["Dir"]) / "example" / "prometheus-operator-crd"
@@ -117,10 +117,14 @@ def test_a_cluster_takes_all_that_may_be_applied(project: Project, cluster: Clus
         cluster.kubectl("apply", "--server-side", f"--filename={crd}")
         cluster.kubectl("wait", "--for=condition=Established", f"--filename={crd}")
     shutil.copytree(ROOT / "deploy" / "kubernetes", tmp_path / "kubernetes")
-    own = {"resources": ["../production"], "components": ["../components/monitoring"]}
-    (tmp_path / "kubernetes" / "own").mkdir()
-    (tmp_path / "kubernetes" / "own" / "kustomization.yaml").write_text(json.dumps(own))
-    for name in ("staging", "production", "own"):
+    for name, base, components in (
+        ("own", "production", ["monitoring"]),
+        ("both", "staging", ["kserve", "monitoring"]),
+    ):
+        own = {"resources": [f"../{base}"], "components": [f"../components/{each}" for each in components]}
+        (tmp_path / "kubernetes" / name).mkdir()
+        (tmp_path / "kubernetes" / name / "kustomization.yaml").write_text(json.dumps(own))
+    for name in ("staging", "production", "own", "both"):
         text = cluster.kubectl("kustomize", str(tmp_path / "kubernetes" / name))
         said = cluster.kubectl(
             "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--filename=-", text=text
