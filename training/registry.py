@@ -1,5 +1,6 @@
 """MLflow: where it is, who the champion is, and a candidate's way into it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -42,7 +43,10 @@ def complaint(error: Exception) -> str:
     """What an error says; of MLflow's, also where MLflow is, in one line and without a password."""
     if not isinstance(error, MlflowException):
         return str(error)
-    return without_password(f"MLflow at {mlflow.get_tracking_uri()}: {' '.join(str(error).split())}")[:500]
+    said = " ".join(str(error).split())
+    if error.error_code == "PERMISSION_DENIED":
+        said = f"{os.environ.get('MLFLOW_TRACKING_USERNAME', 'you')} may not change what others have made ({said})"
+    return without_password(f"MLflow at {mlflow.get_tracking_uri()}: {said}")[:500]
 
 
 def without_password(text: str) -> str:
@@ -70,6 +74,9 @@ def find(client: MlflowClient, name: str, alias: str) -> ModelVersion | None:
         return client.get_model_version_by_alias(name, alias)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model; no such alias
+            return None
+        # A server with logins does not say of a model that there is none, unless it is searched for.
+        if error.error_code == "PERMISSION_DENIED" and not client.search_registered_models(f"name='{name}'"):
             return None
         raise
 

@@ -7,6 +7,12 @@ set -eu
 	exit 1
 }
 to=$(cd "$2" && mkdir -p "$1" && cd "$1" && pwd)
+for part in database.dump objects.tar; do
+	[ ! -e "$to/$part" ] || {
+		echo "$to holds a backup already; give each a folder of its own" >&2
+		exit 1
+	}
+done
 trap 'rm -f "$to/database.part" "$to/objects.part"' EXIT
 docker compose exec -T database pg_dump --username=mlflow --format=custom mlflow >"$to/database.part"
 docker compose exec -T objects tar -C /data -cf - objects about >"$to/objects.part"

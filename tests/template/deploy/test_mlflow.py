@@ -200,6 +200,35 @@ def test_backup_brings_back_all_of_it(server: Server, filled: dict[str, Any]) ->
     assert "version 3, alias candidate" in done.stdout, done.stdout + done.stderr
 
 
+def test_users_by_https(server: Server, filled: dict[str, Any], tmp_path: Path) -> None:
+    """A user who is not admin makes versions of their own, reads those of others, and changes none of them."""
+    before = held(server.url)
+    ports = {f"{kind}_PORT": str(free_port()) for kind in ("HTTP", "HTTPS")}
+    shell = {**server.shell, **ports, "COMPOSE_PROFILES": "https", "ADDRESS": "localhost"}
+    public = dataclasses.replace(server, shell=shell, url=f"https://localhost:{ports['HTTPS_PORT']}")
+    public.up()
+    docker("cp", f"{server.container('https')}:/data/caddy/pki/authorities/local/root.crt", str(tmp_path / "ca.crt"))
+    trusted = {"REQUESTS_CA_BUNDLE": str(tmp_path / "ca.crt")}
+    login = (server.login["MLFLOW_TRACKING_USERNAME"], server.login["MLFLOW_TRACKING_PASSWORD"])
+    for user in ("ana", "ben"):
+        made = requests.post(
+            f"{public.url}/api/2.0/mlflow/users/create",
+            json={"username": user, "password": f"password of {user}"},
+            auth=login,
+            verify=trusted["REQUESTS_CA_BUNDLE"],
+            timeout=30,
+        )
+        assert made.ok, made.text
+    for user, project, refused in (("ana", "ana-loans", False), ("ben", "ana-loans", True), ("ana", NAME, True)):
+        names = {"USERNAME": user, "PASSWORD": f"password of {user}"}
+        known = {f"MLFLOW_TRACKING_{key}": value for key, value in names.items()} | trusted
+        done = train(public, 60, MLOPS_PROJECT__NAME=project, **known)
+        said = done.stdout + done.stderr
+        assert (done.returncode != 0) == refused, said
+        assert (f"{user} may not change what others have made" in said) == refused, said
+    assert held(server.url) == before
+
+
 @pytest.mark.parametrize("broken", ["database.dump", "objects.tar"])
 def test_broken_backup_changes_nothing(server: Server, filled: dict[str, Any], tmp_path: Path, broken: str) -> None:
     done = server.make("backup", f"TO={tmp_path}")
@@ -222,6 +251,8 @@ def test_half_a_backup_is_none(server: Server, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert server.make("restore", f"FROM={tmp_path}").returncode == 2
     assert "Say where to: make -C deploy/mlflow backup" in server.make("backup").stderr
+    (tmp_path / "objects.tar").touch()
+    assert f"{tmp_path} holds a backup already" in server.make("backup", f"TO={tmp_path}").stderr
 
 
 @pytest.mark.parametrize("service", ["mlflow", "database", "objects"])
