@@ -11,7 +11,7 @@ chosen = @$(run) pytest $1 $(timed) && $(run) pytest $1 --numprocesses 2 --dist 
 template_tests = $(if $(timed),$(call chosen,$(if $(ALL),,-m "not slow")))
 laid_out := $(bin)/python hooks/pre_prompt.py
 
-.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-model bench-tables bench-sizes bench-tune bench-workflow test-all buildkitd versitygw act-runner test-act test-deploy trivy test-scan
+.PHONY: bake template-branch release-notes settings-reference bench-serving bench-boosters bench-gate bench-model bench-tables bench-scale bench-sizes bench-tune bench-workflow test-all buildkitd versitygw act-runner test-act test-deploy trivy test-scan
 
 # From the laid-out template, because cookiecutter would copy the whole checkout with its virtual environment first.
 bake: $(template_environment) ## generate a project into .cache/bake (OUT=folder, ANSWERS="task=regression")
@@ -63,6 +63,9 @@ bench-tables: $(VENV)/.train $(VENV)/.perf ## make new on tables of other people
 bench-sizes: $(VENV)/.train $(VENV)/.perf ## time and memory of training, from 10,000 to 10,000,000 rows (ROWS="10000 100000")
 	@$(run) benchmarks.tables.sizes --write $(ROWS)
 
+bench-scale: $(VENV)/.train $(VENV)/.perf ## what docs/scale.md counts with (needs an MLflow server: MLFLOW_TRACKING_URI)
+	@$(run) benchmarks.scale.run --write
+
 bench-tune: $(VENV)/.train $(template_environment) ## make tune with 1, 2 and 4 workers of Dask
 	@$(run) benchmarks.tune.run --write
 
@@ -91,7 +94,7 @@ act-runner: ## build the image of act's runner, local/act-runner
 test-act: $(VENV)/.dev $(template_environment) ## run the workflows with act (needs Docker, act, docker-registry, make buildkitd act-runner)
 	@$(run) pytest tests/template/act
 
-test-deploy: $(VENV)/.dev $(template_environment) ## deploy to a cluster and to a machine (needs Docker, docker-registry, sshd, caddy, prometheus; a Kubernetes on 127.0.0.1)
+test-deploy: $(VENV)/.dev $(template_environment) ## deploy to a cluster and to a machine (needs Docker, docker-registry, sshd, caddy, prometheus; a Kubernetes with KServe on 127.0.0.1)
 	@$(run) pytest --numprocesses 2 --dist loadfile tests/template/deploy
 
 TRIVY := v0.70.0
