@@ -40,9 +40,9 @@ from training.progress import console, note, under_way
 from training.quality.metrics import rarest
 from training.source.rows import DataError
 from training.tune import cluster
-from training.tune.cluster import ClusterError
+from training.tune.cluster import ClusterError, Workers
 from training.tune.score import Score
-from training.tune.search import Candidate, Rows, Shared, folds_of, halved, rows_of, scores, space_of
+from training.tune.search import Candidate, Rows, folds_of, halved, rows_of, scores, space_of
 from training.warned import noted
 
 TRIALS = 40
@@ -71,7 +71,7 @@ class Found(NamedTuple):
         return float(self.sign * self.before.mean()), float(self.sign * self.after.mean())
 
 
-def search(settings: Settings, rows: Rows, shared: Shared, trials: int, client: MlflowClient, run_id: str) -> Found:
+def search(settings: Settings, rows: Rows, workers: Workers, trials: int, client: MlflowClient, run_id: str) -> Found:
     """The best candidate beside build(). Raises EstimatorError."""
     data, seed = settings.data, settings.training.seed
     estimator = built(data.task, seed)
@@ -92,12 +92,12 @@ def search(settings: Settings, rows: Rows, shared: Shared, trials: int, client: 
         Candidate({around + name: value for name, value in each.items()})
         for each in ParameterSampler(space, trials, random_state=seed)
     ]
-    best = halved(estimator, candidates, shared, folds, score, np.random.default_rng(seed))
+    best = halved(estimator, candidates, workers, folds, score, np.random.default_rng(seed))
     parameters = {name.removeprefix(around): value for name, value in best.parameters.items()}
     log(client, run_id, score, candidates, around)
     better = clone(estimator).set_params(**best.parameters)
     other = list(folds_of(data, rows, seed + 1).split(rows.table, rows.target, rows.groups))
-    both, problem = scores("compare the best one with build()", [estimator, better], shared, other, score)
+    both, problem = scores("compare the best one with build()", [estimator, better], workers, other, score)
     if problem:
         raise EstimatorError(f"{ESTIMATOR}: build() or the best candidate cannot be fitted on all rows: {problem}")
     return Found(parameters, sign, *both)
@@ -148,12 +148,12 @@ def tune(settings: Settings, root: Path, trials: int) -> None:
         rows = rows_of(settings.data, dataset)
     present = built(settings.data.task, settings.training.seed).get_params()
     with (
-        cluster.workers(settings.training.backend, root, rows) as (where, shared),
+        cluster.workers(settings.training.backend, root, rows) as workers,
         registry.run(settings.project.name, registry.git_sha(root)) as run_id,
     ):
-        mlflow.set_tags({MLFLOW_RUN_NAME: "tune", "tuned": where})
-        console.print(f"Searching {where}, on {len(rows.target):,} rows.")
-        found = search(settings, rows, shared, trials, client, run_id)
+        mlflow.set_tags({MLFLOW_RUN_NAME: "tune", "tuned": workers.where})
+        console.print(f"Searching {workers.where}, on {len(rows.target):,} rows.")
+        found = search(settings, rows, workers, trials, client, run_id)
         mlflow.log_params({name: str(value)[:500] for name, value in found.parameters.items()})
         metric = settings.quality.metric
         mlflow.log_metrics(dict(zip((f"{metric}_before", metric), found.values, strict=True)))

@@ -1,18 +1,18 @@
 """Where `make tune` computes: processes of this machine, or the workers of a Dask cluster that runs already."""
 
 import os
-import pickle
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Future
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from joblib import parallel_config
+import joblib
+from joblib.externals.loky import get_reusable_executor
 
 from pipeline.bundle import sha256
 
@@ -25,17 +25,45 @@ class ClusterError(RuntimeError):
     """There is no cluster to compute on; the message says what to do."""
 
 
-@contextmanager
-def workers(backend: str, root: Path, shared: Any) -> Iterator[tuple[str, Any]]:
-    """For as long as the block runs, joblib computes there. Raises ClusterError.
+class Shared(NamedTuple):
+    """Called by a worker, the value that all of them use; a later worker has it, too, because it lies in a file."""
 
-    Gives a sentence that says where, and what a worker calls to have `shared`, which is sent to each once.
-    """
-    if backend == "local":
-        with parallel_config(n_jobs=-1):
-            cpus = os.process_cpu_count() if hasattr(os, "process_cpu_count") else os.cpu_count()
-            yield f"on {cpus} CPUs", Here(shared)
-        return
+    path: str  # or, on a cluster, its name in the worker's own folder
+
+    def __call__(self) -> Any:
+        return _loaded(self.path)
+
+
+class Workers(NamedTuple):
+    where: str
+    submit: Callable[..., "Future[Any]"]
+    shared: Shared
+
+
+@contextmanager
+def workers(backend: str, root: Path, shared: Any) -> Iterator[Workers]:
+    """They compute for as long as the block runs, and each has `shared`. Raises ClusterError."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"shared-{uuid4().hex}")
+        joblib.dump(shared, path)
+        with _here(path) if backend == "local" else _there(path, root) as found:
+            yield found
+
+
+@contextmanager
+def _here(path: Path) -> Iterator[Workers]:
+    cpus = joblib.cpu_count()
+    executor = get_reusable_executor(max_workers=cpus)
+    try:
+        yield Workers(f"on {cpus} CPUs", executor.submit, Shared(str(path)))
+    except BrokenExecutor as error:
+        raise ClusterError(f"a process of the search died, as for want of memory: {error}") from error
+    finally:
+        executor.shutdown(wait=True, kill_workers=True)
+
+
+@contextmanager
+def _there(path: Path, root: Path) -> Iterator[Workers]:
     try:
         from distributed import Client, KilledWorker  # noqa: PLC0415  only who has a cluster has it
     except ModuleNotFoundError:
@@ -46,42 +74,27 @@ def workers(backend: str, root: Path, shared: Any) -> Iterator[tuple[str, Any]]:
         client = Client(address, timeout=SECONDS)
     except (OSError, ValueError) as error:
         raise ClusterError(f"no scheduler of Dask answers at {address} ({ADDRESS}): {error}") from error
-    with client, tempfile.TemporaryDirectory() as folder:
-        there = client.scheduler_info(n_workers=-1)["workers"]
-        if not there:
+    with client:
+        known = client.scheduler_info(n_workers=-1)["workers"]
+        if not known:
             raise ClusterError(f"the scheduler of Dask at {address} has no workers")
-        _send(client, root, Path(folder))
-        data = Path(folder, f"shared-{uuid4().hex}")
-        data.write_bytes(pickle.dumps(shared))
-        client.upload_file(str(data), load=False)
+        _send(client, root, path.parent)
+        client.upload_file(str(path), load=False)
+        where = f"on {len(known)} workers of Dask at {address}"
         try:
-            with parallel_config(backend="dask", wait_for_workers_timeout=SECONDS):
-                yield f"on {len(there)} workers of Dask at {address}", There(data.name)
+            yield Workers(where, client.get_executor(pure=False).submit, Shared(path.name))
         except (KilledWorker, CancelledError, TimeoutError) as error:
             raise ClusterError(f"Dask at {address} gave up: {error}") from error
 
 
-class Here(NamedTuple):
-    value: Any
-
-    def __call__(self) -> Any:
-        return self.value
-
-
-class There(NamedTuple):
-    """What joblib scatters would be lost with the worker that has it; a file lies with each, and with later ones."""
-
-    name: str
-
-    def __call__(self) -> Any:
-        return _loaded(self.name)
-
-
 @lru_cache(maxsize=1)
 def _loaded(name: str) -> Any:
-    from distributed import get_worker  # noqa: PLC0415  only who has a cluster has it
+    path = Path(name)
+    if not path.is_absolute():
+        from distributed import get_worker  # noqa: PLC0415  only who has a cluster has it
 
-    return pickle.loads(Path(get_worker().local_directory, name).read_bytes())  # noqa: S301  of our own search
+        path = Path(get_worker().local_directory, name)
+    return joblib.load(path, mmap_mode="r")
 
 
 def _send(client: Any, root: Path, scratch: Path) -> None:

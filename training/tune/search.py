@@ -2,14 +2,13 @@
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError
+from collections.abc import Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from joblib import Parallel, delayed
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 from threadpoolctl import threadpool_limits
@@ -20,11 +19,11 @@ from training import split
 from training.dataset import Dataset
 from training.fit import ESTIMATOR, EstimatorError, blamed
 from training.progress import note, under_way
+from training.tune.cluster import Shared, Workers
 from training.tune.score import Score
 
 FOLDS = 5
 FACTOR = 3  # of so many candidates one goes on
-AGAIN = 3  # times that what a cluster has cancelled is done anew
 ROUNDS = 3  # at most: a ninth of the rows is little enough
 
 
@@ -44,7 +43,6 @@ class Rows(NamedTuple):
 
 
 Part = tuple[np.ndarray, np.ndarray]  # which rows are learned from, and which are judged on
-Shared = Callable[[], Rows]  # what a worker calls to have them
 
 
 def rows_of(data: Data, dataset: Dataset) -> Rows:
@@ -95,7 +93,7 @@ def space_of(task: Task, estimator: BaseEstimator) -> dict[str, Any]:
 def halved(
     estimator: BaseEstimator,
     candidates: Sequence[Candidate],
-    shared: Shared,
+    workers: Workers,
     folds: Sequence[Part],
     score: Score,
     dice: np.random.Generator,
@@ -111,7 +109,7 @@ def halved(
         parts = [(some(learned, share, dice), some(judged, share, dice)) for learned, judged in folds]
         tried = [clone(estimator).set_params(**each.parameters) for each in left]
         what = f"round {number + 1} of {rounds}, {len(left)} x {len(folds)} fits on {share:.0%} of the rows"
-        values, problem = scores(what, tried, shared, parts, score)
+        values, problem = scores(what, tried, workers, parts, score)
         for candidate, own in zip(left, values, strict=True):
             candidate.values, candidate.rows = own, round(share * sum(map(len, folds[0])))
         able = [each for each in left if np.isfinite(each.values).all()]
@@ -130,49 +128,36 @@ def some(rows: np.ndarray, share: float, dice: np.random.Generator) -> np.ndarra
 def scores(
     what: str,
     tried: Sequence[BaseEstimator],
-    shared: Shared,
+    workers: Workers,
     parts: Sequence[Part],
     score: Score,
 ) -> tuple[list[np.ndarray], str]:
     """For each estimator its scores, of shape (parts,), NaN where it could not be fitted; and why one could not be.
 
-    shared: gives a worker the rows; parts: which rows are learned from, and which are judged on.
+    parts: which rows are learned from, and which are judged on.
     """
     values, problem = [np.full(len(parts), np.nan) for _ in tried], ""
-    todo = [(at, part) for at in range(len(tried)) for part in range(len(parts))]
-    count, again = len(todo), AGAIN
     with under_way(what) as say:
-        while todo:
-            # What joblib does not find in a tuple it hands to one worker of Dask alone, with which it would be lost.
-            fits = Parallel(return_as="generator_unordered")(
-                delayed(fitted)(tried[at], shared, parts[part], score, (at, part)) for at, part in todo
-            )
-            try:
-                for (at, part), value, why in fits:
-                    values[at][part] = value
-                    todo.remove((at, part))
-                    problem = why or problem
-                    say(f"{count - len(todo)} of {count} fits")
-            except CancelledError:  # by a cluster that has lost a worker
-                again -= 1
-                if not again:
-                    raise
+        fits = {
+            workers.submit(fitted, estimator, workers.shared, part, score): (at, number)
+            for at, estimator in enumerate(tried)
+            for number, part in enumerate(parts)
+        }
+        for done, fit in enumerate(as_completed(fits), 1):
+            at, number = fits[fit]
+            values[at][number], why = fit.result()
+            problem = why or problem
+            say(f"{done} of {len(fits)} fits")
     return values, problem
 
 
-def fitted(
-    estimator: BaseEstimator,
-    shared: Shared,
-    part: Part,
-    score: Score,
-    number: tuple[int, int],
-) -> tuple[tuple[int, int], float, str]:
-    """Its number, and its score on rows that it has not seen; or NaN, and what went wrong."""
+def fitted(estimator: BaseEstimator, shared: Shared, part: Part, score: Score) -> tuple[float, str]:
+    """Its score on rows that it has not seen; or NaN, and what went wrong."""
     (learned, judged), rows = part, shared()
     try:
-        with warnings.catch_warnings(), threadpool_limits(1, "openmp"):
+        with warnings.catch_warnings(), threadpool_limits(1):
             warnings.simplefilter("ignore")  # each worker would say them anew
             estimator.fit(rows.table.iloc[learned], rows.target[learned])
-            return number, score(estimator, rows.table.iloc[judged], rows.target[judged]), ""
+            return score(estimator, rows.table.iloc[judged], rows.target[judged]), ""
     except Exception as error:
-        return number, np.nan, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return np.nan, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"

@@ -210,7 +210,7 @@ def test_each_fold_has_each_class(tmp_path: Path, plain: None) -> None:
 
 @contextmanager
 def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A scheduler and workers that have the libraries and not the code, in processes of their own."""
+    """A scheduler, the first, and workers that have the libraries and not the code, in processes of their own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
@@ -226,7 +226,7 @@ def cluster(folder: Path, workers: int) -> Iterator[tuple[str, list[subprocess.P
     with (folder / "log").open("wb") as log:
         started = [subprocess.Popen(each, cwd=folder, env=shell, stdout=log, stderr=log) for each in commands]
     try:
-        yield address, started[1:]
+        yield address, started
     finally:
         for process in started:
             process.kill()
@@ -243,34 +243,61 @@ def on_dask(project: Path) -> Path:
 def test_a_cluster_finds_the_same_though_a_worker_dies(project: Path, tmp_path: Path, found: tuple[Path, str]) -> None:
     """The workers get the code of the project, as it is today, and not as it was in the search before."""
     on_dask(to_tune(project))
-    with cluster(tmp_path, 3) as (address, workers), Client(address, timeout=60) as client:
+    with cluster(tmp_path, 3) as (address, processes), Client(address, timeout=60) as client:
         client.wait_for_workers(3, timeout=60)
         done = tuned(project, "--trials", "9", DASK_SCHEDULER_ADDRESS=address)
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"Searching on 3 workers of Dask at {address}" in done.stdout
         assert result(done.stdout) == result(found[1])
-        (project / "src" / "model" / "steps.py").write_text(STEP)
-        estimator = project / "src" / "model" / "estimator.py"
-        text = estimator.read_text().replace("make_pipeline(columns, trees)", "make_pipeline(Slow(), columns, trees)")
-        estimator.write_text("from model.steps import Slow\n" + text)
-        searching = subprocess.Popen(
-            [sys.executable, "-m", "training.tune", "--trials", "9"],
-            cwd=project,
-            env=environment(project, DASK_SCHEDULER_ADDRESS=address),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        until = time.monotonic() + 60
-        while not any(client.processing().values()):
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        time.sleep(1)
-        os.kill(workers[0].pid, signal.SIGKILL)
+        slowed(project)
+        searching = under_way(project, address, client)
+        os.kill(processes[1].pid, signal.SIGKILL)
         said, _ = searching.communicate(timeout=200)
         assert searching.returncode == 0, said
         assert result(said) == result(found[1])
         client.wait_for_workers(2, timeout=60)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_worker_is_enough_and_a_scheduler_that_dies_is_named(project: Path, tmp_path: Path) -> None:
+    """One worker of one thread computes, and not this process in its place."""
+    on_dask(to_tune(project))
+    with cluster(tmp_path, 1) as (address, processes), Client(address, timeout=60) as client:
+        client.wait_for_workers(1, timeout=60)
+        done = tuned(project, "--trials", "1", DASK_SCHEDULER_ADDRESS=address)
+        assert done.returncode == 0, done.stdout + done.stderr
+        slowed(project)
+        searching = under_way(project, address, client)
+        os.kill(processes[0].pid, signal.SIGKILL)
+        said, _ = searching.communicate(timeout=100)
+    assert searching.returncode == 3, said
+    assert f"Cannot tune: Dask at {address} gave up" in said.splitlines()[-1], said
+
+
+def slowed(project: Path) -> None:
+    """Each fit takes a while, by a step in a module that the search before did not have."""
+    (project / "src" / "model" / "steps.py").write_text(STEP)
+    estimator = project / "src" / "model" / "estimator.py"
+    text = estimator.read_text().replace("make_pipeline(columns, trees)", "make_pipeline(Slow(), columns, trees)")
+    estimator.write_text("from model.steps import Slow\n" + text)
+
+
+def under_way(project: Path, address: str, client: Client) -> "subprocess.Popen[str]":
+    """A search whose fits the workers have begun with."""
+    searching = subprocess.Popen(
+        [sys.executable, "-m", "training.tune", "--trials", "9"],
+        cwd=project,
+        env=environment(project, DASK_SCHEDULER_ADDRESS=address),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    until = time.monotonic() + 60
+    while not any(client.processing().values()):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    time.sleep(1)
+    return searching
 
 
 STEP = """import time
